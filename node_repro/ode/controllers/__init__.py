@@ -1,0 +1,58 @@
+"""The contract of a step-size controller: is a step good enough, and how long shall the next one
+be?
+"""
+
+from typing import NamedTuple, Protocol
+
+import torch
+
+from node_repro.ode.methods import Field, Method, Slope, State, Step
+from node_repro.ode.norm import RmsNorm
+
+
+class Start(NamedTuple):
+    """Where a solve begins. span: the signed time that lies ahead."""
+
+    f: Field
+    t: float
+    state: State
+    slope: Slope
+    span: float
+
+
+class Verdict(NamedTuple):
+    """accept the step or not; h: the signed step to take next; memory: for the next verdict; ratio:
+    the error in units of the tolerance (0 without an error estimate).
+    """
+
+    accept: bool
+    h: float
+    memory: float
+    ratio: float
+
+
+class Controller(Protocol):
+    """Steps are signed; a verdict is given for the step as taken."""
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether verdicts need an error estimate."""
+        ...
+
+    def check(self, dtype: torch.dtype) -> None:
+        """Raises SolverError (bad_input) where the tolerance is too small for this dtype."""
+        ...
+
+    def with_tolerance(self, rtol: float, atol: float) -> "Controller":
+        """The same controller with other tolerances."""
+        ...
+
+    def first(self, start: Start, method: Method, norm: RmsNorm) -> float:
+        """The signed first step."""
+        ...
+
+    def judge(
+        self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
+    ) -> Verdict:
+        """The verdict on a step of size h. memory: the last verdict's, 0 at first."""
+        ...

@@ -1,0 +1,42 @@
+"""Steps of one size: every step is accepted."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from node_repro.ode.controllers import Start, Verdict
+from node_repro.ode.methods import Method, State, Step
+from node_repro.ode.norm import RmsNorm
+from node_repro.ode.solution import SolverError
+
+
+@dataclass(frozen=True)
+class Constant:
+    """step_size: |h|; the last step is cut to end exactly at t1."""
+
+    step_size: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.step_size) and self.step_size > 0):
+            raise SolverError(
+                "bad_input", f"step_size must be a positive number, not {self.step_size}"
+            )
+
+    @property
+    def adaptive(self) -> bool:
+        return False
+
+    def check(self, dtype: torch.dtype) -> None:
+        """A constant step has no tolerance to check."""
+
+    def with_tolerance(self, rtol: float, atol: float) -> "Constant":
+        return self
+
+    def first(self, start: Start, method: Method, norm: RmsNorm) -> float:
+        return math.copysign(self.step_size, start.span)
+
+    def judge(
+        self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
+    ) -> Verdict:
+        return Verdict(True, math.copysign(self.step_size, h), memory, 0.0)

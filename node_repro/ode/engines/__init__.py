@@ -1,0 +1,74 @@
+"""The contract of an engine: how the stepping loop runs, and the mesh that it leaves behind."""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from node_repro.ode.controllers import Controller
+from node_repro.ode.methods import Field, Method, State, Time
+from node_repro.ode.norm import RmsNorm
+from node_repro.ode.solution import Stats
+
+
+class Mesh(NamedTuple):
+    """The accepted steps: step n leads from points[n] to points[n + 1].
+
+    observed[n] = (first, last): the outputs with first <= index < last are dense output of step n.
+    Outputs before observed[0] are y0; the last output is the end of the last step.
+    """
+
+    points: tuple[float, ...]
+    observed: tuple[tuple[int, int], ...]
+
+
+class Trajectory(NamedTuple):
+    """ys: (T, *S); end: the state at t1; states: y at the start of every step, if they were kept;
+    h: the signed step that the controller would take next.
+    """
+
+    ys: Tensor
+    end: State
+    mesh: Mesh
+    states: tuple[Tensor, ...]
+    h: float
+    stats: Stats
+
+
+class Engine(Protocol):
+    """Runs a method under a controller from ts[0] to ts[-1]."""
+
+    def integrate(
+        self,
+        f: Field,
+        state: State,
+        ts: Tensor,
+        method: Method,
+        controller: Controller,
+        *,
+        norm: RmsNorm,
+        max_steps: int,
+        first_step: float | None,
+        keep: bool,
+    ) -> Trajectory:
+        """ts: (T,) float64 on the host, monotone. keep: keep the states at accepted steps.
+
+        Under autograd the result is differentiable in y, in f's parameters and in ts: steps keep
+        their ends fixed, but for the first step's start and the last step's end.
+
+        Raises:
+            SolverError: dt_underflow, max_steps, non_finite_state or non_finite_dynamics.
+        """
+        ...
+
+
+def interval(ts: Tensor, t: float, t1: float, *, first: bool, last: bool) -> tuple[Time, Time]:
+    """A step's start and size: on the host, unless they depend on a time that wants a gradient."""
+    if not ts.requires_grad or not (first or last):
+        return t, t1 - t
+    start: Time = ts[0] if first else t
+    return start, (ts[-1] if last else t1) - start
+
+
+def positions(ts: Tensor, observed: tuple[int, int], t: Time, h: Time) -> Tensor:
+    """Where the observed times lie within a step, as fractions of it: (m,) float64."""
+    return (ts[observed[0] : observed[1]] - t) / h

@@ -1,0 +1,140 @@
+"""The reference loop in plain Python: one host read a step, f never called outside [t0, t1]."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from node_repro.ode.controllers import Controller, Start, Verdict
+from node_repro.ode.engines import Mesh, Trajectory, interval, positions
+from node_repro.ode.field import Counted
+from node_repro.ode.methods import Field, Method, State
+from node_repro.ode.norm import RmsNorm
+from node_repro.ode.solution import SolverError, Stats, count_non_finite
+
+SNAP = 1e-10  # a step that would stop this close to t1, as a fraction of itself, goes to t1
+ULPS = 16  # a step of fewer units in the last place of t cannot be told from none
+
+
+@dataclass(frozen=True)
+class Eager:
+    """The Engine that everything else is compared with."""
+
+    def integrate(
+        self,
+        f: Field,
+        state: State,
+        ts: Tensor,
+        method: Method,
+        controller: Controller,
+        *,
+        norm: RmsNorm,
+        max_steps: int,
+        first_step: float | None,
+        keep: bool,
+    ) -> Trajectory:
+        times: list[float] = ts.tolist()
+        t, end = times[0], times[-1]
+        stats = Stats()
+        f = Counted(f, stats)
+        seen = _leading(times)
+        outputs = [state.y.expand(seen, *state.y.shape)]
+        if seen == len(times):
+            return Trajectory(outputs[0], state, Mesh((t,), ()), (), first_step or 0.0, stats)
+        points, observed, states = [t], [], []
+        carry = method.init(f, *interval(ts, t, end, first=True, last=False)[:1], state.y)
+        h = first_step
+        if h is None:
+            start = Start(f, t, state, carry[0], end - t)
+            h = controller.first(start, method, norm)
+        memory, verdict = 0.0, None
+        while t != end:
+            if stats.accepted + stats.rejected == max_steps:
+                raise _too_many(max_steps, t, end, h, verdict)
+            last = abs(h) * (1 + SNAP) >= abs(end - t)
+            t1 = end if last else t + h
+            if abs(t1 - t) <= ULPS * math.ulp(t) and not last:
+                raise _underflow(t, h, state, verdict)
+            t_, h_ = interval(ts, t, t1, first=len(points) == 1, last=last)
+            carry = carry or method.init(f, t_, state.y)
+            step = method.step(f, t_, state, h_, carry)
+            with torch.no_grad():  # the choice of the steps is not differentiated
+                verdict = controller.judge(state, step, t1 - t, method, memory, norm)
+            memory = verdict.memory
+            if not verdict.accept:
+                stats.rejected += 1
+                h = verdict.h
+                continue
+            stats.accept(t1 - t)
+            inside = (seen, _passed(times, seen, t1, end - times[0]))
+            if inside[0] < inside[1]:
+                x = positions(ts, inside, t_, h_)
+                outputs.append(method.interpolate(state.y, h_, step.stages, x))
+            if keep:
+                states.append(state.y)
+            points.append(t1)
+            observed.append(inside)
+            # a step cut short by t1 says little against the size that was planned
+            h = max(verdict.h, h, key=abs) if last else verdict.h
+            seen, t, state, carry = inside[1], t1, step.end, step.carry
+        outputs.append(state.y.unsqueeze(0))
+        _check_finite(state, end)
+        mesh = Mesh(tuple(points), tuple(observed))
+        return Trajectory(torch.cat(outputs), state, mesh, tuple(states), h, stats)
+
+
+def _leading(times: list[float]) -> int:
+    """How many times equal the first."""
+    return next((i for i, time in enumerate(times) if time != times[0]), len(times))
+
+
+def _passed(times: list[float], seen: int, t1: float, span: float) -> int:
+    """The index of the first time not yet reached at t1; the final time is never passed."""
+    sign = math.copysign(1.0, span)
+    while seen < len(times) - 1 and sign * (times[seen] - t1) <= 0:
+        seen += 1
+    return seen
+
+
+def _check_finite(state: State, t: float) -> None:
+    if not torch.isfinite(state.y).all():
+        raise SolverError(
+            "non_finite_state",
+            f"{count_non_finite(state.y)} of the state at t = {t:g} are NaN or infinite; take "
+            "smaller steps or an adaptive solver, and check the parameters",
+            t=t,
+        )
+
+
+def _too_many(
+    max_steps: int, t: float, end: float, h: float, verdict: Verdict | None
+) -> SolverError:
+    ratio = "" if verdict is None else f", error/tolerance {verdict.ratio:.3g}"
+    return SolverError(
+        "max_steps",
+        f"{max_steps} steps were not enough: t = {t:g} of {end:g}, step {h:.3g}{ratio}; the "
+        "problem may be stiff or the tolerance too small: raise rtol and atol, or raise max_steps",
+        t=t,
+        h=h,
+    )
+
+
+def _underflow(t: float, h: float, state: State, verdict: Verdict | None) -> SolverError:
+    if verdict is not None and not math.isfinite(verdict.ratio):
+        return SolverError(
+            "non_finite_dynamics",
+            f"f is not finite beyond t = {t:g}, however small the step (now {h:.3g}); the state "
+            f"there is at most {float(state.y.abs().max()):.3g}: the solution may blow up, or "
+            "leave the domain of f",
+            t=t,
+            h=h,
+        )
+    return SolverError(
+        "dt_underflow",
+        f"the step fell to {h:.3g} at t = {t:g}, where the state is at most "
+        f"{float(state.y.abs().max()):.3g}; the problem may be stiff or blow up there: raise rtol "
+        "and atol, or use float64",
+        t=t,
+        h=h,
+    )

@@ -1,0 +1,69 @@
+"""From the user's f(t, y) to the field that a method evaluates: checked, and counted by us."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from node_repro.ode.methods import Field, Slope
+from node_repro.ode.solution import SolverError, Stats
+
+VectorField = Callable[[Tensor, Tensor], Tensor]
+"""f(t, y) -> dy/dt. t: () in y's real dtype; y and dy/dt: (*S)."""
+
+
+def evaluate(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
+    """f(t, y), checked.
+
+    Raises:
+        SolverError: f returns something else than a tensor like y (kind bad_input).
+    """
+    try:
+        dy = f(t, y)
+    except Exception as error:
+        error.add_note(f"in the vector field at t = {float(t):g}, y of shape {tuple(y.shape)}")
+        raise
+    if not isinstance(dy, Tensor):
+        raise SolverError("bad_input", f"f must return a tensor like y, not {type(dy).__name__}")
+    if dy.shape != y.shape or dy.dtype != y.dtype or dy.device != y.device:
+        raise SolverError(
+            "bad_input",
+            f"f must return a tensor like y: y has shape {tuple(y.shape)}, {y.dtype} on "
+            f"{y.device}, and f gave shape {tuple(dy.shape)}, {dy.dtype} on {dy.device}",
+        )
+    return dy
+
+
+class Plain:
+    """A field without integrands. vjps: where the products through f in a later backward count."""
+
+    def __init__(self, f: VectorField, vjps: Stats | None = None) -> None:
+        self.f, self.vjps = f, vjps
+
+    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+        dy = evaluate(self.f, t, y)
+        if self.vjps is not None and dy.requires_grad:
+            dy.register_hook(self._count)
+        return Slope(dy)
+
+    def _count(self, cotangent: Tensor) -> None:
+        assert self.vjps is not None
+        self.vjps.nvjp += 1
+
+
+class Counted:
+    """A field that counts its evaluations into stats.nfe."""
+
+    def __init__(self, field: Field, stats: Stats) -> None:
+        self.field, self.stats = field, stats
+
+    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+        self.stats.nfe += 1
+        return self.field(t, y, integrands=integrands)
+
+
+def trained_parameters(f: VectorField) -> tuple[Tensor, ...] | None:
+    """The parameters of a module that want a gradient; None where f is no module."""
+    if isinstance(f, torch.nn.Module):
+        return tuple(p for p in f.parameters() if p.requires_grad)
+    return None

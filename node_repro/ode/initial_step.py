@@ -1,0 +1,58 @@
+"""The automatic first step (Hairer, Norsett, Wanner: Solving ODEs I, II.4)."""
+
+import math
+
+import torch
+
+from node_repro.ode.methods import Field, Slope, State
+from node_repro.ode.methods.runge_kutta import at, combine
+from node_repro.ode.norm import RmsNorm
+from node_repro.ode.solution import SolverError, count_non_finite
+
+
+@torch.no_grad()
+def initial_step(
+    f: Field,
+    t: float,
+    state: State,
+    slope: Slope,
+    *,
+    span: float,
+    error_order: int,
+    rtol: float,
+    atol: float,
+    norm: RmsNorm,
+) -> float:
+    """A signed first step of at most |span|, for one more evaluation of f.
+
+    An explicit Euler step of 1 % of the state's size shows how fast the slope turns.
+
+    Raises:
+        SolverError: f(t, y) is not finite (kind non_finite_dynamics).
+    """
+    slope_state = State(slope.dy, slope.integrands)
+    d0 = float(norm.of(state, rtol, atol, state))
+    d1 = float(norm.of(slope_state, rtol, atol, state))
+    if not math.isfinite(d1):
+        raise SolverError(
+            "non_finite_dynamics",
+            f"f is not finite at the start t = {t:g}: {count_non_finite(slope.dy)} of its value "
+            f"and {count_non_finite(state.y)} of the state are NaN or infinite; check the inputs "
+            "and the parameters (a diverged training is the usual cause)",
+            t=t,
+        )
+    h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
+    h0 = min(h0, abs(span))
+    signed = math.copysign(h0, span)
+    y1 = combine(state.y, signed, (1.0,), (slope.dy,))
+    ahead = f(at(t + signed, y1), y1, integrands=norm.integrals)
+    turn = State(
+        ahead.dy - slope.dy,
+        tuple(q1 - q0 for q1, q0 in zip(ahead.integrands, slope.integrands, strict=False)),
+    )
+    d2 = float(norm.of(turn, rtol, atol, state)) / h0
+    fastest = max(d1, d2)
+    h1 = max(1e-6, h0 * 1e-3) if fastest <= 1e-15 else (0.01 / fastest) ** (1.0 / error_order)
+    if not math.isfinite(h1):
+        h1 = h0
+    return math.copysign(min(100.0 * h0, h1, abs(span)), span)

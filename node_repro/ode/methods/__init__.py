@@ -1,0 +1,89 @@
+"""The contract of a one-step method: one step of a given size, with no opinion on what that size
+should be.
+"""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+Time = float | Tensor
+"""A time or a step: a float on the host, or a float64 scalar tensor where a gradient with respect
+to it is wanted.
+"""
+
+
+class Slope(NamedTuple):
+    """What a field returns: dy/dt (*S), and the integrands of quadratures that nothing feeds back
+    on.
+    """
+
+    dy: Tensor
+    integrands: tuple[Tensor, ...] = ()
+
+
+class State(NamedTuple):
+    """What is integrated: y (*S), and integrals that grow with y and t but do not influence y.
+
+    Keeping the two apart is what makes the parameters' adjoint cheap: it costs no stage sums, and
+    it is left out at stages whose weight is zero.
+    """
+
+    y: Tensor
+    integrals: tuple[Tensor, ...] = ()
+
+
+class Field(Protocol):
+    """The right-hand side that a method evaluates; with integrands=False the integrands may be left
+    out.
+    """
+
+    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope: ...
+
+
+Carry = tuple[Slope, ...]
+"""What the next step starts from besides y: the slope at its start, or nothing."""
+
+
+class Step(NamedTuple):
+    """One step's end, its error estimate (None without one), what the next step may reuse, and the
+    stages' slopes.
+    """
+
+    end: State
+    error: State | None
+    carry: Carry
+    stages: tuple[Tensor, ...]
+
+
+class Method(Protocol):
+    """A one-step method. order: of the solution; error_order: the power of h that the error
+    estimate falls with.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def order(self) -> int: ...
+
+    @property
+    def error_order(self) -> int: ...
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether steps carry an error estimate."""
+        ...
+
+    def init(self, f: Field, t: Time, y: Tensor) -> Carry:
+        """The carry to start from at (t, y): one evaluation of f."""
+        ...
+
+    def step(
+        self, f: Field, t: Time, state: State, h: Time, carry: Carry, *, advance_only: bool = False
+    ) -> Step:
+        """From t to t + h. advance_only leaves out what only error, dense output and carry need."""
+        ...
+
+    def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        """The dense output at t + x h for x: (m,) in [0, 1], as (m, *S)."""
+        ...

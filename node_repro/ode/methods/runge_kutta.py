@@ -1,0 +1,135 @@
+"""Explicit Runge-Kutta methods: a tableau made into a step (Hairer, Norsett, Wanner: Solving ODEs
+I, II.1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, _foreach_add_  # pyright: ignore[reportPrivateImportUsage]
+
+from node_repro.ode.methods import Carry, Field, State, Step, Time
+from node_repro.ode.tableau import ButcherTableau
+
+
+def combine(
+    y: Tensor | None, h: Time, weights: Sequence[float], slopes: Sequence[Tensor]
+) -> Tensor:
+    """y + h sum_i w_i k_i, or the sum alone without y; zero weights cost nothing.
+
+    With h a float each term is one fused multiply-add and autograd keeps nothing of it.
+    """
+    out = y
+    fresh = False
+    for weight, slope in zip(weights, slopes, strict=False):
+        if weight == 0.0:
+            continue
+        if isinstance(h, Tensor):
+            term = (h * weight).to(slope) * slope
+            out = term if out is None else out + term
+        elif out is None:
+            out = slope * (h * weight)
+        elif fresh:
+            out.add_(slope, alpha=h * weight)
+        else:
+            out = torch.add(out, slope, alpha=h * weight)
+        fresh = True
+    return torch.zeros_like(slopes[0]) if out is None else out
+
+
+def at(t: Time, y: Tensor) -> Tensor:
+    """The time as f receives it: a scalar in y's real dtype, on y's device."""
+    real = y.dtype.to_real()
+    if isinstance(t, Tensor):
+        return t.to(device=y.device, dtype=real)
+    return torch.tensor(t, dtype=real, device=y.device)
+
+
+@dataclass(frozen=True)
+class ExplicitRungeKutta:
+    """The Method that a Butcher tableau describes. Shapes: y and every slope (*S), any S."""
+
+    tableau: ButcherTableau
+
+    @property
+    def name(self) -> str:
+        return self.tableau.name
+
+    @property
+    def order(self) -> int:
+        return self.tableau.order
+
+    @property
+    def error_order(self) -> int:
+        return min(self.tableau.order, self.tableau.embedded_order) + 1
+
+    @property
+    def adaptive(self) -> bool:
+        return self.tableau.b_hat is not None
+
+    def init(self, f: Field, t: Time, y: Tensor) -> Carry:
+        return (f(at(t, y), y, integrands=True),)
+
+    def step(
+        self, f: Field, t: Time, state: State, h: Time, carry: Carry, *, advance_only: bool = False
+    ) -> Step:
+        tableau = self.tableau
+        count = tableau.essential if advance_only else tableau.stages
+        slope = carry[0]
+        stages = [slope.dy]
+        integrals = _Quadrature(tableau, h, slope.integrands)
+        y1 = None
+        for i in range(1, count):
+            y_i = combine(state.y, h, tableau.rows[i], stages)
+            slope = f(at(t + tableau.nodes[i] * h, y_i), y_i, integrands=integrals.wants(i))
+            stages.append(slope.dy)
+            integrals.add(i, slope.integrands)
+            if tableau.fsal and i == tableau.stages - 1:
+                y1 = y_i
+        if y1 is None:
+            y1 = combine(state.y, h, tableau.weights, stages)
+        error = None
+        if self.adaptive and not advance_only:
+            with torch.no_grad():  # the choice of the step is not differentiated
+                error = State(
+                    combine(None, h, tableau.error_weights, stages), tuple(integrals.error)
+                )
+        after = (slope,) if tableau.fsal and not advance_only else ()
+        return Step(State(y1, integrals.onto(state.integrals)), error, after, tuple(stages))
+
+    def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        dense = torch.tensor(self.tableau.dense_weights, dtype=torch.float64)
+        powers = x.unsqueeze(1) ** torch.arange(1, dense.shape[1] + 1)
+        weights = (powers @ dense.T * h).to(stages[0])
+        return y + torch.tensordot(weights, torch.stack(stages), dims=1)
+
+
+class _Quadrature:
+    """h sum_i b_i q_i and its error h sum_i (b_i - b_hat_i) q_i, summed as the integrands come."""
+
+    def __init__(self, tableau: ButcherTableau, h: Time, first: tuple[Tensor, ...]) -> None:
+        self.tableau, self.h = tableau, h
+        self.value = [torch.zeros_like(q) for q in first]
+        self.error = [torch.zeros_like(q) for q in first] if tableau.error_weights else []
+        self.add(0, first)
+
+    def wants(self, i: int) -> bool:
+        """Whether stage i's integrands are used: by a weight, by the error, or by the next step."""
+        tableau = self.tableau
+        if tableau.weights[i] != 0 or (tableau.error_weights and tableau.error_weights[i] != 0):
+            return True
+        return tableau.fsal and i == tableau.stages - 1
+
+    def add(self, i: int, integrands: tuple[Tensor, ...]) -> None:
+        if not integrands:
+            return
+        tableau, h = self.tableau, float(self.h)
+        if tableau.weights[i] != 0:
+            _foreach_add_(self.value, integrands, alpha=h * tableau.weights[i])
+        if tableau.error_weights and tableau.error_weights[i] != 0:
+            _foreach_add_(self.error, integrands, alpha=h * tableau.error_weights[i])
+
+    def onto(self, integrals: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if integrals:
+            _foreach_add_(self.value, integrals)
+        return tuple(self.value)

@@ -1,0 +1,65 @@
+"""The function that solves an initial value problem: dy/dt = f(t, y), y(t0) = y0."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from node_repro.ode.field import VectorField, trained_parameters
+from node_repro.ode.gradients import GradientMethod
+from node_repro.ode.solution import Solution, SolverError
+from node_repro.ode.solver import Solver
+
+
+def odeint(
+    f: VectorField,
+    y0: Tensor,
+    ts: Tensor,
+    *,
+    solver: Solver,
+    gradient: GradientMethod,
+    parameters: Iterable[Tensor] | None = None,
+) -> Solution:
+    """The states at the times ts, ys of shape (T, *S), with ys[0] = y0.
+
+    y0: (*S), any shape, floating or complex. ts: (T,), rising or falling; times may repeat, and
+    wherever ts wants a gradient it gets one. parameters: what f depends on besides t and y, if f
+    is not a module (the gradient methods that do not keep f's graph must know). There are no
+    default tolerances: the solver is always a choice.
+
+    Raises:
+        SolverError: what was given makes no sense (kind bad_input), or the solve failed.
+    """
+    times = _check(y0, ts)
+    given = trained_parameters(f) if parameters is None else tuple(parameters)
+    return gradient.solve(f, y0, times, solver, given)
+
+
+def _check(y0: Tensor, ts: Tensor) -> Tensor:
+    """ts as float64 on the host."""
+    if y0.dtype not in (torch.float32, torch.float64, torch.complex64, torch.complex128):
+        raise SolverError(
+            "bad_input",
+            f"y0 is {y0.dtype}; a state is float32, float64, complex64 or complex128: convert it",
+        )
+    if not ts.dtype.is_floating_point:
+        raise SolverError("bad_input", f"ts is {ts.dtype}; times are floating point: convert them")
+    if ts.dim() != 1 or len(ts) == 0:
+        raise SolverError(
+            "bad_input", f"ts must be a vector of at least one time, not of shape {tuple(ts.shape)}"
+        )
+    times = ts.to(device="cpu", dtype=torch.float64)
+    seconds = times.detach()
+    if not torch.isfinite(seconds).all():
+        raise SolverError("bad_input", "ts holds a NaN or an infinite time")
+    steps = torch.diff(seconds)
+    sign = 1.0 if float(seconds[-1]) >= float(seconds[0]) else -1.0
+    wrong = torch.nonzero(steps * sign < 0)
+    if len(wrong):
+        i = int(wrong[0])
+        raise SolverError(
+            "bad_input",
+            f"ts must be sorted one way: ts[{i}] = {float(seconds[i]):g} and "
+            f"ts[{i + 1}] = {float(seconds[i + 1]):g} are not in the order of the rest",
+        )
+    return times

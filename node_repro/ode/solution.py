@@ -1,0 +1,74 @@
+"""What a solve returns, and how it fails."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Kind = Literal["bad_input", "dt_underflow", "max_steps", "non_finite_state", "non_finite_dynamics"]
+
+
+class SolverError(Exception):
+    """A solve that cannot go on. kind: what happened; t, h: where, if the loop had begun."""
+
+    exit_code: ClassVar[int] = 4
+
+    def __init__(
+        self, kind: Kind, message: str, *, t: float | None = None, h: float | None = None
+    ) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.t = t
+        self.h = h
+
+
+@dataclass
+class Stats:
+    """What a solve cost, counted by the solver.
+
+    nfe: evaluations of f; nvjp: vector-Jacobian products through f; accepted, rejected: steps;
+    h_min, h_max: the sizes of the accepted steps. backward: the same for all backward passes made
+    through the solution so far, None before the first.
+    """
+
+    nfe: int = 0
+    nvjp: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    h_min: float = float("inf")
+    h_max: float = 0.0
+    backward: "Stats | None" = None
+
+    def accept(self, h: float) -> None:
+        """Count an accepted step of size |h|."""
+        self.accepted += 1
+        self.h_min = min(self.h_min, abs(h))
+        self.h_max = max(self.h_max, abs(h))
+
+    def add(self, other: "Stats") -> None:
+        """Count another solve's work here too."""
+        self.nfe += other.nfe
+        self.nvjp += other.nvjp
+        self.accepted += other.accepted
+        self.rejected += other.rejected
+        self.h_min = min(self.h_min, other.h_min)
+        self.h_max = max(self.h_max, other.h_max)
+
+    def add_backward(self, other: "Stats") -> None:
+        """Count a backward pass's work."""
+        if self.backward is None:
+            self.backward = Stats()
+        self.backward.add(other)
+
+
+class Solution(NamedTuple):
+    """ys: the states at the requested times, (T, *S); stats: what they cost."""
+
+    ys: Tensor
+    stats: Stats
+
+
+def count_non_finite(x: Tensor) -> str:
+    """For messages: "3 of 512 elements"."""
+    return f"{int((~torch.isfinite(x)).sum())} of {x.numel()} elements"

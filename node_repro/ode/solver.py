@@ -1,0 +1,88 @@
+"""The contract of a solver, and ours: a method, a controller and an engine."""
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from torch import Tensor
+
+from node_repro.ode.controllers import Controller
+from node_repro.ode.engines import Engine, Trajectory
+from node_repro.ode.engines.eager import Eager
+from node_repro.ode.methods import Field, Method, State
+from node_repro.ode.norm import STATE, RmsNorm
+from node_repro.ode.solution import SolverError
+
+
+class Solver(Protocol):
+    """Integrates a field from ts[0] to ts[-1], forwards or backwards in time."""
+
+    @property
+    def method(self) -> Method: ...
+
+    def solve(
+        self,
+        f: Field,
+        state: State,
+        ts: Tensor,
+        *,
+        norm: RmsNorm = STATE,
+        first_step: float | None = None,
+        keep: bool = False,
+    ) -> Trajectory:
+        """See Engine.integrate. first_step: signed; None leaves it to the controller."""
+        ...
+
+    def with_tolerance(self, rtol: float, atol: float) -> "Solver":
+        """The same solver with other tolerances."""
+        ...
+
+
+@dataclass(frozen=True)
+class RungeKutta:
+    """A one-step method under a step-size controller. max_steps: attempts allowed in one solve.
+
+    Raises:
+        SolverError: an error-controlling controller with a method that estimates no error, or
+            max_steps below 1 (kind bad_input).
+    """
+
+    method: Method
+    controller: Controller
+    max_steps: int = 10_000
+    engine: Engine = field(default_factory=Eager)
+
+    def __post_init__(self) -> None:
+        if self.controller.adaptive and not self.method.adaptive:
+            raise SolverError(
+                "bad_input",
+                f"{self.method.name} estimates no error, so its steps cannot be controlled by a "
+                "tolerance: give it constant steps, or take an adaptive method",
+            )
+        if self.max_steps < 1:
+            raise SolverError("bad_input", f"max_steps must be at least 1, not {self.max_steps}")
+
+    def solve(
+        self,
+        f: Field,
+        state: State,
+        ts: Tensor,
+        *,
+        norm: RmsNorm = STATE,
+        first_step: float | None = None,
+        keep: bool = False,
+    ) -> Trajectory:
+        self.controller.check(state.y.dtype)
+        return self.engine.integrate(
+            f,
+            state,
+            ts,
+            self.method,
+            self.controller,
+            norm=norm,
+            max_steps=self.max_steps,
+            first_step=first_step,
+            keep=keep,
+        )
+
+    def with_tolerance(self, rtol: float, atol: float) -> "RungeKutta":
+        return replace(self, controller=self.controller.with_tolerance(rtol, atol))

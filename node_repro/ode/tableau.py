@@ -1,0 +1,140 @@
+"""Butcher tableaus: the coefficients that define an explicit Runge-Kutta method.
+
+Stage i evaluates k_i = f(t + c_i h, y + h sum_j a_ij k_j); the step is y1 = y + h sum_i b_i k_i. A
+second set of weights gives the error estimate h sum_i (b_i - b_hat_i) k_i, and polynomials b_i(x)
+give the dense output y(t + x h) = y + h sum_i b_i(x) k_i for 0 <= x <= 1. (Hairer, Norsett, Wanner:
+Solving ODEs I, sections II.1, II.4, II.6.)
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+Number = int | str | Fraction
+ROUNDING = Fraction(1, 10**14)  # published decimals carry about 16 digits
+
+
+def exact(value: Number) -> Fraction:
+    """An integer, a fraction such as "3/40", or a published decimal, as an exact rational."""
+    return Fraction(value)
+
+
+@dataclass(frozen=True)
+class ButcherTableau:
+    """The coefficients of one explicit method, exact, and checked against each other.
+
+    a: row i holds a_ij for j < i (s rows, the first empty). b, b_hat: s weights; b_hat is None
+    without an error estimate.
+    c: s nodes. dense: s rows of polynomial coefficients of x, x^2, ..., so that b_i(1) = b_i.
+    order, embedded_order, dense_order: of the solution, of the b_hat solution, of the dense output.
+
+    Raises:
+        ValueError: sizes that differ, a row sum that is not c_i, weights that do not sum to 1, or a
+            dense output that does not end in y1.
+    """
+
+    name: str
+    order: int
+    a: tuple[tuple[Fraction, ...], ...]
+    b: tuple[Fraction, ...]
+    c: tuple[Fraction, ...]
+    dense: tuple[tuple[Fraction, ...], ...]
+    dense_order: int
+    b_hat: tuple[Fraction, ...] | None = None
+    embedded_order: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        *,
+        order: int,
+        a: list[list[Number]],
+        b: list[Number],
+        c: list[Number],
+        dense: list[list[Number]],
+        dense_order: int,
+        b_hat: list[Number] | None = None,
+        embedded_order: int = 0,
+    ) -> "ButcherTableau":
+        """The tableau written with integers, fractions as strings, or decimals as strings."""
+        return cls(
+            name=name,
+            order=order,
+            a=tuple(tuple(map(exact, row)) for row in a),
+            b=tuple(map(exact, b)),
+            c=tuple(map(exact, c)),
+            dense=tuple(tuple(map(exact, row)) for row in dense),
+            dense_order=dense_order,
+            b_hat=None if b_hat is None else tuple(map(exact, b_hat)),
+            embedded_order=embedded_order,
+        )
+
+    def __post_init__(self) -> None:
+        s = self.stages
+        sizes = {len(self.a), len(self.c), len(self.dense)} | (
+            {len(self.b_hat)} if self.b_hat else set()
+        )
+        if sizes != {s}:
+            raise ValueError(f"{self.name}: a, b, c, dense and b_hat must all have {s} rows")
+        for i, row in enumerate(self.a):
+            if len(row) != i:
+                raise ValueError(
+                    f"{self.name}: row {i} of a must have {i} entries, as the method is explicit"
+                )
+            if abs(sum(row, Fraction(0)) - self.c[i]) > ROUNDING:
+                raise ValueError(f"{self.name}: row {i} of a does not sum to c[{i}]")
+        for label, weights in (("b", self.b), ("b_hat", self.b_hat)):
+            if weights is not None and abs(sum(weights, Fraction(0)) - 1) > ROUNDING:
+                raise ValueError(f"{self.name}: the weights {label} do not sum to 1")
+        for i, row in enumerate(self.dense):
+            if abs(sum(row, Fraction(0)) - self.b[i]) > ROUNDING * 100:
+                raise ValueError(
+                    f"{self.name}: the dense output's weight {i} at x = 1 is not b[{i}]"
+                )
+
+    @property
+    def stages(self) -> int:
+        """s, the number of stages."""
+        return len(self.b)
+
+    @property
+    def fsal(self) -> bool:
+        """Whether the last stage is f(t + h, y1), the first stage of the next step."""
+        return self.stages > 1 and self.c[-1] == 1 and self.b[-1] == 0 and self.a[-1] == self.b[:-1]
+
+    @cached_property
+    def essential(self) -> int:
+        """How many stages y1 itself needs: the rest serve the error estimate, the dense output and
+        the next step.
+        """
+        return max(i for i, weight in enumerate(self.b) if weight != 0) + 1
+
+    @cached_property
+    def rows(self) -> tuple[tuple[float, ...], ...]:
+        """a in float64."""
+        return tuple(tuple(map(float, row)) for row in self.a)
+
+    @cached_property
+    def weights(self) -> tuple[float, ...]:
+        """b in float64."""
+        return tuple(map(float, self.b))
+
+    @cached_property
+    def error_weights(self) -> tuple[float, ...]:
+        """b - b_hat in float64; empty without an error estimate."""
+        return (
+            ()
+            if self.b_hat is None
+            else tuple(float(p - q) for p, q in zip(self.b, self.b_hat, strict=True))
+        )
+
+    @cached_property
+    def nodes(self) -> tuple[float, ...]:
+        """c in float64."""
+        return tuple(map(float, self.c))
+
+    @cached_property
+    def dense_weights(self) -> tuple[tuple[float, ...], ...]:
+        """The coefficients of the dense output in float64, (s, degree)."""
+        return tuple(tuple(map(float, row)) for row in self.dense)
