@@ -1,0 +1,123 @@
+"""From a validated configuration to objects: the one place where everything meets.
+
+A component is built by importing its target and calling it with its options; an option that is
+itself a dotted path of this package stands for the object found there.
+"""
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from node_repro.config import Component, Config
+from node_repro.data import ImageData
+from node_repro.ode.solver import RungeKutta
+from node_repro.tasks import Task
+
+LR_BATCH = 128  # the batch size that optimizer.lr is given for
+
+
+class ResourceError(Exception):
+    """A device or a library that was asked for is not there."""
+
+    exit_code: ClassVar[int] = 5
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run computes, and in which precision."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+def found(path: str) -> Any:  # noqa: ANN401
+    """The object at a dotted path."""
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def construct(component: Component, **built: object) -> Any:  # noqa: ANN401
+    """The component's target, called with its options and with what is built already."""
+    options = {
+        key: found(value) if isinstance(value, str) and value.startswith("node_repro.") else value
+        for key, value in component.options.items()
+    }
+    return found(component.target)(**options, **built)
+
+
+def machine(config: Config) -> Machine:
+    """Sets up torch as configured. Raises ResourceError if CUDA is asked for in vain."""
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise ResourceError(
+                "device=cuda, but torch finds no CUDA device here: take device=cpu, or install a "
+                "CUDA build of torch and check nvidia-smi"
+            )
+        # TF32 rounds at 5e-4, which an error control at 1e-3 would take for dynamics
+        torch.backends.cudnn.allow_tf32 = False
+    return Machine(torch.device(name), getattr(torch, config.precision))
+
+
+def data(config: Config) -> ImageData:
+    """The verified data set. Raises DataError."""
+    return construct(config.data).load()
+
+
+def task(config: Config, images: ImageData, where: Machine) -> Task:
+    """The task on its data."""
+    return construct(
+        config.task,
+        data=images,
+        batch_size=config.trainer.batch_size,
+        eval_batch_size=config.trainer.eval_batch_size,
+        seed=config.seed,
+        device=where.device,
+        dtype=where.dtype,
+    )
+
+
+def solver(config: Config) -> RungeKutta:
+    """The method under its controller. Raises SolverError (bad_input) if they do not fit."""
+    assert config.ode is not None
+    tolerance = {}
+    if config.ode.solver.adaptive and "step_size" not in config.ode.controller.options:
+        tolerance = {"rtol": config.ode.rtol, "atol": config.ode.atol}
+    return RungeKutta(
+        method=found(config.ode.solver.method),
+        controller=construct(config.ode.controller, **tolerance),
+        max_steps=config.ode.solver.max_steps,
+    )
+
+
+def model(config: Config, where: Machine) -> nn.Module:
+    """The network with weights drawn from the seed, on the device."""
+    torch.manual_seed(config.seed)
+    ode = {}
+    if config.ode is not None:
+        ode = {"solver": solver(config), "gradient": construct(config.ode.gradient)}
+    return construct(config.model, **ode).to(device=where.device, dtype=where.dtype)
+
+
+def optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser over all parameters."""
+    return construct(config.optimizer, params=network.parameters())
+
+
+def learning_rate(config: Config) -> float:
+    """optimizer.lr, scaled from batches of 128 to the batches of this run (Goyal et al. 2017)."""
+    lr = config.optimizer.options["lr"]
+    assert isinstance(lr, float)
+    return lr * config.trainer.batch_size / LR_BATCH

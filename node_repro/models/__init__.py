@@ -1,0 +1,1 @@
+"""Networks. A model takes a solver and a gradient method as arguments and knows no task."""

@@ -1,0 +1,9 @@
+"""What a run leaves behind: its directory, its metrics, its surroundings, its dashboard.
+
+Nothing here knows a model, a task or a solver, and everything but `dashboard` and `meters` works
+without torch, so that a mistake in a command line is told before torch is imported.
+"""
+
+
+class OutputError(Exception):
+    """The run's directory cannot be made, locked, read or written; one plain sentence says why."""

@@ -1,0 +1,73 @@
+"""Files that are whole or absent: a temporary file beside the target, fsync, rename, fsync.
+
+Whoever reads the target sees the old content or the new one, after a kill or a power cut too.
+"""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again to continue",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EFBIG: "the file would exceed the size this process may write (see ulimit -f)",
+    errno.EROFS: "the file system is read-only; choose another outputs=...",
+    errno.EACCES: "permission is denied; choose another outputs=...",
+    errno.EPERM: "the operation is not permitted; choose another outputs=...",
+    errno.ENAMETOOLONG: "the path is too long; choose a shorter name=... or outputs=...",
+    errno.ENOTDIR: "a part of the path is a file and not a directory; choose another outputs=...",
+    errno.EISDIR: "there is a directory of that name; remove it or choose another name=...",
+    errno.EEXIST: "a file stands where a directory is needed; choose another name=...",
+    errno.ENOENT: "it or its directory does not exist (was it deleted while the run was going on?)",
+    errno.EMFILE: "too many files are open (see ulimit -n)",
+    errno.EIO: "the disk reports an input/output error",
+}
+_NO_DIRECTORY_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+
+
+def reason(error: OSError) -> str:
+    """The cause of `error` and what to do about it, as a clause to end a sentence with."""
+    return _REASONS.get(error.errno or 0, error.strerror or str(error) or type(error).__name__)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Puts `data` under `path`, whole or not at all. Raises OSError; the old content then stays."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes renames inside `directory` durable where the file system can. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_DIRECTORY_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Removes what killed writers left; the caller must be the only living writer there."""
+    for temporary in directory.glob(".*.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
+def is_still(path: Path, descriptor: int) -> bool:
+    """Whether `path` still leads to the open file, i.e. nobody deleted, moved or replaced it."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except (FileNotFoundError, NotADirectoryError):
+        return False

@@ -1,0 +1,1 @@
+"""Training: the loop, its learning rates, and the checkpoints it continues from."""

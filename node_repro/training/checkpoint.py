@@ -1,0 +1,242 @@
+"""Checkpoints: whole or absent, checked by content, read by `torch.load(weights_only=True)`.
+
+A file holds the state's own keys and "header": format, signature (of the configuration), step, and
+the sha256 of a canonical walk over all of it. The last two and the best are kept: if the last is
+damaged the one before is used and the damage is named. A directory has one writer at a time; the
+lock of the run directory sees to that.
+"""
+
+import contextlib
+import hashlib
+import io
+import re
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from node_repro.record.atomic import reason, remove_leftovers, sync_directory, write_atomically
+
+FORMAT = 1
+_HEADER = ("format", "signature", "step", "sha256")
+_NAME = re.compile(r"step_(\d+)\.pt")
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be saved, read or used; one plain sentence says why and what to do."""
+
+
+class Loaded(NamedTuple):
+    """state: plain containers and CPU tensors, without the header; notes: sentences to show."""
+
+    state: dict
+    step: int
+    notes: tuple[str, ...]
+
+
+class _Damaged(Exception):
+    """Why a file is no whole checkpoint."""
+
+
+class Checkpoints:
+    """The checkpoints of one run: step_<n>.pt (the last two) and best.pt."""
+
+    def __init__(self, directory: Path | str, signature: str) -> None:
+        """The directory is made by the first save, its parent never."""
+        self.directory = Path(directory)
+        self.signature = signature
+
+    def save(self, state: Mapping[str, object], step: int, best: bool = False) -> None:
+        """Saves `state` as the newest, and as the best if so; then removes what is outdated.
+
+        state: dicts, lists, tuples, tensors, int, float, str, bool, None, nested. Raises TypeError
+        naming the place of anything else, CheckpointError if it cannot be written; what was saved
+        before is then intact.
+        """
+        newest = self.directory / f"step_{step:09d}.pt"
+        data = _serialised(state, self.signature, step)
+        with _one_sentence(f"Cannot save {newest}", "; the checkpoint before it is intact"):
+            self.directory.mkdir(exist_ok=True)
+            remove_leftovers(self.directory)
+            write_atomically(newest, data)
+            if best:
+                write_atomically(self.directory / "best.pt", data)
+            self._prune(step)
+
+    def load_last(self) -> Loaded | None:
+        """The newest whole state, on the CPU; None if nothing was saved yet.
+
+        Raises CheckpointError: all damaged, of another configuration, of a newer format.
+        """
+        notes: list[str] = []
+        for claimed, path in self._steps():
+            try:
+                state, step = self._read(path)
+                if step != claimed:
+                    raise _Damaged(f"it holds step {step}")
+                return Loaded(state, step, tuple(notes))
+            except _Damaged as damage:
+                notes.append(f"{path} is damaged ({damage}); the checkpoint before it is used")
+        if not notes:
+            return None
+        raise CheckpointError(
+            f"All checkpoints in {self.directory} are damaged "
+            f"({', '.join(path.name for _, path in self._steps())}); remove them to start anew, "
+            "or choose another name=..."
+        )
+
+    def load_best(self) -> Loaded | None:
+        """The state saved as best, on the CPU; None if there is none. Raises CheckpointError."""
+        path = self.directory / "best.pt"
+        if not path.exists():
+            return None
+        try:
+            return Loaded(*self._read(path), ())
+        except _Damaged as damage:
+            raise CheckpointError(f"{path} is damaged ({damage}); remove it.") from damage
+
+    def _steps(self) -> list[tuple[int, Path]]:
+        """Newest first."""
+        with _one_sentence(f"Cannot read {self.directory}"):
+            paths = list(self.directory.iterdir()) if self.directory.exists() else []
+        matches = [(_NAME.fullmatch(path.name), path) for path in paths]
+        return sorted(((int(m[1]), path) for m, path in matches if m), reverse=True)
+
+    def _prune(self, newest: int) -> None:
+        """Keeps `newest` and the one before; what claims to be later was damaged or abandoned."""
+        earlier = [step for step, _ in self._steps() if step < newest]
+        for step, path in self._steps():
+            if step not in (newest, *earlier[:1]):
+                path.unlink()
+        sync_directory(self.directory)
+
+    def _read(self, path: Path) -> tuple[dict, int]:
+        """The checked state of one file, and its step."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise _Damaged(reason(error)) from error
+        content = _unpickled(data)
+        header = content.pop("header", None)
+        if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+            raise _Damaged("it has no header of this program")
+        if header["format"] > FORMAT and _is_sound_archive(data):
+            raise CheckpointError(
+                f"{path} has format {header['format']}, this program reads up to {FORMAT}: it was "
+                "written by a newer version; install that one, or choose another name=..."
+            )
+        if set(header) != set(_HEADER) or header["sha256"] != _digest(header, content):
+            raise _Damaged("its content does not match its sha256")
+        if header["signature"] != self.signature:
+            raise CheckpointError(
+                f"{path} belongs to a run with another configuration (signature "
+                f"{header['signature']}, this run's is {self.signature}); choose another name=..."
+            )
+        return content, header["step"]
+
+
+def _serialised(state: Mapping[str, object], signature: str, step: int) -> bytes:
+    if "header" in state:
+        raise ValueError("a state may not have a key 'header': the checkpoint's own stands there")
+    content = _plain(dict(state), "state")
+    assert isinstance(content, dict)
+    header = dict(zip(_HEADER, (FORMAT, signature, step, ""), strict=True))
+    header["sha256"] = _digest(header, content)
+    buffer = io.BytesIO()
+    torch.save({"header": header} | content, buffer)
+    return buffer.getvalue()
+
+
+def _plain(value: object, where: str) -> object:
+    """A copy in plain containers and dense CPU tensors that share nothing with larger storages."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Tensor) and type(value) in (Tensor, torch.nn.Parameter):
+        if value.layout is torch.strided and not value.is_quantized:
+            tensor = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+            alone = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+            return tensor if alone else tensor.clone()
+    elif isinstance(value, dict) and type(value) in (dict, OrderedDict):
+        return {_key(k, where): _plain(item, f"{where}[{k!r}]") for k, item in value.items()}
+    elif type(value) is list:
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    elif type(value) is tuple:
+        return tuple(_plain(item, f"{where}[{i}]") for i, item in enumerate(value))
+    raise TypeError(
+        f"{where} is a {type(value).__module__}.{type(value).__qualname__} and cannot be saved in "
+        "a checkpoint: allowed are dict, list, tuple, dense tensor, int, float, str, bool, None"
+    )
+
+
+def _key(key: object, where: str) -> str | int:
+    if isinstance(key, str | int) and type(key) in (str, int):
+        return key
+    raise TypeError(f"{where} has the key {key!r}: allowed are str and int")
+
+
+def _digest(header: dict, content: dict) -> str:
+    """sha256 over header (but itself) and content: type, shape, dtype and bytes of everything."""
+    digest = hashlib.sha256()
+    described = {key: item for key, item in header.items() if key != "sha256"}
+    try:
+        for chunk in _walk([described, content]):
+            digest.update(chunk)
+    except (TypeError, RuntimeError) as error:  # a file of other making
+        raise _Damaged(str(error)) from error
+    return digest.hexdigest()
+
+
+def _walk(value: object) -> Iterator[bytes]:
+    """An unambiguous byte stream: every item has a type, and a length where that may vary."""
+    if isinstance(value, Tensor):
+        yield f"tensor {value.dtype} {tuple(value.shape)};".encode()
+        yield value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, dict):
+        yield f"dict {len(value)};".encode()
+        for key in sorted(value, key=lambda key: (type(key).__name__, key)):
+            yield from _walk(key)
+            yield from _walk(value[key])
+    elif isinstance(value, list | tuple):
+        yield f"{type(value).__name__} {len(value)};".encode()
+        for item in value:
+            yield from _walk(item)
+    elif isinstance(value, float):
+        yield b"float" + struct.pack("<d", value)
+    elif value is None or isinstance(value, bool | int | str):
+        data = str(value).encode("utf-8", "surrogatepass")
+        yield f"{type(value).__name__} {len(data)};".encode() + data
+    else:
+        raise TypeError(f"it holds a {type(value).__name__}")
+
+
+def _is_sound_archive(data: bytes) -> bool:
+    """Whether every part matches its CRC: a format number that is new, not a flipped bit."""
+    try:
+        return zipfile.ZipFile(io.BytesIO(data)).testzip() is None
+    except Exception:  # a damaged archive can raise nearly anything
+        return False
+
+
+def _unpickled(data: bytes) -> dict:
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise _Damaged("it is empty, truncated or not a checkpoint")
+    try:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise _Damaged(f"torch.load refuses it: {type(error).__name__}") from error
+    if not isinstance(content, dict):
+        raise _Damaged(f"it holds a {type(content).__name__}, not a dict")
+    return content
+
+
+@contextlib.contextmanager
+def _one_sentence(what: str, end: str = "") -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{what}: {reason(error)}{end}.") from error

@@ -1,0 +1,48 @@
+"""What an iteration cost: evaluations of f and steps, as the solvers counted them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from node_repro.ode.block import ODEBlock
+from node_repro.ode.solution import Stats
+
+
+def solver_cost(model: nn.Module) -> dict[str, float]:
+    """Sums over the model's ODE blocks for their last solve; empty without a block."""
+    solves = [module.stats for module in model.modules() if isinstance(module, ODEBlock)]
+    if not solves:
+        return {}
+    backward = [stats.backward or Stats() for stats in solves]
+    return {
+        "nfe_forward": sum(stats.nfe for stats in solves),
+        "nfe_backward": sum(stats.nfe for stats in backward),
+        "nvjp_backward": sum(stats.nvjp for stats in backward),
+        "accepted": sum(stats.accepted for stats in solves),
+        "rejected": sum(stats.rejected for stats in solves),
+        "accepted_backward": sum(stats.accepted for stats in backward),
+        "rejected_backward": sum(stats.rejected for stats in backward),
+        "h_min": min(stats.h_min for stats in solves),
+        "h_max": max(stats.h_max for stats in solves),
+    }
+
+
+@dataclass
+class Means:
+    """Running means of named numbers; plain, so that a checkpoint can hold it."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """One more value of each name."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        """The means, and begin anew."""
+        means = {name: total / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return means

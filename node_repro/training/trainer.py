@@ -1,0 +1,248 @@
+"""The training loop: loss, backward, step; count, log, save; stop and go on where it stopped."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from node_repro.data import Batch
+from node_repro.ode.solution import SolverError
+from node_repro.record.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
+from node_repro.tasks import Task
+from node_repro.training.checkpoint import Checkpoints
+from node_repro.training.cost import Means, solver_cost
+from node_repro.training.schedule import Schedule
+from node_repro.training.signals import Signals
+
+
+class DivergedError(Exception):
+    """The loss is no number any more."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class Stopped(Exception):
+    """A signal came: everything is saved, and the same command goes on from here."""
+
+    def __init__(self, exit_code: int, step: int) -> None:
+        super().__init__(f"stopped after iteration {step}")
+        self.exit_code = exit_code
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is trained. iterations: in all. lr: the learning rate before the schedule."""
+
+    iterations: int
+    lr: float
+    checkpoint_seconds: float
+    log_every: int
+
+
+@dataclass
+class Position:
+    """Where a training stands: everything that a checkpoint holds besides tensors.
+
+    step: iterations done. evaluated: the step of the last evaluation. best, best_step: of the
+    selected model on the validation set.
+    """
+
+    step: int = 0
+    evaluated: int = 0
+    best: float = math.inf
+    best_step: int = 0
+    window: Means = field(default_factory=Means)
+    epoch: Means = field(default_factory=Means)
+
+    def state(self) -> dict:
+        """As plain containers."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, state: dict) -> "Position":
+        """From a checkpoint's containers."""
+        means = {name: Means(**state[name]) for name in ("window", "epoch")}
+        return cls(**{**state, **means})
+
+
+Log = Callable[[str, int, dict[str, float]], None]
+"""log(split, step, metrics)."""
+
+
+class Trainer:
+    """Trains a model on a task; what it knows of the world outside are checkpoints and signals.
+
+    Raises:
+        DivergedError, SolverError: the numbers ended; the last checkpoint is intact.
+        Stopped: a signal came, the state is saved.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        plan: Plan,
+        checkpoints: Checkpoints,
+        signals: Signals,
+        device: torch.device,
+    ) -> None:
+        self.task, self.model, self.optimizer, self.schedule = task, model, optimizer, schedule
+        self.plan, self.checkpoints, self.signals = plan, checkpoints, signals
+        self.device = device
+        self.position = Position()
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> tuple[str, ...]:
+        """Go to the last checkpoint, if there is one; returns what is to be said about it."""
+        loaded = self.checkpoints.load_last()
+        if loaded is None:
+            return ()
+        state = loaded.state
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.position = Position.of(state["position"])
+        torch.set_rng_state(state["random"]["cpu"])
+        if self.device.type == "cuda" and state["random"]["cuda"] is not None:
+            torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+        return loaded.notes
+
+    def train(self, log: Log, shown: Callable[[Iterable[int]], Iterator[int]]) -> None:
+        """To the end of the plan. shown: wraps the remaining steps, for a progress bar."""
+        per_epoch = self.task.iterations_per_epoch
+        position = self.position
+        batches: Iterator[Batch] | None = None
+        self._leave_if_told()
+        self._evaluate_if_due(per_epoch, log)
+        for step in shown(range(position.step, self.plan.iterations)):
+            epoch, index = divmod(step, per_epoch)
+            if batches is None or index == 0:
+                batches = self.task.training_batches(epoch, index)
+            metrics = self._iterate(step, next(batches))
+            position.step = step + 1
+            position.window.add(metrics)
+            position.epoch.add(metrics)
+            if position.step % self.plan.log_every == 0:
+                log("train", position.step, position.window.take())
+            self._leave_if_told()
+            self._evaluate_if_due(per_epoch, log)
+            if time.monotonic() - self._saved_at > self.plan.checkpoint_seconds:
+                self._save()
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """The task's scores on a split, and what it took to get them."""
+        self.model.eval()
+        began = time.perf_counter()
+        sums: dict[str, float] = {}
+        count = solves = 0
+        with torch.no_grad():
+            for batch in self.task.evaluation_batches(split):
+                self._leave_if_told()
+                values = {name: float(v) for name, v in self.task.scores(self.model, batch).items()}
+                nfe = solver_cost(self.model).get("nfe_forward")
+                values |= {} if nfe is None else {"nfe_forward": nfe}
+                for name, value in values.items():
+                    sums[name] = sums.get(name, 0.0) + value
+                count += len(batch.labels)
+                solves += 1
+        self.model.train()
+        scores = {n: s / (solves if n == "nfe_forward" else count) for n, s in sums.items()}
+        return scores | {"evaluation_seconds": time.perf_counter() - began}
+
+    def select(self) -> int:
+        """Load the model that was best on the validation set; returns its step."""
+        best = self.checkpoints.load_best()
+        if best is not None:
+            self.model.load_state_dict(best.state["model"])
+        return self.position.best_step
+
+    def _iterate(self, step: int, batch: Batch) -> dict[str, float]:
+        began = time.perf_counter()
+        lr = self.plan.lr * self.schedule(step / self.plan.iterations)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        measured = (step + 1) % self.plan.log_every == 0
+        self.optimizer.zero_grad(set_to_none=True)
+        if measured:
+            memory, loss, metrics = self._measured(step, batch)
+        else:
+            memory = {}
+            loss, metrics = self._differentiate(step, batch)
+        self.optimizer.step()
+        values = {name: float(value) for name, value in metrics.items()}
+        values |= {"loss_nats": loss, "learning_rate": lr} | solver_cost(self.model) | memory
+        return values | {"step_seconds": time.perf_counter() - began}
+
+    def _differentiate(self, step: int, batch: Batch) -> tuple[float, dict[str, Tensor]]:
+        try:
+            loss, metrics = self.task.loss(self.model, batch)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise DivergedError(
+                    f"the loss is {value} at iteration {step}, before its backward pass; take a "
+                    f"smaller optimizer.lr (now {self.optimizer.param_groups[0]['lr']:g})"
+                )
+            loss.backward()
+        except SolverError as error:
+            error.args = (f"{error} (training iteration {step})",)
+            raise
+        return value, dict(metrics)
+
+    def _measured(
+        self, step: int, batch: Batch
+    ) -> tuple[dict[str, float], float, dict[str, Tensor]]:
+        """An iteration under the memory meters."""
+        reset_peak_memory(self.device)
+        saved = SavedBytes(exclude=self.model.parameters())
+        with saved:
+            loss, metrics = self._differentiate(step, batch)
+        peak = peak_memory_bytes(self.device)
+        memory = {
+            "saved_bytes": float(saved.peak_bytes),
+            "peak_bytes": float(saved.peak_bytes if peak is None else peak),
+        }
+        return memory, loss, metrics
+
+    def _evaluate_if_due(self, per_epoch: int, log: Log) -> None:
+        """After every epoch and after the last iteration, once."""
+        position = self.position
+        step = position.step
+        ends = step % per_epoch == 0 or step == self.plan.iterations
+        if step == position.evaluated or not ends:
+            return
+        scores = self.evaluate("validation")
+        position.evaluated = step
+        score = scores[self.task.selected_by]
+        best = score < position.best
+        if best:
+            position.best, position.best_step = score, step
+        log("epoch", step, position.epoch.take())
+        log("validation", step, scores)
+        self._save(best)
+
+    def _leave_if_told(self) -> None:
+        if self.signals.received is not None:
+            self._save()
+            raise Stopped(self.signals.exit_code, self.position.step)
+
+    def _save(self, best: bool = False) -> None:
+        position = self.position
+        random = {
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "position": position.state(),
+            "random": random,
+        }
+        self.checkpoints.save(state, position.step, best)
+        self._saved_at = time.monotonic()
