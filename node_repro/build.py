@@ -93,7 +93,7 @@ def solver(config: Config) -> RungeKutta:
     """The method under its controller. Raises SolverError (bad_input) if they do not fit."""
     assert config.ode is not None
     tolerance = {}
-    if config.ode.solver.adaptive and "step_size" not in config.ode.controller.options:
+    if config.ode.error_controlled:
         tolerance = {"rtol": config.ode.rtol, "atol": config.ode.atol}
     return RungeKutta(
         method=found(config.ode.solver.method),

@@ -108,6 +108,7 @@ class Run:
             try:
                 trainer.train(log, shown)
                 result = self._tested(trainer)
+                dashboard.hparams(plain(config), _final_metrics(result))
             except Stopped as stopped:
                 directory.status("INTERRUPTED", step=stopped.step, exit_code=stopped.exit_code)
                 progress.say(
@@ -196,6 +197,15 @@ class Run:
 def parameters(model: nn.Module) -> int:
     """How many numbers are trained."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _final_metrics(result: dict) -> dict[str, float]:
+    """What TensorBoard shows beside the hyper-parameters."""
+    return {
+        f"test_{name}/{metric}": result[name]["test"][metric]
+        for name in ("last", "selected")
+        for metric in ("error", "loss_nats")
+    }
 
 
 def _training(lines: list[dict]) -> dict[str, float]:

@@ -5,7 +5,7 @@ are cut from those tensors (see `batches`), so there is no per-image work anywhe
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from torch import Tensor
 
 class DataError(Exception):
     """The data cannot be used; the message is one sentence: what, where, and what to do."""
+
+    exit_code: ClassVar[int] = 3
 
 
 class Split(NamedTuple):

@@ -15,7 +15,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ _NAME = re.compile(r"step_(\d+)\.pt")
 
 class CheckpointError(Exception):
     """A checkpoint cannot be saved, read or used; one plain sentence says why and what to do."""
+
+    exit_code: ClassVar[int] = 7
 
 
 class Loaded(NamedTuple):

@@ -1,0 +1,54 @@
+# make demo: environment, install, a few minutes of training.   make test: the tests.   make help: the rest.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# torch's wheels with CUDA are several GB; without an NVIDIA driver the CPU build is asked for where one is offered
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all test-cuda check smoke bench tensorboard clean
+
+help:  ## what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e '.[dev]'
+	touch $@
+
+install: $(VENV)/installed  ## a virtual environment in .venv with the project and its tools
+
+demo: $(VENV)/installed  ## a few minutes of ODE-Net training on whatever MNIST can be had
+	$(BIN)/node-run experiment=demo
+	@echo
+	@echo "Curves:  make tensorboard        (http://localhost:6006)"
+	@echo "Numbers: outputs/demo/*/seed0/result.json and metrics.jsonl"
+
+test: $(VENV)/installed  ## the tests, in minutes
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/installed  ## the slow tests too
+	$(BIN)/python -m pytest -m 'not cuda'
+
+test-cuda: $(VENV)/installed  ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -m cuda
+
+check: $(VENV)/installed  ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+smoke: $(VENV)/installed  ## every experiment for a few iterations on the embedded digits
+	@for file in conf/experiment/*.yaml; do \
+	    name=$$(basename $$file .yaml); \
+	    $(BIN)/node-run experiment=$$name profile=smoke outputs=outputs/smoke || exit 1; \
+	done
+
+bench: $(VENV)/installed  ## one ODE-Net training iteration beside torchdiffeq's
+	$(BIN)/python scripts/bench_odenet.py
+
+tensorboard: $(VENV)/installed  ## the curves of every run, on http://localhost:6006
+	$(BIN)/tensorboard --logdir outputs --host localhost --port 6006
+
+clean:  ## remove the environment and caches, keep outputs
+	rm -rf $(VENV) .pytest_cache .ruff_cache build dist

@@ -1,0 +1,86 @@
+"""What a run is asked to do, as plain typed objects: configuration stops here.
+
+`validation.validate` turns what hydra composed into a `Config`; below it nobody sees a DictConfig.
+`options` declares every key once, `choices` knows the yaml files, `overrides` judges what was
+typed, `signature` names the run's directory, `usage` writes `node-run --help`. Nothing here imports
+torch or hydra.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+Value = bool | int | float | str | None | tuple[float, ...]
+
+
+class ConfigError(Exception):
+    """The configuration or the command line is wrong; its text is one plain sentence."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class Component:
+    """One choice of one group: the object at `target` is called with `**options`."""
+
+    name: str  # the yaml's name: "odenet" for conf/model/odenet.yaml
+    target: str  # "node_repro.models.odenet.ODENet"
+    options: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    """The step method; `method` is the dotted path of an object that exists, not of a class."""
+
+    name: str  # "dopri5"
+    method: str  # "node_repro.ode.methods.dopri5.DOPRI5"
+    adaptive: bool  # whether the method estimates its error; the yaml's `_adaptive_`
+    max_steps: int
+
+
+@dataclass(frozen=True)
+class ODEConfig:
+    """How the model's ODE is solved and differentiated."""
+
+    solver: SolverConfig
+    controller: Component
+    gradient: Component
+    rtol: float
+    atol: float
+    error_controlled: bool  # the controller keeps to rtol and atol; its yaml's `_adaptive_`
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How much is trained. `iterations` decides where it is not None, else `epochs`."""
+
+    epochs: int
+    iterations: int | None
+    batch_size: int
+    eval_batch_size: int
+    checkpoint_seconds: float
+    log_every: int
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run. `ode` is None for a model that solves no ODE (mlp, resnet, stem_only)."""
+
+    task: Component
+    model: Component
+    ode: ODEConfig | None
+    data: Component
+    optimizer: Component
+    schedule: Component
+    trainer: TrainerConfig
+    profile: str  # "quick"
+    experiment: str | None  # "table1_odenet"
+    name: str | None  # as given by the user; see signature.run_name
+    seed: int
+    device: str  # auto | cpu | cuda
+    precision: str  # float32 | float64
+    outputs: str
+    deterministic: bool
+    threads: int | None
+    progress: str  # auto | on | off
+    debug: bool

@@ -1,0 +1,120 @@
+"""The yaml files of conf/: which choices a group has, which keys a choice has, the nearest name.
+
+The folder lies inside the package when installed from a wheel and beside it in a checkout.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from yaml import MarkedYAMLError
+
+from node_repro.config import ConfigError
+from node_repro.config.options import GROUPS
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The choices found in some folders; the first folder that has a choice wins."""
+
+    folders: Sequence[Path]
+
+    def names(self, group: str) -> list[str]:
+        """The choices of a group, sorted; empty for something that is no group."""
+        found = (path for folder in self.folders for path in (folder / group).glob("*.yaml"))
+        return sorted({path.stem for path in found})
+
+    def path(self, group: str, name: str) -> Path:
+        """The file of one choice; ConfigError if there is none."""
+        for folder in self.folders:
+            if (path := folder / group / f"{name}.yaml").is_file():
+                return path
+        raise unknown_choice(group, name, self.names(group))
+
+    def keys(self, group: str, name: str) -> list[str]:
+        """The dotted keys that one choice has below its group."""
+        content = load(self.path(group, name))
+        return [key for key, _ in leaves(content) if not key.startswith("defaults")]
+
+    def chosen_by(self, group: str, name: str) -> list[str]:
+        """The groups that one choice overrides in its defaults list."""
+        entries = load(self.path(group, name)).get("defaults", [])
+        written = [key for entry in entries if isinstance(entry, dict) for key in entry]
+        return [key.removeprefix("override /").split("@")[0] for key in written]
+
+    def owners(self, key: str) -> list[str]:
+        """The choices that have a dotted key, as they are typed: ["controller=constant"]."""
+        group, _, rest = key.partition(".")
+        names = self.names(group)
+        return [f"{group}={name}" for name in names if {rest, key} & set(self.keys(group, name))]
+
+    def groups_with(self, name: str) -> list[str]:
+        """Every group that has a choice of this name, as typed: ["data=mnist", "task=mnist"]."""
+        return [f"{group}={name}" for group in GROUPS if name in self.names(group)]
+
+    def comment(self, group: str, name: str) -> str:
+        """What a choice's yaml says about itself in its first comment."""
+        lines = self.path(group, name).read_text(encoding="utf-8").splitlines()
+        comments = (line[1:].strip() for line in lines if line.startswith("#"))
+        return next((text for text in comments if not text.startswith("@")), "")
+
+
+def conf_folder() -> Path:
+    """Where the project's own yaml files are; ConfigError where they are missing."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise ConfigError(f"the configuration folder conf/ is missing beside or in {package}")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """One yaml file, not resolved; ConfigError naming file and line where it is malformed."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except MarkedYAMLError as error:
+        raise malformed(error, path) from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a list where keys and values are expected")
+    return {str(key): value for key, value in content.items()}
+
+
+def malformed(error: MarkedYAMLError, path: Path | None = None) -> ConfigError:
+    """The one-line form of a yaml error."""
+    mark = error.problem_mark
+    file = path or (mark.name if mark else "a yaml file")
+    line = f", line {mark.line + 1}" if mark else ""
+    return ConfigError(f"malformed yaml in {file}{line}: {error.problem}")
+
+
+def leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of nested mappings; lists are values."""
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most like a mistyped word, whole or in its last part; None if none is near."""
+
+    def likeness(candidate: str) -> float:
+        whole = difflib.SequenceMatcher(None, word, candidate).ratio()
+        last = difflib.SequenceMatcher(
+            None, word.rpartition(".")[2], candidate.rpartition(".")[2]
+        ).ratio()
+        return max(whole, 0.95 * last)
+
+    best = max(candidates, key=likeness, default=None)
+    return best if best is not None and likeness(best) >= 0.55 else None
+
+
+def unknown_choice(group: str, name: object, names: Sequence[str]) -> ConfigError:
+    """The sentence for a choice that a group does not have."""
+    near = nearest(str(name), names)
+    hint = f"; did you mean {group}={near}?" if near else "."
+    return ConfigError(f"unknown {group} {str(name)!r}{hint} There are: {', '.join(names)}")

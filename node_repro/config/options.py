@@ -1,0 +1,176 @@
+"""Every key that a run may have, declared once: type, range, meaning, whether it changes results.
+
+Which choice of a group has which key is said by its yaml; what a key may hold is said here. A key
+that neither `--help` nor validation nor the signature knows cannot exist, because all read this.
+"""
+
+import math
+from dataclasses import dataclass
+
+from node_repro.config import ConfigError, Value
+
+GROUPS = {
+    "task": "what is learned, and how it is scored",
+    "model": "the network",
+    "solver": "the method that takes one step of the ODE",
+    "controller": "what decides the size of the steps",
+    "gradient": "how the loss is differentiated through the solve",
+    "data": "the data set",
+    "optimizer": "the optimizer",
+    "schedule": "the learning rate over the run",
+    "profile": "how much work",
+    "experiment": "a row or panel of the paper",
+}
+COMPONENTS = ("task", "model", "controller", "gradient", "data", "optimizer", "schedule")
+ODE_GROUPS = ("solver", "controller", "gradient")
+
+
+@dataclass(frozen=True)
+class Option:
+    """A key: its type, its range and one line of meaning."""
+
+    key: str
+    type: type[bool] | type[int] | type[float] | type[str]
+    meaning: str
+    low: float | None = None  # smallest allowed value
+    above: float | None = None  # the value must be larger than this
+    high: float | None = None  # largest allowed value
+    below: float | None = None  # the value must be smaller than this
+    choices: tuple[str, ...] = ()
+    many: bool = False  # a list of such values
+    null: str | None = None  # what null means; None: null is refused
+    semantic: bool = True  # changes results, so it is part of the run's signature
+    fixed: bool = False  # a fact of the choice: not for the command line
+
+    def allowed(self) -> str:
+        """The allowed values in words."""
+        noun = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        words = f"one of {', '.join(self.choices)}" if self.choices else noun[self.type]
+        bounds = ((">=", self.low), (">", self.above), ("<=", self.high), ("<", self.below))
+        limits = " and ".join(f"{sign} {bound:.10g}" for sign, bound in bounds if bound is not None)
+        words = f"{words} {limits}".rstrip()
+        if self.many:
+            words = f"a list, each {words}"
+        return words if self.null is None else f"{words}, or null ({self.null})"
+
+    def checked(self, value: object) -> Value:
+        """The value in the option's type; ConfigError naming key, value and what is allowed."""
+        if value is None and self.null is not None:
+            return None
+        if self.many:
+            if isinstance(value, list) and all(self._fits(item) for item in value):
+                return tuple(float(item) for item in value)
+        elif isinstance(value, (bool, int, float, str)) and self._fits(value):
+            return float(value) if self.type is float else value
+        shown = str(value).lower() if isinstance(value, bool) else value
+        shown = "null" if value is None else shown
+        raise ConfigError(f"{self.key}={shown} must be {self.allowed()} ({self.meaning})")
+
+    def _fits(self, value: object) -> bool:
+        numbers = (int, float) if self.type is float else (self.type,)
+        if not isinstance(value, numbers) or isinstance(value, bool) != (self.type is bool):
+            return False
+        if isinstance(value, str):
+            return value in self.choices if self.choices else bool(value.strip(" \0"))
+        return (
+            math.isfinite(value)
+            and (self.low is None or value >= self.low)
+            and (self.above is None or value > self.above)
+            and (self.high is None or value <= self.high)
+            and (self.below is None or value < self.below)
+        )
+
+
+ROOT = (
+    Option(
+        "seed",
+        int,
+        "seed of weights, data order and crops",
+        low=0,
+        high=2**32 - 1,
+        semantic=False,
+    ),
+    Option("device", str, "where it runs", choices=("auto", "cpu", "cuda"), semantic=False),
+    Option("precision", str, "type of parameters and states", choices=("float32", "float64")),
+    Option("rtol", float, "relative tolerance of the ODE solve", low=0),
+    Option("atol", float, "absolute tolerance of the ODE solve", low=0),
+    Option("name", str, "folder below outputs", null="from experiment or model", semantic=False),
+    Option("outputs", str, "where runs are kept", semantic=False),
+    Option("deterministic", bool, "only deterministic kernels"),
+    Option("threads", int, "CPU threads", low=1, null="torch decides", semantic=False),
+    Option("progress", str, "progress bar", choices=("auto", "on", "off"), semantic=False),
+    Option("debug", bool, "show tracebacks", semantic=False),
+)
+TRAINER = (
+    Option("trainer.epochs", int, "passes over the training set", low=1),
+    Option("trainer.iterations", int, "training steps in all", low=1, null="epochs decides"),
+    Option("trainer.batch_size", int, "images a training step", low=1),
+    Option("trainer.eval_batch_size", int, "images a batch when testing", low=1, semantic=False),
+    Option("trainer.checkpoint_seconds", float, "time between checkpoints", low=0, semantic=False),
+    Option("trainer.log_every", int, "steps between logged lines", low=1, semantic=False),
+)
+_TOLERANCES = (
+    Option("gradient.rtol", float, "relative tolerance of the backward solve", low=0),
+    Option("gradient.atol", float, "absolute tolerance of the backward solve", low=0),
+)
+COMPONENT_OPTIONS = (
+    Option("task.crop_padding", int, "random crops, pixels of padding", low=0, high=28),
+    Option("task.validation", int, "images held out", low=1, null="5000, of the embedded 500"),
+    Option("model._ode_", bool, "solves an ODE", fixed=True, semantic=False),
+    Option("model.hidden", int, "units of the hidden layer", low=1),
+    Option("model.stem", str, "layers before the blocks", choices=("residual", "conv")),
+    Option("model.blocks", int, "residual blocks", low=1),
+    Option("model.channels", int, "feature maps", low=1),
+    Option("solver.method", str, "dotted path of the method", fixed=True),
+    Option("solver._adaptive_", bool, "estimates its error", fixed=True, semantic=False),
+    Option("solver.max_steps", int, "steps of one solve before it is given up", low=1),
+    Option("controller._adaptive_", bool, "needs the error", fixed=True, semantic=False),
+    Option("controller.step_size", float, "length of every step but the last", above=0),
+    Option("controller.safety", float, "aim this far below the tolerance", above=0, below=1),
+    Option("controller.factor_min", float, "strongest shrinking of a step", above=0, below=1),
+    Option("controller.factor_max", float, "strongest growth of a step", above=1),
+    Option("controller.first_step", float, "first step", above=0, null="chosen by the solver"),
+    Option("controller.proportional", float, "weight of the error's change", low=0, high=1),
+    Option("controller.integral", float, "weight of the error", above=0, high=1),
+    Option(
+        "gradient.norm",
+        str,
+        "which parts judge the error",
+        choices=("node_repro.ode.norm.FULL", "node_repro.ode.norm.SEMI"),
+        fixed=True,
+    ),
+    *_TOLERANCES,
+    Option("data.dataset", str, "which set", choices=("mnist", "fashion_mnist"), fixed=True),
+    Option("data.root", str, "folder of the files", null="the cache folder", semantic=False),
+    Option(
+        "data.source",
+        str,
+        "all digits, the 5000 embedded ones, or what there is",
+        choices=("auto", "full", "embedded"),
+        semantic=False,  # the data set's name, which the signature holds, says what it came to
+    ),
+    Option("data.download", bool, "download what is missing", semantic=False),
+    Option("data.limit", int, "train on the first n images only", low=1, null="all"),
+    Option("optimizer.lr", float, "learning rate for batches of 128", above=0),
+    Option("optimizer.momentum", float, "momentum", low=0, below=1),
+    Option("schedule.final", float, "last rate as a fraction of lr", low=0, high=1),
+    Option("schedule.warmup", float, "fraction of the run that warms up", low=0, below=1),
+    Option("schedule.milestones", float, "where the rate falls", above=0, below=1, many=True),
+    Option("schedule.factor", float, "what the rate is multiplied with there", above=0, high=1),
+    *(
+        Option(f"{group}._target_", str, "dotted path of the class", fixed=True)
+        for group in COMPONENTS
+    ),
+)
+PROFILE = (
+    Option("profile.mnist.epochs", int, "trainer.epochs for task=mnist", low=1),
+    Option("profile.mnist.iterations", int, "trainer.iterations", low=1, null="epochs decides"),
+    Option("profile.mnist.limit", int, "data.limit for task=mnist", low=1, null="all"),
+    Option(
+        "profile.mnist.source",
+        str,
+        "data.source for task=mnist",
+        choices=("auto", "full", "embedded"),
+    ),
+)
+OPTIONS = {option.key: option for option in (*ROOT, *TRAINER, *COMPONENT_OPTIONS, *PROFILE)}

@@ -1,0 +1,104 @@
+"""Which runs are the same run: a hash over every key that changes results, and the run's folder.
+
+Seed, device, and whatever only concerns the running (outputs, progress, threads ...) are left out;
+`options` says of each key whether it counts.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from node_repro.config import Component, Config
+from node_repro.config.options import OPTIONS, ROOT
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """The whole configuration as nested plain values under the keys that a user types.
+
+    Beside its keys each group has `choice`, the name of its yaml.
+    """
+    content: dict[str, Any] = {
+        option.key: getattr(config, option.key)
+        for option in ROOT
+        if option.key not in ("rtol", "atol")
+    }
+    content |= {"profile": config.profile, "experiment": config.experiment}
+    content |= {group: {"choice": part.name} for group, part in _components(config).items()}
+    if config.ode is not None:
+        content["solver"] = {"choice": config.ode.solver.name}
+    for key, value in (*_values(config).items(), *_trainer(config).items()):
+        group, _, rest = key.rpartition(".")
+        (content.setdefault(group, {}) if group else content)[rest] = value
+    return json.loads(json.dumps(content))
+
+
+def semantic(config: Config, data_name: str) -> dict[str, Any]:
+    """Dotted key -> value of everything that changes results.
+
+    `data_name` is what the data set came to ("mnist", "mnist-embedded"), which no key tells.
+    """
+    values = _values(config) | _trainer(config) | {"precision": config.precision}
+    values |= {"deterministic": config.deterministic}
+    if config.trainer.iterations is not None:
+        del values["trainer.epochs"]
+    names = harmless()
+    return {"data": data_name} | {key: value for key, value in values.items() if key not in names}
+
+
+def harmless() -> set[str]:
+    """The dotted keys of `plain` that two runs with the same results may differ in."""
+    return {option.key for option in OPTIONS.values() if not option.semantic} | {
+        "profile",
+        "experiment",
+    }
+
+
+def _components(config: Config) -> dict[str, Component]:
+    parts = {
+        "task": config.task,
+        "model": config.model,
+        "data": config.data,
+        "optimizer": config.optimizer,
+        "schedule": config.schedule,
+    }
+    if config.ode is not None:
+        parts |= {"controller": config.ode.controller, "gradient": config.ode.gradient}
+    return parts
+
+
+def _values(config: Config) -> dict[str, Any]:
+    """Dotted key -> value of what the groups chose, with the solve's tolerances."""
+    values: dict[str, Any] = {}
+    for group, part in _components(config).items():
+        values[f"{group}._target_"] = part.target
+        values |= {f"{group}.{key}": value for key, value in part.options.items()}
+    if config.ode is not None:
+        values["solver.method"] = config.ode.solver.method
+        values["solver.max_steps"] = config.ode.solver.max_steps
+        values |= {"rtol": config.ode.rtol, "atol": config.ode.atol}
+    return values
+
+
+def _trainer(config: Config) -> dict[str, Any]:
+    return {f"trainer.{key}": value for key, value in asdict(config.trainer).items()}
+
+
+def signature(config: Config, data_name: str) -> str:
+    """Eight hexadecimal digits, equal for two runs that differ in nothing that changes results."""
+    text = json.dumps(semantic(config, data_name), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def run_name(config: Config) -> str:
+    """The name given, else the experiment's, else "<task>_<model>"."""
+    return config.name or config.experiment or f"{config.task.name}_{config.model.name}"
+
+
+def run_path(config: Config, data_name: str) -> Path:
+    """The run's folder, not yet made. A name given by the user is taken as it is."""
+    folder = Path(config.outputs) / run_name(config)
+    if config.name is None:
+        folder /= f"{config.profile}-{data_name}-{signature(config, data_name)}"
+    return folder / f"seed{config.seed}"

@@ -1,0 +1,79 @@
+"""What `node-run --help` prints, made from the declared options and the yaml files."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from node_repro.config.choices import Choices, leaves
+from node_repro.config.options import COMPONENT_OPTIONS, GROUPS, ROOT, TRAINER, Option
+
+_HEAD = """\
+node-run trains the networks of "Neural Ordinary Differential Equations" (Chen et al. 2018).
+
+usage: node-run [group=choice ...] [key=value ...]
+       node-run -m key=a,b,c ...     one run for each value (and each combination)
+       node-run --cfg job ...        print the configuration and do not run
+       node-run --hydra-help         the remaining flags; tab completion: node-run -sc install=bash
+"""
+_TAIL = """\
+examples:
+  node-run                                            ODE-Net on MNIST, quick profile
+  node-run task=mnist solver=dopri5 rtol=1e-3         the same, spelled out
+  node-run experiment=table1_rknet profile=close      a row of table 1, more work
+  node-run -m experiment=table1_odenet seed=0,1,2     three seeds
+  node-run model=resnet model.blocks=1 data=fashion_mnist name=tiny trainer.epochs=1
+
+The same command again goes on where a run was interrupted. An override with '=', ',', or a space in
+its value needs quotes twice: 'data.root="/my data"'.
+
+exit codes: 0 done, 1 internal error, 2 configuration or usage, 3 data, 4 numerics, 5 resources,
+  6 output directory or lock, 7 checkpoint, 130 and 143 interrupted and saved
+"""
+
+
+def usage(choices: Choices, defaults: dict[str, Any]) -> str:
+    """The help text. `defaults` is the content of config.yaml."""
+    chosen = {group: name for entry in defaults["defaults"][1:] for group, name in entry.items()}
+    values = dict(leaves(defaults)) | {"trainer.epochs": "by profile"}
+    values |= {"trainer.iterations": "by profile"}
+    return "\n".join(
+        [
+            _HEAD,
+            "groups (* is the default):",
+            *_groups(choices, chosen),
+            "\nexperiments:",
+            *(
+                f"  {name:<20}{choices.comment('experiment', name)}"
+                for name in choices.names("experiment")
+            ),
+            "\nkeys:",
+            *_keys((*ROOT, *TRAINER), values),
+            "\nkeys of choices [those that have them]:",
+            *_choice_keys(choices),
+            "",
+            _TAIL,
+        ]
+    )
+
+
+def _groups(choices: Choices, chosen: dict[str, str]) -> Iterable[str]:
+    for group, meaning in GROUPS.items():
+        if group == "experiment":
+            continue
+        names = (f"{name}*" if chosen[group] == name else name for name in choices.names(group))
+        yield f"  {group:<11} {' '.join(names)}   ({meaning})"
+
+
+def _keys(options: Iterable[Option], values: dict[str, Any]) -> Iterable[str]:
+    for option in options:
+        value = values[option.key]
+        shown = "null" if value is None else str(value).lower() if option.type is bool else value
+        yield f"  {f'{option.key}={shown}':<30} {option.meaning}; {option.allowed()}"
+
+
+def _choice_keys(choices: Choices) -> Iterable[str]:
+    for option in COMPONENT_OPTIONS:
+        if not option.fixed:
+            group = option.key.partition(".")[0]
+            owners = [owner.partition("=")[2] for owner in choices.owners(option.key)]
+            where = f" [{', '.join(owners)}]" if len(owners) < len(choices.names(group)) else ""
+            yield f"  {option.key:<30} {option.meaning}; {option.allowed()}{where}"

@@ -1,0 +1,204 @@
+"""From what hydra composed to a `Config`: every key known, every value in range, all of it fitting.
+
+Choices carry facts in keys between underscores, which are no arguments of a constructor:
+`_target_` (the class), `_ode_` of a model (it solves an ODE), `_adaptive_` of a solver (the method
+estimates its error) and of a controller (it needs that estimate).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from node_repro.config import (
+    Component,
+    Config,
+    ConfigError,
+    ODEConfig,
+    SolverConfig,
+    TrainerConfig,
+    Value,
+)
+from node_repro.config.choices import Choices, leaves
+from node_repro.config.options import COMPONENTS, ODE_GROUPS, OPTIONS, ROOT, TRAINER
+from node_repro.config.overrides import misplaced_key, unknown_key
+
+_EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
+_NAME_LENGTH = 100
+_GROUPS = 32
+_FACTS = {"model._ode_", "solver._adaptive_", "controller._adaptive_"}
+
+
+def validate(
+    cfg: DictConfig, chosen: Mapping[str, str | None], typed: set[str], choices: Choices
+) -> Config:
+    """Check a composed configuration and return it as plain objects.
+
+    `chosen` holds each group's choice, `typed` the keys and groups on the command line.
+    ConfigError says in one sentence what is wrong.
+    """
+    values = _checked_values(_plain(cfg), chosen, choices)
+    config = _build(values, chosen)
+    _refuse_misfits(config, values)
+    _refuse_ignored(config, typed, choices)
+    return config
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    try:
+        content = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} has no value; give {error.full_key}=...") from error
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        key = error.full_key or "a key"
+        raise ConfigError(f"cannot work out the value of {key}: {reason}") from error
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def _checked_values(
+    content: Mapping[str, Any], chosen: Mapping[str, str | None], choices: Choices
+) -> dict[str, Value]:
+    """The leaves by dotted key, after refusing unknown, misplaced, missing and wrong ones."""
+    expected = {option.key for option in (*ROOT, *TRAINER)} | _FACTS
+    for group in (*COMPONENTS, "solver"):
+        name = chosen.get(group)
+        if name is None or not isinstance(content.get(group), Mapping):
+            raise ConfigError(f"no {group} is chosen; there are: {', '.join(choices.names(group))}")
+        expected |= _keys_of(group, name, choices)
+    found = dict(leaves(content))
+    for key in found:
+        if key not in OPTIONS:
+            raise unknown_key(key, choices)
+        group = key.partition(".")[0]
+        if key not in expected and group != "profile":
+            raise misplaced_key(key, f"{group}={chosen.get(group)}", choices)
+    for key in sorted(expected - found.keys()):
+        raise ConfigError(f"the key {key!r} is missing; its value must be {_words(key)}")
+    return {key: OPTIONS[key].checked(value) for key, value in found.items()}
+
+
+def _keys_of(group: str, name: str, choices: Choices) -> set[str]:
+    """Dotted keys that a choice must have; only a task's yaml lies at the root."""
+    keys = choices.keys(group, name)
+    if group == "task":
+        return {key for key in keys if key.startswith("task.")}
+    return {f"{group}.{key}" for key in keys}
+
+
+def _words(key: str) -> str:
+    return OPTIONS[key].allowed() if key in OPTIONS else "declared in node_repro/config/options.py"
+
+
+def _build(values: Mapping[str, Any], chosen: Mapping[str, str | None]) -> Config:
+    parts = {group: _component(group, values, chosen) for group in COMPONENTS}
+    ode = None
+    if values["model._ode_"]:
+        solver = SolverConfig(
+            name=str(chosen["solver"]),
+            method=values["solver.method"],
+            adaptive=values["solver._adaptive_"],
+            max_steps=values["solver.max_steps"],
+        )
+        ode = ODEConfig(
+            solver=solver,
+            controller=parts["controller"],
+            gradient=parts["gradient"],
+            rtol=values["rtol"],
+            atol=values["atol"],
+            error_controlled=values["controller._adaptive_"],
+        )
+    trainer = {option.key.partition(".")[2]: values[option.key] for option in TRAINER}
+    root = {option.key: values[option.key] for option in ROOT if option.key not in ("rtol", "atol")}
+    return Config(
+        **{group: part for group, part in parts.items() if group not in ODE_GROUPS},
+        ode=ode,
+        trainer=TrainerConfig(**trainer),
+        profile=str(chosen["profile"]),
+        experiment=chosen.get("experiment"),
+        **root,
+    )
+
+
+def _component(group: str, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Component:
+    inside = {
+        key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{group}.")
+    }
+    options = {key: value for key, value in inside.items() if not key.startswith("_")}
+    return Component(str(chosen[group]), inside["_target_"], options)
+
+
+def _refuse_misfits(config: Config, values: Mapping[str, Any]) -> None:
+    """Values that are right alone but not together."""
+    if config.name is not None:
+        _refuse_bad_name(config.name)
+    for prefix in ("", "gradient."):
+        if f"{prefix}rtol" in values:
+            _refuse_bad_tolerances(prefix, values, config.precision)
+    channels = values.get("model.channels", 1)
+    if channels > _GROUPS and channels % _GROUPS:
+        raise ConfigError(
+            f"model.channels={channels} must be at most {_GROUPS} or a multiple of it: "
+            f"GroupNorm has {_GROUPS} groups"
+        )
+    milestones = values.get("schedule.milestones")
+    if milestones is not None and list(milestones) != sorted(set(milestones)):
+        raise ConfigError(f"schedule.milestones={list(milestones)}: they must increase")
+    if values["data.dataset"] != "mnist" and values["data.source"] == "embedded":
+        raise ConfigError(
+            f"data={config.data.name} has no embedded images: use data.source=auto or full"
+        )
+    if config.ode and config.ode.error_controlled and not config.ode.solver.adaptive:
+        raise ConfigError(
+            f"controller={config.ode.controller.name} needs an error estimate, which "
+            f"solver={config.ode.solver.name} has not: use controller=constant or another solver"
+        )
+
+
+def _refuse_bad_name(name: str) -> None:
+    fine = all(letter.isalnum() or letter in "_-.+" for letter in name)
+    if not fine or name.startswith(".") or len(name) > _NAME_LENGTH:
+        raise ConfigError(
+            f"name={name}: it names a folder, so use at most {_NAME_LENGTH} letters, digits, "
+            "'_', '-', '+' and '.', not beginning with '.'"
+        )
+
+
+def _refuse_bad_tolerances(prefix: str, values: Mapping[str, Any], precision: str) -> None:
+    rtol, atol = values[f"{prefix}rtol"], values[f"{prefix}atol"]
+    if rtol == 0 and atol == 0:
+        raise ConfigError(f"{prefix}rtol and {prefix}atol are both zero: one must be larger")
+    smallest = 4 * _EPSILON[precision]
+    key = f"{prefix}rtol" if rtol else f"{prefix}atol"
+    if values[key] < smallest:
+        wider = "" if precision == "float64" else ", or use precision=float64"
+        raise ConfigError(
+            f"{key}={values[key]:g} is below what {precision} resolves: "
+            f"it must be at least {smallest:.3g}{wider}"
+        )
+
+
+def _refuse_ignored(config: Config, typed: set[str], choices: Choices) -> None:
+    """Options that were asked for and that nothing would read."""
+    asked = dict.fromkeys(sorted(typed), "")
+    if config.experiment is not None:
+        keys = choices.keys("experiment", config.experiment)
+        groups = choices.chosen_by("experiment", config.experiment)
+        origin = f" (asked for by experiment={config.experiment})"
+        asked = dict.fromkeys((*keys, *groups), origin) | asked
+    for key, origin in asked.items():
+        about_ode = key in ("rtol", "atol") or key.partition(".")[0] in ODE_GROUPS
+        if config.ode is None and about_ode:
+            raise ConfigError(f"model={config.model.name} solves no ODE: remove {key}={origin}")
+    if config.ode and not config.ode.error_controlled and {"rtol", "atol"} & typed:
+        raise ConfigError(
+            f"controller={config.ode.controller.name} controls no error: remove rtol= and atol=, "
+            "or choose an adaptive solver; controller.step_size sets the accuracy"
+        )
+    if config.trainer.iterations is not None and "trainer.epochs" in typed:
+        raise ConfigError(
+            f"trainer.iterations={config.trainer.iterations} already decides the length: "
+            "remove trainer.epochs=, or add trainer.iterations=null"
+        )

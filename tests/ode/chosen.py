@@ -1,0 +1,116 @@
+"""The methods, controllers and gradient methods under test, read from conf/: a new yaml file is
+tested without a change here.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from node_repro.ode import RungeKutta
+from node_repro.ode.controllers import Controller
+from node_repro.ode.controllers.constant import Constant
+from node_repro.ode.gradients import GradientMethod
+from node_repro.ode.gradients.adjoint import Adjoint
+from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def _choices(group: str) -> dict[str, dict[str, Any]]:
+    files = sorted((CONF / group).glob("*.yaml"))
+    return {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
+
+
+def _found(path: str) -> Any:  # noqa: ANN401
+    module, name = path.rsplit(".", 1)
+    return getattr(import_module(module), name)
+
+
+def _arguments(choice: dict[str, Any]) -> dict[str, Any]:
+    """What a yaml gives to the constructor, but for what it takes from the command line."""
+    return {
+        key: value
+        for key, value in choice.items()
+        if not key.startswith("_") and not str(value).startswith("${") and key != "defaults"
+    }
+
+
+def _gradient(choice: dict[str, Any]) -> GradientMethod:
+    arguments = _arguments(choice)
+    if "norm" in arguments:
+        arguments["norm"] = _found(arguments["norm"])
+    return _found(choice["_target_"])(**arguments)
+
+
+METHODS: dict[str, ExplicitRungeKutta] = {
+    name: _found(choice["method"]) for name, choice in _choices("solver").items()
+}
+ADAPTIVE = {name: method for name, method in METHODS.items() if method.adaptive}
+CONTROLLERS = _choices("controller")
+TOLERANCE = [name for name, choice in CONTROLLERS.items() if choice["_adaptive_"]]
+GRADIENTS = {name: _gradient(choice) for name, choice in _choices("gradient").items()}
+DISCRETE = [name for name, method in GRADIENTS.items() if not isinstance(method, Adjoint)]
+ADJOINTS = {name: method for name, method in GRADIENTS.items() if isinstance(method, Adjoint)}
+
+
+def controller(name: str, **changes: Any) -> Controller:
+    """An error-controlling controller with its yaml's numbers, and tolerances given here."""
+    choice = CONTROLLERS[name]
+    return _found(choice["_target_"])(**(_arguments(choice) | changes))
+
+
+def adaptive(
+    method: str = "dopri5", tol: float = 1e-6, control: str = "integral", **changes: Any
+) -> RungeKutta:
+    """A solver that keeps rtol = atol = tol."""
+    return RungeKutta(METHODS[method], controller(control, rtol=tol, atol=tol, **changes))
+
+
+def steps(method: str, size: float) -> RungeKutta:
+    """A solver with steps of one size."""
+    return RungeKutta(METHODS[method], Constant(size))
+
+
+def real(*values: float) -> Tensor:
+    """A float64 vector."""
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def leaf(*values: float) -> Tensor:
+    """A float64 vector that wants a gradient."""
+    return real(*values).requires_grad_()
+
+
+class Net(nn.Module):
+    """A smooth field with time, two layers and known random weights."""
+
+    def __init__(self, size: int = 3, hidden: int = 5, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+
+        def weights(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64) * 0.5)
+
+        self.inner, self.bias = weights(hidden, size + 1), weights(hidden)
+        self.outer = weights(size, hidden)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        ty = torch.cat((t.expand(*y.shape[:-1], 1), y), dim=-1)
+        return torch.tanh(ty @ self.inner.T + self.bias) @ self.outer.T
+
+
+class Calls:
+    """Counts the calls of a field, and remembers their times."""
+
+    def __init__(self, f: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.f = f
+        self.times: list[float] = []
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        self.times.append(float(t))
+        return self.f(t, y)

@@ -1,0 +1,299 @@
+"""The declared options, the yaml files, and the typed configuration made from both."""
+
+import importlib
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_repro.cli import compose
+from node_repro.config import Component, ConfigError
+from node_repro.config.choices import Choices, conf_folder, leaves, load, nearest
+from node_repro.config.options import COMPONENTS, GROUPS, OPTIONS, Option
+from node_repro.config.signature import harmless, plain, run_path, semantic, signature
+
+CHOICES = Choices([conf_folder()])
+EVERY_CHOICE = [(group, name) for group in GROUPS for name in CHOICES.names(group)]
+GLOBAL = ("task", "experiment")  # their yaml files lie at the root of the configuration
+
+
+def found(path: str) -> Any:  # noqa: ANN401
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def test_every_group_has_a_folder_and_every_folder_is_a_group() -> None:
+    assert {path.name for path in conf_folder().iterdir() if path.is_dir()} == set(GROUPS)
+
+
+@pytest.mark.parametrize(("group", "name"), EVERY_CHOICE)
+def test_every_key_of_a_choice_is_declared(group: str, name: str) -> None:
+    for key in CHOICES.keys(group, name):
+        assert (key if group in GLOBAL else f"{group}.{key}") in OPTIONS
+
+
+@pytest.mark.parametrize(("group", "name"), EVERY_CHOICE)
+def test_every_choice_says_what_it_is_and_composes(group: str, name: str) -> None:
+    lines = CHOICES.path(group, name).read_text().splitlines()
+    assert lines[0].startswith("#")
+    assert CHOICES.comment(group, name).endswith(".") or "(" in CHOICES.comment(group, name)
+    controller = "controller=constant" if name == "constant" else "device=auto"
+    config = compose([f"{group}={name}", controller])
+    if group in ("solver", "controller", "gradient"):
+        assert config.ode is not None
+        assert getattr(config.ode, group).name == name
+    elif group in COMPONENTS:
+        assert getattr(config, group).name == name
+    else:
+        assert getattr(config, group) == name
+
+
+@pytest.mark.parametrize(
+    ("group", "name"), [pair for pair in EVERY_CHOICE if pair[0] in COMPONENTS]
+)
+def test_options_of_a_choice_are_arguments_of_its_class(group: str, name: str) -> None:
+    content = load(CHOICES.path(group, name))
+    content = content["task"] if group == "task" else content
+    arguments = inspect.signature(found(content["_target_"])).parameters
+    assert {key for key in content if not key.startswith("_")} <= set(arguments)
+
+
+@pytest.mark.parametrize("name", CHOICES.names("solver"))
+def test_solver_yaml_tells_the_truth_about_its_method(name: str) -> None:
+    config = compose([f"solver={name}"])
+    assert config.ode is not None
+    assert found(config.ode.solver.method).adaptive is config.ode.solver.adaptive
+
+
+def test_every_declared_key_is_used() -> None:
+    used = {key for key, _ in leaves(load(conf_folder() / "config.yaml"))}
+    for group, name in EVERY_CHOICE:
+        keys = CHOICES.keys(group, name)
+        used |= {key if group in GLOBAL else f"{group}.{key}" for key in keys}
+    assert OPTIONS.keys() <= used
+
+
+def test_values_below_the_door_are_plain() -> None:
+    config = compose(["schedule=step", "rtol=1", "data.root=/a"])
+    assert config.ode is not None
+    assert type(config.ode.rtol) is float
+    assert type(config.trainer.checkpoint_seconds) is float
+    assert config.schedule.options["milestones"] == (0.375, 0.625, 0.875)
+    assert type(config.data.options) is dict
+    assert all(
+        type(value) in (str, bool, int, type(None)) for value in config.data.options.values()
+    )
+
+
+def test_facts_between_underscores_are_no_options() -> None:
+    config = compose([])
+    assert config.ode is not None
+    assert config.model == Component(
+        "odenet", "node_repro.models.odenet.ODENet", {"stem": "residual", "channels": 64}
+    )
+    assert set(config.ode.controller.options) == {
+        "safety",
+        "factor_min",
+        "factor_max",
+        "first_step",
+    }
+
+
+def test_atol_and_the_adjoints_tolerances_follow_rtol_unless_given() -> None:
+    followed = compose(["rtol=1e-5"]).ode
+    given = compose(["rtol=1e-5", "atol=1e-6", "gradient.rtol=1e-4"]).ode
+    assert followed is not None and given is not None
+    assert (followed.atol, followed.gradient.options["rtol"]) == (1e-5, 1e-5)
+    assert (given.atol, given.gradient.options["rtol"]) == (1e-6, 1e-4)
+    assert given.gradient.options["atol"] == 1e-6
+
+
+@pytest.mark.parametrize("model", ["mlp", "resnet", "stem_only"])
+def test_model_without_an_ode_has_no_solver(model: str) -> None:
+    assert compose([f"model={model}"]).ode is None
+
+
+def test_fixed_step_solver_brings_the_constant_controller() -> None:
+    fixed, adaptive = compose(["solver=rk4"]).ode, compose(["solver=tsit5"]).ode
+    assert fixed is not None and adaptive is not None
+    assert fixed.controller.name == "constant"
+    assert adaptive.controller.name == "integral"
+
+
+def test_adaptive_method_may_take_constant_steps() -> None:
+    ode = compose(["solver=dopri5", "controller=constant", "controller.step_size=0.05"]).ode
+    assert ode is not None
+    assert ode.controller.options == {"step_size": 0.05}
+    assert ode.solver.adaptive and not ode.error_controlled
+
+
+def test_profile_says_how_much_work_and_the_command_line_has_the_last_word() -> None:
+    smoke, paper = compose(["profile=smoke"]), compose(["profile=paper"])
+    assert (smoke.trainer.iterations, smoke.data.options["limit"]) == (4, 512)
+    assert smoke.data.options["source"] == "embedded"
+    assert (paper.trainer.epochs, paper.schedule.name) == (160, "step")
+    assert compose(["profile=paper", "schedule=cosine"]).schedule.name == "cosine"
+    assert compose(["profile=smoke", "trainer.iterations=7"]).trainer.iterations == 7
+    assert compose(["profile=smoke", "data.source=full"]).data.options["source"] == "full"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "model", "gradient", "blocks"),
+    [
+        ("table1_mlp", "mlp", None, None),
+        ("table1_resnet", "resnet", None, 6),
+        ("table1_resnet1", "resnet", None, 1),
+        ("table1_stem_only", "stem_only", None, None),
+        ("table1_rknet", "odenet", "direct", None),
+        ("table1_odenet", "odenet", "adjoint", None),
+        ("demo", "odenet", "adjoint", None),
+    ],
+)
+def test_experiment_chooses_the_row(
+    experiment: str, model: str, gradient: str | None, blocks: int | None
+) -> None:
+    config = compose([f"experiment={experiment}"])
+    assert config.model.name == model
+    assert (config.ode.gradient.name if config.ode else None) == gradient
+    assert config.model.options.get("blocks") == blocks
+
+
+def test_experiment_yields_to_the_command_line() -> None:
+    config = compose(["experiment=table1_odenet", "gradient=checkpointed", "solver=rk4"])
+    assert config.ode is not None
+    assert (config.ode.gradient.name, config.ode.solver.name) == ("checkpointed", "rk4")
+
+
+def test_path_holds_name_profile_data_signature_and_seed() -> None:
+    config = compose(["seed=3"])
+    mark = signature(config, "mnist")
+    assert run_path(config, "mnist") == Path(f"outputs/mnist_odenet/quick-mnist-{mark}/seed3")
+    config = compose(["experiment=table1_rknet", "outputs=/o"])
+    assert run_path(config, "mnist").parent.parent == Path("/o/table1_rknet")
+    assert run_path(compose(["name=mine"]), "mnist") == Path("outputs/mine/seed0")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "device=cpu",
+        "outputs=/tmp/o",
+        "name=other",
+        "progress=off",
+        "debug=true",
+        "threads=1",
+        "trainer.checkpoint_seconds=1",
+        "trainer.log_every=1",
+        "data.root=/tmp/d",
+        "data.download=false",
+        "data.source=full",
+        "experiment=table1_odenet",
+        "atol=0.001",
+        "gradient=adjoint",
+    ],
+)
+def test_signature_ignores_what_does_not_change_results(override: str) -> None:
+    assert signature(compose([override]), "mnist") == signature(compose([]), "mnist")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model=resnet",
+        "model.stem=conv",
+        "solver=tsit5",
+        "solver.max_steps=9",
+        "controller=pi",
+        "controller.safety=0.8",
+        "gradient=direct",
+        "gradient=adjoint_seminorm",
+        "data=fashion_mnist",
+        "data.limit=100",
+        "optimizer.lr=0.2",
+        "schedule=step",
+        "trainer.epochs=4",
+        "trainer.iterations=4",
+        "trainer.batch_size=64",
+        "precision=float64",
+        "rtol=1e-4",
+        "atol=1e-4",
+        "deterministic=true",
+        "task.crop_padding=0",
+    ],
+)
+def test_signature_changes_with_what_changes_results(override: str) -> None:
+    assert signature(compose([override]), "mnist") != signature(compose([]), "mnist")
+
+
+def test_signature_tells_the_embedded_digits_from_the_full_set() -> None:
+    config = compose([])
+    assert signature(config, "mnist") != signature(config, "mnist-embedded")
+    assert len(signature(config, "mnist")) == 8
+
+
+def test_epochs_do_not_count_where_iterations_decide() -> None:
+    config = compose(["trainer.iterations=9"])
+    longer = replace(config, trainer=replace(config.trainer, epochs=99))
+    assert signature(config, "mnist") == signature(longer, "mnist")
+    assert "trainer.epochs" not in semantic(config, "mnist")
+
+
+def test_plain_configuration_has_the_keys_that_are_typed() -> None:
+    content = plain(compose(["schedule=step", "rtol=1e-4"]))
+    assert (content["rtol"], content["trainer"]["epochs"], content["profile"]) == (1e-4, 3, "quick")
+    assert content["solver"]["choice"] == "dopri5"
+    assert content["schedule"]["milestones"] == [0.375, 0.625, 0.875]
+    typed = {key for key, _ in leaves(content)} - {f"{group}.choice" for group in GROUPS}
+    assert typed <= OPTIONS.keys() | {"profile", "experiment"}
+    assert "rtol" not in plain(compose(["model=mlp"]))
+
+
+def test_harmless_keys_are_those_that_the_signature_leaves_out() -> None:
+    config = compose([])
+    everything = {key for key, _ in leaves(plain(config)) if not key.endswith(".choice")}
+    assert everything - harmless() == semantic(config, "mnist").keys() - {"data"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        (Option("x", float, "", low=0), 1, 1.0),
+        (Option("x", int, "", null="none"), None, None),
+        (Option("x", bool, ""), True, True),
+        (Option("x", float, "", many=True), [1, 0.5], (1.0, 0.5)),
+        (Option("x", str, "", choices=("on", "off")), "on", "on"),
+    ],
+)
+def test_option_returns_the_value_in_its_type(
+    option: Option, value: object, expected: object
+) -> None:
+    result = option.checked(value)
+    assert result == expected and type(result) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        (Option("x", float, "", above=0), 0),
+        (Option("x", float, "", below=1), 1),
+        (Option("x", float, ""), float("nan")),
+        (Option("x", int, ""), True),
+        (Option("x", int, ""), 1.0),
+        (Option("x", bool, ""), 1),
+        (Option("x", str, ""), " "),
+        (Option("x", str, "", choices=("on", "off")), True),
+        (Option("x", float, "", many=True), ["a"]),
+        (Option("x", float, ""), {"a": 1}),
+    ],
+)
+def test_option_refuses_other_values(option: Option, value: object) -> None:
+    with pytest.raises(ConfigError, match=r"^x=.* must be"):
+        option.checked(value)
+
+
+def test_nearest_name_may_be_in_another_section() -> None:
+    assert nearest("solver.rotl", ["rtol", "solver.max_steps"]) == "rtol"
+    assert nearest("zzz", ["rtol"]) is None

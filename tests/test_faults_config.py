@@ -1,0 +1,179 @@
+"""Faults of configuration and usage: each is one line on stderr and exit code 2."""
+
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from node_repro import cli
+
+ADAPTIVE = "adaptive_heun, bosh3, dopri5, dopri8, euler, heun, midpoint, rk4, tsit5"
+
+FAULTS = [
+    # a name that is not there
+    (["solver=dopri6"], rf"unknown solver 'dopri6'; did you mean solver=dopri5\?.*{ADAPTIVE}"),
+    (["experiment=x"], r"unknown experiment 'x'.*table1_odenet"),
+    (["experiment=table1_odnet"], r"did you mean experiment=table1_odenet\?"),
+    (["model=resnt"], r"did you mean model=resnet\?"),
+    (["solver=null"], r"unknown solver 'null'"),
+    (["solver=[dopri5,rk4]"], r"unknown solver"),
+    (["solvr=dopri5"], r"unknown key 'solvr'; did you mean 'solver'\?"),
+    (["-m", "solver=dopri5,dopri6"], r"unknown solver 'dopri6'"),
+    (["--config-name", "nothing"], r"nothing"),
+    (["--config-dir", "/not/there"], r"/not/there"),
+    # a key that is not there
+    (["solver.rotl=3"], r"unknown key 'solver.rotl'; did you mean 'rtol'\?"),
+    (["+solver.rotl=3"], r"unknown key 'solver.rotl'; did you mean 'rtol'\?"),
+    (["+typo=1"], r"unknown key 'typo'"),
+    (["++x=1"], r"unknown key 'x'"),
+    (["--cfg", "job", "+typo=1"], r"unknown key 'typo'"),
+    (["trainer={epochs: 3, foo: 2}"], r"unknown key 'trainer.foo'"),
+    (["+trainer.foo=2"], r"unknown key 'trainer.foo'"),
+    (["trainer=3"], r"unknown key 'trainer'"),
+    (["lr=0.1"], r"did you mean 'optimizer.lr'\?"),
+    (["epochs=3"], r"did you mean 'trainer.epochs'\?"),
+    (["batch_size=3"], r"did you mean 'trainer.batch_size'\?"),
+    (["model@foo=mlp"], r"unknown key 'model@foo'"),
+    (["~seed"], r"'~seed'"),
+    (["~solver"], r"'~solver'"),
+    (["~solver.max_steps"], r"nothing can be taken away"),
+    (["+seed=1"], r"the key exists"),
+    (["++seed=1"], r"the key exists"),
+    (["+model=mlp"], r"write it without '\+'"),
+    # a key of another choice
+    (["solver=dopri5", "controller.step_size=0.1"], r"step_size.*belongs to controller=constant"),
+    (["+controller.step_size=0.1"], r"controller=integral has no key.*controller=constant"),
+    (["solver.step_size=0.1"], r"'controller.step_size'\? It belongs to controller=constant"),
+    (["step_size=0.1"], r"belongs to controller=constant"),
+    (["model=mlp", "model.stem=conv"], r"belongs to model=odenet or model=resnet"),
+    (["solver.method=x"], r"choose another solver: adaptive_heun"),
+    (["gradient.norm=semi"], r"choose another gradient: adjoint, adjoint_seminorm"),
+    (["model._target_=os.system"], r"choose another model"),
+    # a wrong value
+    (["rtol=abc"], r"rtol=abc must be a number >= 0"),
+    (["rtol=true"], r"rtol=true must be a number"),
+    (["rtol=null"], r"rtol=null must be a number"),
+    (["rtol=-1"], r"rtol=-1 must be"),
+    (["rtol=nan"], r"rtol=nan must be"),
+    (["rtol=inf"], r"rtol=inf must be"),
+    (["rtol=[1,2]"], r"rtol=\[1, 2\] must be"),
+    (["rtol=0"], r"rtol and atol are both zero"),
+    (["rtol=1e-9"], r"at least 4.77e-07, or use precision=float64"),
+    (["rtol=1e-17", "precision=float64"], r"at least 8.88e-16"),
+    (["rtol=0", "atol=1e-9"], r"atol=1e-09 is below.*4.77e-07"),
+    (["gradient.rtol=1e-9"], r"gradient.rtol=1e-09 is below"),
+    (["atol=-1"], r"atol=-1 must be"),
+    (["seed=-1"], r"seed=-1 must be a whole number >= 0"),
+    (["seed=true"], r"seed=true must be a whole number"),
+    (["seed=1e3"], r"seed=1000.0 must be a whole number"),
+    (["trainer.epochs=1.5"], r"trainer.epochs=1.5 must be a whole number >= 1"),
+    (["trainer.epochs=null"], r"trainer.epochs=null must be"),
+    (["trainer.batch_size=0"], r"trainer.batch_size=0 must be a whole number >= 1"),
+    (["trainer.batch_size=-4"], r"trainer.batch_size=-4 must be"),
+    (["device=gpu"], r"device=gpu must be one of auto, cpu, cuda"),
+    (["deterministic=1"], r"deterministic=1 must be true or false"),
+    (["deterministic=maybe"], r"must be true or false"),
+    (["model.channels=48"], r"at most 32 or a multiple of it"),
+    (["model.stem=wide"], r"one of residual, conv"),
+    (["schedule=step", "schedule.milestones=0.5"], r"must be a list"),
+    (["schedule=step", "schedule.milestones=[0.5,0.2]"], r"they must increase"),
+    (["schedule=step", "schedule.milestones=[0.5,1.5]"], r"each a number > 0 and < 1"),
+    # no value, or one that cannot be worked out
+    (["rtol="], r"rtol= has no value; allowed: a number >= 0"),
+    (["solver="], r"solver= has no value; allowed: adaptive_heun"),
+    (["name="], r"name= has no value"),
+    (["atol=${atol}"], r"atol: Recursive interpolation"),
+    (["rtol=${atol}", "atol=${rtol}"], r"Recursive interpolation"),
+    (["atol=${nope}"], r"atol: Interpolation key 'nope' not found"),
+    (["atol=${nope:1}"], r"Unsupported interpolation type nope"),
+    (["seed=???"], r"seed has no value|cannot read|must be a whole number"),
+    # quoting
+    (["data.root=/tmp/a=b"], r"'data.root=\"/tmp/a=b\"'"),
+    (["data.root=/tmp/ü"], r"'data.root=\"/tmp/ü\"'"),
+    (["rtol=[1"], r"cannot read 'rtol=\[1'"),
+    (["name=a,b"], r"add -m.*'name=\"a,b\"'"),
+    (["name=a b"], r"names a folder"),
+    (['name="a=b"'], r"names a folder"),
+    (["name=../x"], r"names a folder"),
+    (["name=" + 101 * "x"], r"at most 100"),
+    # usage
+    (["mnist"], r"'mnist' has no '='.*task=mnist or data=mnist"),
+    (["dopri5"], r"did you mean solver=dopri5\?"),
+    (["-m"], r"-m runs one job for each value"),
+    (["--foo"], r"unrecognized arguments: --foo"),
+    (["--cfg", "nothing"], r"invalid choice: 'nothing'"),
+    (["--resolve"], r"--resolve"),
+    # things that do not go together
+    (["solver=rk4", "controller=pi"], r"controller=pi needs an error estimate.*solver=rk4"),
+    (["solver=euler", "controller=integral"], r"use controller=constant or another solver"),
+    (["solver=rk4", "rtol=1e-3"], r"controller=constant controls no error: remove rtol="),
+    (["model=mlp", "solver=dopri5"], r"model=mlp solves no ODE: remove solver="),
+    (["model=resnet", "gradient=direct"], r"model=resnet solves no ODE: remove gradient="),
+    (["model=stem_only", "rtol=1e-4"], r"model=stem_only solves no ODE: remove rtol="),
+    (["model=mlp", "solver.max_steps=3"], r"remove solver.max_steps="),
+    (["experiment=table1_rknet", "model=mlp"], r"gradient= \(asked for by experiment=table1_rknet"),
+    (["profile=smoke", "trainer.epochs=2"], r"add trainer.iterations=null"),
+    (["profile=smoke", "trainer={epochs: 2}"], r"add trainer.iterations=null"),
+    (["data=fashion_mnist", "profile=smoke"], r"no embedded images"),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def run(*_: object) -> int:
+        pytest.fail("a wrong configuration was run")
+
+    monkeypatch.setitem(sys.modules, "node_repro.run", SimpleNamespace(run=run))
+    monkeypatch.chdir(tmp_path)
+
+
+def fault(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    monkeypatch.setattr(sys, "argv", ["node-run", *words])
+    assert cli.main() == 2
+    err = capsys.readouterr().err
+    assert err.startswith("node-run: ")
+    assert err.count("\n") == 1 and err.endswith("\n"), err
+    assert "Traceback" not in err
+    assert list(Path.cwd().iterdir()) == []
+    return err
+
+
+@pytest.mark.parametrize(("words", "reason"), FAULTS, ids=[" ".join(words) for words, _ in FAULTS])
+def test_fault_is_one_line_that_names_the_key(
+    words: list[str],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    err = fault(words, monkeypatch, capsys)
+    assert re.search(reason, err), err
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("# @package _global_\nrtol: [1\n", r"malformed yaml in .*mine.yaml, line 3"),
+        ("# @package _global_\na: 1\n  b: 2\n", r"malformed yaml in .*mine.yaml, line 3"),
+        ("# @package _global_\nrotl: 1\n", r"unknown key 'rotl'; did you mean 'rtol'"),
+        ("# @package _global_\ndefaults:\n  - override /solver: nope\n", r"solver/nope"),
+        ("# @package _global_\ncontroller: {step_size: 1.0}\n", r"belongs to controller=constant"),
+        ("# @package _global_\ndefaults:\n  - override /model: mlp\nrtol: 1e-4\n", r"no ODE"),
+        ("# @package _global_\nrtol: fast\n", r"rtol=fast must be a number"),
+    ],
+)
+def test_fault_in_a_users_own_yaml_is_one_line(
+    content: str,
+    reason: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "experiment").mkdir()
+    (folder / "experiment" / "mine.yaml").write_text(content)
+    err = fault(["--config-dir", str(folder), "experiment=mine"], monkeypatch, capsys)
+    assert re.search(reason, err), err
