@@ -38,7 +38,7 @@ class MNIST:
     ) -> None:
         if validation is None:
             held = HELD_OUT if data.complete else HELD_OUT_EMBEDDED
-            validation = min(held, len(data.train.labels) // 10)  # a limited set keeps its most
+            validation = min(held, len(data.train.labels) // 8)  # a limited set keeps its most
         train, held_out = holdout(data.train, validation, SPLIT_SEED)
         self.train = split_to(train, device)
         self.splits = {

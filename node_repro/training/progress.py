@@ -10,6 +10,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from node_repro.record import OutputError
+from node_repro.record.atomic import reason
+
 WARM_UP = 2  # iterations that do not count for the estimate
 MEASURED = 5  # iterations that do
 
@@ -19,18 +22,22 @@ class Progress:
 
     def __init__(self, log: Path, *, bar: str, total: int, per_epoch: int) -> None:
         self._log = log
-        self._shown = bar == "on" or (bar == "auto" and sys.stderr.isatty())
+        terminal = sys.stderr is not None and sys.stderr.isatty()  # None: closed by `2>&-`
+        self._shown = bar == "on" or (bar == "auto" and terminal)
         self._total, self._per_epoch = total, per_epoch
         self._bar: tqdm | None = None
         self._epoch: Mapping[str, float] = {}
 
     def say(self, line: str) -> None:
-        """A line on stdout and in train.log."""
+        """A line on stdout and in train.log. Raises OutputError."""
         if self._bar is not None:
             self._bar.clear()
         print(line, flush=True)
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise OutputError(f"Cannot write {self._log}: {reason(error)}.") from error
 
     def steps(self, remaining: Iterable[int], start: int) -> Iterator[int]:
         """The steps, counted by the bar; after a few of them says how long the rest will take."""

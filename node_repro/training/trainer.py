@@ -99,6 +99,7 @@ class Trainer:
         self.device = device
         self.position = Position()
         self._saved_at = time.monotonic()
+        self._saved_step: int | None = None
 
     def resume(self) -> tuple[str, ...]:
         """Go to the last checkpoint, if there is one; returns what is to be said about it."""
@@ -112,6 +113,7 @@ class Trainer:
         torch.set_rng_state(state["random"]["cpu"])
         if self.device.type == "cuda" and state["random"]["cuda"] is not None:
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+        self._saved_step = self.position.step
         return loaded.notes
 
     def train(self, log: Log, shown: Callable[[Iterable[int]], Iterator[int]]) -> None:
@@ -186,12 +188,12 @@ class Trainer:
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise DivergedError(
-                    f"the loss is {value} at iteration {step}, before its backward pass; take a "
+                    f"the loss is {value} at iteration {step + 1}, before its backward pass; take a "
                     f"smaller optimizer.lr (now {self.optimizer.param_groups[0]['lr']:g})"
                 )
             loss.backward()
         except SolverError as error:
-            error.args = (f"{error} (training iteration {step})",)
+            error.args = (f"{error} (training iteration {step + 1})",)
             raise
         return value, dict(metrics)
 
@@ -229,7 +231,8 @@ class Trainer:
 
     def _leave_if_told(self) -> None:
         if self.signals.received is not None:
-            self._save()
+            if self.position.step != self._saved_step:  # else `select` may have put another model in
+                self._save()
             raise Stopped(self.signals.exit_code, self.position.step)
 
     def _save(self, best: bool = False) -> None:
@@ -245,4 +248,4 @@ class Trainer:
             "random": random,
         }
         self.checkpoints.save(state, position.step, best)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), position.step

@@ -19,7 +19,7 @@ from node_repro.ode.tableau import ButcherTableau, Number
 
 ROUNDED = {"tsit5": Decimal("1e-13"), "dopri8": Decimal("1e-13")}
 """Methods published with rounded coefficients, and how far they may be from a condition."""
-ROUNDED_DENSE = ROUNDED | {"dopri8": Decimal("1e-12")}
+ROUNDED_DENSE = dict.fromkeys(ROUNDED, Decimal("1e-12"))
 
 Exact = Fraction | Decimal
 

@@ -42,7 +42,7 @@ def at(t: Time, y: Tensor) -> Tensor:
     real = y.dtype.to_real()
     if isinstance(t, Tensor):
         return t.to(device=y.device, dtype=real)
-    return torch.tensor(t, dtype=real, device=y.device)
+    return torch.full((), t, dtype=real, device=y.device)  # on a GPU a fill, not a copy
 
 
 @dataclass(frozen=True)
