@@ -93,12 +93,12 @@ class ButcherTableau:
                     f"{self.name}: the dense output's weight {i} at x = 1 is not b[{i}]"
                 )
 
-    @property
+    @cached_property
     def stages(self) -> int:
         """s, the number of stages."""
         return len(self.b)
 
-    @property
+    @cached_property
     def fsal(self) -> bool:
         """Whether the last stage is f(t + h, y1), the first stage of the next step."""
         return self.stages > 1 and self.c[-1] == 1 and self.b[-1] == 0 and self.a[-1] == self.b[:-1]

@@ -188,8 +188,8 @@ class Trainer:
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise DivergedError(
-                    f"the loss is {value} at iteration {step + 1}, before its backward pass; take a "
-                    f"smaller optimizer.lr (now {self.optimizer.param_groups[0]['lr']:g})"
+                    f"the loss is {value} at iteration {step + 1}, before its backward pass; take "
+                    f"a smaller optimizer.lr (the rate here: {self.optimizer.param_groups[0]['lr']:g})"
                 )
             loss.backward()
         except SolverError as error:
@@ -231,7 +231,7 @@ class Trainer:
 
     def _leave_if_told(self) -> None:
         if self.signals.received is not None:
-            if self.position.step != self._saved_step:  # else `select` may have put another model in
+            if self.position.step != self._saved_step:  # if it is, `select` may have changed models
                 self._save()
             raise Stopped(self.signals.exit_code, self.position.step)
 

@@ -89,7 +89,7 @@ def leaf(*values: float) -> Tensor:
 class Net(nn.Module):
     """A smooth field with time, two layers and known random weights."""
 
-    def __init__(self, size: int = 3, hidden: int = 5, seed: int = 0) -> None:
+    def __init__(self, size: int = 3, hidden: int = 5, seed: int = 0, gain: float = 1.0) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
 
@@ -97,6 +97,7 @@ class Net(nn.Module):
             return nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64) * 0.5)
 
         self.inner, self.bias = weights(hidden, size + 1), weights(hidden)
+        self.inner.data *= gain
         self.outer = weights(size, hidden)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:

@@ -19,22 +19,20 @@ def combine(
 
     With h a float each term is one fused multiply-add and autograd keeps nothing of it.
     """
-    out = y
-    fresh = False
-    for weight, slope in zip(weights, slopes, strict=False):
-        if weight == 0.0:
-            continue
-        if isinstance(h, Tensor):
-            term = (h * weight).to(slope) * slope
-            out = term if out is None else out + term
-        elif out is None:
-            out = slope * (h * weight)
-        elif fresh:
-            out.add_(slope, alpha=h * weight)
-        else:
-            out = torch.add(out, slope, alpha=h * weight)
-        fresh = True
-    return torch.zeros_like(slopes[0]) if out is None else out
+    terms = [(w, k) for w, k in zip(weights, slopes, strict=False) if w != 0.0]
+    if not terms:
+        return torch.zeros_like(slopes[0]) if y is None else y
+    weight, slope = terms[0]
+    if isinstance(h, Tensor):
+        first = (h * weight).to(slope) * slope
+        out = first if y is None else y + first
+        for weight, slope in terms[1:]:
+            out = out + (h * weight).to(slope) * slope
+        return out
+    out = slope * (h * weight) if y is None else torch.add(y, slope, alpha=h * weight)
+    for weight, slope in terms[1:]:
+        out.add_(slope, alpha=h * weight)
+    return out
 
 
 def at(t: Time, y: Tensor) -> Tensor:
