@@ -19,10 +19,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 install: $(VENV)/installed  ## a virtual environment in .venv with the project and its tools
 
 demo: $(VENV)/installed  ## a few minutes of ODE-Net training on whatever MNIST can be had
-	$(BIN)/node-run experiment=demo
+	$(BIN)/node-run task=mnist profile=demo
 	@echo
 	@echo "Curves:  make tensorboard        (http://localhost:6006)"
-	@echo "Numbers: outputs/demo/*/seed0/result.json and metrics.jsonl"
+	@echo "Numbers: result.json and metrics.jsonl in the folder that the line 'run' names"
 
 test: $(VENV)/installed  ## the tests, in minutes
 	$(BIN)/python -m pytest

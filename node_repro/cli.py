@@ -28,10 +28,11 @@ def main() -> int:
     """Run the command line; returns the exit code."""
     try:
         code = _command(sys.argv[1:])
-        sys.stdout.flush()
+        if sys.stdout:  # None where it was closed before the start
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # `node-run --help | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return _CLOSED_PIPE
     except KeyboardInterrupt:
         return _say("interrupted", _INTERRUPTED)

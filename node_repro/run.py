@@ -29,17 +29,18 @@ def run(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
     Raises:
         DataError, OutputError, CheckpointError, SolverError, DivergedError, ResourceError.
     """
-    machine = build.machine(config)
-    images = build.data(config)
-    path, mark = run_path(config, images.name), signature(config, images.name)
-    with RunDirectory.open(
-        path, plain(config), mark, command, overrides=overrides, harmless=harmless()
-    ) as directory:
-        if directory.result is not None:
-            print(f"complete   {path} is finished already\n{summary(directory.result)}")
-            return 0
-        directory.record_environment()
-        return Run(config, machine, images, directory, mark).train()
+    with Signals() as signals:
+        machine = build.machine(config)
+        images = build.data(config)
+        path, mark = run_path(config, images.name), signature(config, images.name)
+        with RunDirectory.open(
+            path, plain(config), mark, command, overrides=overrides, harmless=harmless()
+        ) as directory:
+            if directory.result is not None:
+                print(f"complete   {path} is finished already\n{summary(directory.result)}")
+                return 0
+            directory.record_environment()
+            return Run(config, machine, images, directory, mark, signals).train()
 
 
 class Run:
@@ -52,6 +53,7 @@ class Run:
         images: ImageData,
         directory: RunDirectory,
         mark: str,
+        signals: Signals,
     ) -> None:
         self.config, self.machine, self.images, self.directory = config, machine, images, directory
         self.mark = mark
@@ -64,6 +66,16 @@ class Run:
             checkpoint_seconds=config.trainer.checkpoint_seconds,
             log_every=config.trainer.log_every,
         )
+        self.trainer = Trainer(
+            task=self.task,
+            model=self.model,
+            optimizer=build.optimizer(config, self.model),
+            schedule=build.construct(config.schedule),
+            plan=self.plan,
+            checkpoints=Checkpoints(directory.path / "checkpoints", mark),
+            signals=signals,
+            device=machine.device,
+        )
         self.progress = Progress(
             directory.path / "train.log",
             bar=config.progress,
@@ -73,51 +85,40 @@ class Run:
 
     def train(self) -> int:
         """Trains from where the directory stands, tests, and writes the result."""
-        config, directory, progress = self.config, self.directory, self.progress
+        directory, progress = self.directory, self.progress
         for name, text in self._introduction():
             progress.say(f"{name:<10} {text}")
-        with Signals() as signals:
-            trainer = Trainer(
-                task=self.task,
-                model=self.model,
-                optimizer=build.optimizer(config, self.model),
-                schedule=build.construct(config.schedule),
-                plan=self.plan,
-                checkpoints=Checkpoints(directory.path / "checkpoints", self.mark),
-                signals=signals,
-                device=self.machine.device,
+        for note in (*directory.notes, *self.trainer.resume()):
+            progress.say(f"note       {note}")
+        start = self.trainer.position.step
+        if directory.resumed:
+            directory.cut(start or -1)
+            progress.say(f"resume     after iteration {start} of {self.plan.iterations}")
+        dashboard = Dashboard(
+            directory.path / "tensorboard", start + 1 if directory.resumed else None
+        )
+
+        def log(split: str, step: int, metrics: dict[str, float]) -> None:
+            directory.log(split, step, **metrics)
+            dashboard.scalars(split, step, metrics)
+            progress.show(split, step, metrics)
+
+        def shown(steps: Iterable[int]) -> Iterator[int]:
+            return progress.steps(steps, start)
+
+        try:
+            self.trainer.train(log, shown)
+            result = self._tested()
+            dashboard.hparams(plain(self.config), _final_metrics(result))
+        except Stopped as stopped:
+            directory.status("INTERRUPTED", step=stopped.step, exit_code=stopped.exit_code)
+            progress.say(
+                f"stopped    after iteration {stopped.step} of {self.plan.iterations}; all is "
+                "saved, and the same command goes on from here"
             )
-            for note in (*directory.notes, *trainer.resume()):
-                progress.say(f"note       {note}")
-            start = trainer.position.step
-            if directory.resumed:
-                directory.cut(start or -1)
-                progress.say(f"resume     after iteration {start} of {self.plan.iterations}")
-            dashboard = Dashboard(
-                directory.path / "tensorboard", start + 1 if directory.resumed else None
-            )
-
-            def log(split: str, step: int, metrics: dict[str, float]) -> None:
-                directory.log(split, step, **metrics)
-                dashboard.scalars(split, step, metrics)
-                progress.show(split, step, metrics)
-
-            def shown(steps: Iterable[int]) -> Iterator[int]:
-                return progress.steps(steps, start)
-
-            try:
-                trainer.train(log, shown)
-                result = self._tested(trainer)
-                dashboard.hparams(plain(config), _final_metrics(result))
-            except Stopped as stopped:
-                directory.status("INTERRUPTED", step=stopped.step, exit_code=stopped.exit_code)
-                progress.say(
-                    f"stopped    after iteration {stopped.step} of {self.plan.iterations}; all is "
-                    "saved, and the same command goes on from here"
-                )
-                return stopped.exit_code
-            finally:
-                dashboard.close()
+            return stopped.exit_code
+        finally:
+            dashboard.close()
         directory.finish(result)
         progress.say(summary(result))
         return 0
@@ -143,11 +144,14 @@ class Run:
         lines.append(("model", f"{config.model.name}, {parameters(self.model):,} parameters"))
         if config.ode is not None:
             ode = config.ode
+            accuracy = f"rtol {ode.rtol:g}, atol {ode.atol:g}"
+            if not ode.error_controlled:
+                accuracy = f"size {ode.controller.options['step_size']:g}"
             lines.append(
                 (
                     "solver",
-                    f"{ode.solver.name}, steps {ode.controller.name}, rtol {ode.rtol:g}, atol "
-                    f"{ode.atol:g}; gradient {ode.gradient.name}",
+                    f"{ode.solver.name}, steps {ode.controller.name}, {accuracy}; gradient "
+                    f"{ode.gradient.name}",
                 )
             )
         name = (
@@ -159,14 +163,19 @@ class Run:
         lines.append(("run", str(self.directory.path)))
         return lines
 
-    def _tested(self, trainer: Trainer) -> dict:
+    def _tested(self) -> dict:
         """The last and the selected model on the test set, and everything to know beside it."""
-        config, images = self.config, self.images
-        models = {"last": {"step": trainer.position.step, "test": trainer.evaluate("test")}}
+        config, images, trainer = self.config, self.images, self.trainer
+        last, selected = trainer.position.step, trainer.position.best_step
+        tested = trainer.evaluate("test")
+        models = {"last": {"step": last, "test": tested}}
+        if selected != last:
+            trainer.select()
+            tested = trainer.evaluate("test")
         models["selected"] = {
-            "step": trainer.select(),
+            "step": selected,
             "validation_error": trainer.position.best,
-            "test": trainer.evaluate("test"),
+            "test": tested,
         }
         count = len(images.test.labels)
         for scores in models.values():

@@ -1,6 +1,6 @@
 """The curves of one run as a picture: loss, error, evaluations of f, time an iteration.
 
-python scripts/plot_curves.py outputs/demo/.../seed0 [--out curves.png]
+python scripts/plot_curves.py outputs/mnist_odenet/.../seed0 [--out curves.png]
 """
 
 import argparse

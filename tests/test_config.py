@@ -148,7 +148,6 @@ def test_profile_says_how_much_work_and_the_command_line_has_the_last_word() -> 
         ("table1_stem_only", "stem_only", None, None),
         ("table1_rknet", "odenet", "direct", None),
         ("table1_odenet", "odenet", "adjoint", None),
-        ("demo", "odenet", "adjoint", None),
     ],
 )
 def test_experiment_chooses_the_row(

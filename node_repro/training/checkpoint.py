@@ -65,9 +65,9 @@ class Checkpoints:
         with _one_sentence(f"Cannot save {newest}", "; the checkpoint before it is intact"):
             self.directory.mkdir(exist_ok=True)
             remove_leftovers(self.directory)
-            write_atomically(newest, data)
-            if best:
+            if best:  # before the newest, whose position says that there is this best one
                 write_atomically(self.directory / "best.pt", data)
+            write_atomically(newest, data)
             self._prune(step)
 
     def load_last(self) -> Loaded | None:

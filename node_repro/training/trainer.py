@@ -158,12 +158,11 @@ class Trainer:
         scores = {n: s / (solves if n == "nfe_forward" else count) for n, s in sums.items()}
         return scores | {"evaluation_seconds": time.perf_counter() - began}
 
-    def select(self) -> int:
-        """Load the model that was best on the validation set; returns its step."""
+    def select(self) -> None:
+        """Load the model that was best on the validation set, that of position.best_step."""
         best = self.checkpoints.load_best()
         if best is not None:
             self.model.load_state_dict(best.state["model"])
-        return self.position.best_step
 
     def _iterate(self, step: int, batch: Batch) -> dict[str, float]:
         began = time.perf_counter()
@@ -187,9 +186,10 @@ class Trainer:
             loss, metrics = self.task.loss(self.model, batch)
             value = float(loss.detach())
             if not math.isfinite(value):
+                lr = self.optimizer.param_groups[0]["lr"]
                 raise DivergedError(
                     f"the loss is {value} at iteration {step + 1}, before its backward pass; take "
-                    f"a smaller optimizer.lr (the rate here: {self.optimizer.param_groups[0]['lr']:g})"
+                    f"a smaller optimizer.lr (the learning rate here is {lr:g})"
                 )
             loss.backward()
         except SolverError as error:

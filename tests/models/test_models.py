@@ -1,6 +1,7 @@
 """The networks of Table 1: their sizes, the time channel, and the ODE inside of one."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ def adaptive(tol: float) -> RungeKutta:
     return RungeKutta(DOPRI5, control)
 
 
-def built(name: str, **changes: Any) -> nn.Module:  # noqa: ANN401
+def built(name: str, **changes: Any) -> nn.Module:
     """The model as its yaml has it, but for the changes."""
     choice = MODELS[name]
     options = {key: value for key, value in choice.items() if not key.startswith("_")} | changes
@@ -152,25 +153,45 @@ def test_time_convolution_has_the_parameters_and_the_spread_of_the_usual_one() -
     assert count(ours) == count(usual)
     for parameter in (ours.weight, ours.time_weight, ours.bias):
         assert parameter.abs().max() <= usual.weight.abs().max() * 1.001
-    assert float(ours.weight.std()) == pytest.approx(float(usual.weight.std()), rel=0.02)
-
-
-def test_gradients_of_the_odenet_agree_whatever_method_takes_them() -> None:
-    tol, found_gradients = 1e-8, {}
-    for name, gradient in GRADIENTS.items():
-        model = small(adaptive(tol), gradient)
-        x = digits().requires_grad_()
-        loss = F.cross_entropy(model(x), torch.tensor([3, 1, 4]))
-        loss.backward()
-        grads = [x.grad, *(p.grad for p in model.parameters())]
-        found_gradients[name] = torch.cat([g.flatten() for g in grads if g is not None])
-    size = float(found_gradients["direct"].abs().max())
-    assert len(found_gradients["direct"]) == count(model) + digits().numel()
-    torch.testing.assert_close(
-        found_gradients["checkpointed"], found_gradients["direct"], rtol=0, atol=1e-13 * size
+    assert float(ours.weight.detach().std()) == pytest.approx(
+        float(usual.weight.detach().std()), rel=0.02
     )
-    error = float((found_gradients["adjoint"] - found_gradients["direct"]).abs().max()) / size
-    assert 0 < error < 100 * tol
+
+
+def odenet_gradient(gradient: GradientMethod, tol: float) -> Tensor:
+    """Of a cross-entropy with respect to the digits and all parameters, as one vector."""
+    model, x = small(adaptive(tol), gradient), digits().requires_grad_()
+    inputs = (x, *model.parameters())
+    loss = F.cross_entropy(model(x), torch.tensor([3, 1, 4]))
+    parts = torch.autograd.grad(loss, inputs)
+    return torch.cat([part.flatten() for part in parts])
+
+
+def test_gradients_of_the_odenet_agree_whatever_method_takes_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With softplus for relu: the adjoint's proportionality to its tolerance needs a smooth f."""
+    smooth = SimpleNamespace(conv2d=F.conv2d, relu=F.softplus)
+    monkeypatch.setattr("node_repro.models.odenet.F", smooth)
+    found_gradients = {name: odenet_gradient(g, 1e-8) for name, g in GRADIENTS.items()}
+    direct = found_gradients["direct"]
+    size = float(direct.abs().max())
+    torch.testing.assert_close(found_gradients["checkpointed"], direct, rtol=0, atol=1e-13 * size)
+    assert 0 < float((found_gradients["adjoint"] - direct).abs().max()) / size < 1e-7
+
+
+def test_kinks_of_relu_cost_the_adjoint_accuracy_but_not_the_discrete_gradients() -> None:
+    """Where a unit switches, df/dy jumps: both gradients are then right to about sqrt(tol)."""
+    error = {}
+    for tol in (1e-4, 1e-6):
+        gradients = {name: odenet_gradient(g, tol) for name, g in GRADIENTS.items()}
+        size = gradients["direct"].abs().max()
+        difference = {
+            n: float((g - gradients["direct"]).abs().max() / size) for n, g in gradients.items()
+        }
+        assert difference["checkpointed"] < 1e-13
+        error[tol] = difference["adjoint"]
+    assert error[1e-4] < 0.2 and error[1e-6] < 0.05
 
 
 def saved_bytes(gradient: GradientMethod, steps: int) -> int:

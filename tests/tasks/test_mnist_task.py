@@ -26,7 +26,7 @@ def synthetic(train: int, test: int = 20, *, complete: bool = True) -> ImageData
     return replace(EMBEDDED, train=split(train, 0), test=split(test, train), complete=complete)
 
 
-def task(data: ImageData, **changes: Any) -> MNIST:  # noqa: ANN401
+def task(data: ImageData, **changes: Any) -> MNIST:
     options: dict[str, Any] = {
         "crop_padding": 4,
         "validation": None,

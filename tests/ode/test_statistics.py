@@ -1,0 +1,154 @@
+"""What a solve cost, as the solver counts it, against what f and its backward pass see."""
+
+import math
+
+import pytest
+import torch
+from chosen import (
+    ADAPTIVE,
+    ADJOINTS,
+    DISCRETE,
+    GRADIENTS,
+    METHODS,
+    TOLERANCE,
+    Calls,
+    Net,
+    adaptive,
+    leaf,
+    real,
+    steps,
+)
+from torch import Tensor
+
+from node_repro.ode import RungeKutta, Stats, odeint
+
+SOLVERS = {f"{name}, constant": steps(name, 0.07) for name in METHODS} | {
+    f"{name}, {control}": adaptive(name, 1e-4, control)
+    for name in ADAPTIVE
+    for control in TOLERANCE
+}
+Y0 = (0.5, -0.2, 0.9)
+
+
+class Counting(Net):
+    """A field that counts its own evaluations and the vector-Jacobian products through them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.evaluations = 0
+        self.products = 0
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.evaluations += 1
+        dy = super().forward(t, y)
+        if dy.requires_grad:
+            dy.register_hook(self.count)
+        return dy
+
+    def count(self, cotangent: Tensor) -> None:
+        self.products += 1
+
+
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_the_counts_are_what_the_field_sees(solver: RungeKutta, gradient: str) -> None:
+    f = Counting()
+    ts = leaf(0, 0.3, 0.31, 1.5)
+    ys, stats = odeint(f, leaf(*Y0), ts, solver=solver, gradient=GRADIENTS[gradient])
+    assert stats.nfe == f.evaluations and stats.nvjp == 0
+    f.evaluations = 0
+    ys.square().sum().backward()
+    assert stats.backward is not None
+    assert stats.backward.nfe == f.evaluations
+    assert stats.backward.nvjp == f.products
+
+
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
+def test_evaluations_follow_from_the_steps(solver: RungeKutta) -> None:
+    f = Calls(lambda t, y: -y * torch.cos(20 * t) * 5)
+    _, stats = odeint(f, real(1.0), real(0, 1), solver=solver, gradient=GRADIENTS["direct"])
+    tableau = solver.method.tableau  # type: ignore[attr-defined]
+    tries = stats.accepted + stats.rejected
+    start = 2 if solver.controller.adaptive else 1
+    again = 0 if tableau.fsal else stats.accepted - 1
+    assert stats.nfe == len(f.times) == start + (tableau.stages - 1) * tries + again
+
+
+@pytest.mark.parametrize("control", TOLERANCE)
+@pytest.mark.parametrize(("method", "each"), [("dopri5", 6), ("tsit5", 6), ("bosh3", 3)])
+def test_known_pairs_cost_two_evaluations_and_so_many_a_step(
+    method: str, each: int, control: str
+) -> None:
+    _, stats = odeint(
+        lambda t, y: -y * torch.cos(20 * t) * 5, real(1.0), real(0, 3),
+        solver=adaptive(method, 1e-6, control), gradient=GRADIENTS["direct"],
+    )  # fmt: skip
+    assert stats.rejected > 0
+    assert stats.nfe == 2 + each * (stats.accepted + stats.rejected)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_an_evaluation_without_gradients_counts_nothing_backward(gradient: str) -> None:
+    f = Net()
+    with torch.no_grad():
+        ys, stats = odeint(
+            f, real(*Y0), real(0, 1), solver=adaptive(), gradient=GRADIENTS[gradient]
+        )
+    assert stats.backward is None and not ys.requires_grad
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_backward_is_counted_when_it_has_run_and_added_up_when_it_runs_again(gradient: str) -> None:
+    ys, stats = odeint(
+        Net(), real(*Y0), real(0, 1), solver=adaptive(), gradient=GRADIENTS[gradient]
+    )
+    assert stats.backward in (None, Stats()), "nothing before the first"
+    loss = ys[-1].sum()
+    loss.backward(retain_graph=True)
+    assert stats.backward is not None
+    forward, nfe, nvjp = stats.nfe, stats.backward.nfe, stats.backward.nvjp
+    assert nvjp > 0
+    loss.backward()
+    assert (stats.backward.nfe, stats.backward.nvjp) == (2 * nfe, 2 * nvjp)
+    assert stats.nfe == forward
+
+
+@pytest.mark.parametrize("gradient", ADJOINTS)
+def test_the_adjoint_needs_one_product_an_evaluation(gradient: str) -> None:
+    ys, stats = odeint(
+        Net(), real(*Y0), real(0, 1), solver=adaptive(), gradient=GRADIENTS[gradient]
+    )
+    ys[-1].sum().backward()
+    backward = stats.backward
+    assert backward is not None and backward.nvjp == backward.nfe
+    # no automatic first step: it goes on with the forward one
+    assert backward.nfe == 1 + 6 * (backward.accepted + backward.rejected)
+
+
+@pytest.mark.parametrize("gradient", [name for name in DISCRETE if name != "direct"])
+def test_checkpointed_redoes_only_what_the_states_need(gradient: str) -> None:
+    ys, stats = odeint(
+        Net(), real(*Y0), real(0, 1), solver=adaptive(), gradient=GRADIENTS[gradient]
+    )
+    ys[-1].sum().backward()
+    assert stats.backward is not None
+    assert stats.backward.nfe == stats.backward.nvjp == 6 * stats.accepted
+    assert stats.backward.accepted == stats.accepted
+
+
+def test_step_sizes_are_reported_without_their_sign() -> None:
+    for ts in (real(0, 1), real(1, 0)):
+        _, stats = odeint(
+            lambda t, y: y, real(1.0), ts, solver=steps("rk4", 0.3), gradient=GRADIENTS["direct"]
+        )
+        assert stats.accepted == 4 and stats.rejected == 0
+        assert stats.h_min == pytest.approx(0.1) and stats.h_max == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_a_solve_of_no_length_costs_nothing(gradient: str) -> None:
+    _, stats = odeint(
+        Net(), real(*Y0), real(1, 1, 1), solver=adaptive(), gradient=GRADIENTS[gradient]
+    )
+    assert (stats.nfe, stats.accepted, stats.rejected, stats.h_max) == (0, 0, 0, 0.0)
+    assert stats.h_min == math.inf

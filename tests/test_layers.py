@@ -1,0 +1,250 @@
+"""Who may import whom: docs/architecture.md, read off the imports."""
+
+import ast
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "node_repro"
+
+LAYERS: dict[str, set[str]] = {
+    "ode": set(),
+    "data": set(),
+    "record": set(),
+    "config": set(),
+    "models": {"ode"},
+    "tasks": {"data"},
+    "training": {"tasks", "record", "ode"},
+    "cli": {"config", "run"},
+}
+"""Which of the others each may import. `run` and `build` put the whole together and may see all."""
+
+ODE_LAYERS = (
+    {"tableau", "solution"},
+    {"methods"},
+    {"norm", "field"},
+    {"initial_step"},
+    {"controllers"},
+    {"engines"},
+    {"solver"},
+    {"gradients"},
+    {"odeint"},
+    {"block"},
+)
+"""Inside ode: each may import what stands before it, and within its own folder."""
+
+ODE_FROM_OUTSIDE = {"block", "solution", "solver", "gradients"}
+"""What of ode others may import, but for the one place that builds."""
+
+BUILDERS = {"node_repro.build", "node_repro.run"}
+
+WITHOUT_TORCH = ("node_repro", "node_repro.cli", "node_repro.config", "node_repro.record.metrics")
+WITHOUT_TORCH += ("node_repro.record.run_directory", "node_repro.record.environment")
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """The modules that an import statement names; `from a import b` is a.b where that is one."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "relative imports hide the layers"
+        assert node.module
+        for alias in node.names:
+            whole = f"{node.module}.{alias.name}"
+            yield whole if whole in MODULES else node.module
+
+
+def at_import(body: Iterable[ast.stmt]) -> Iterator[ast.AST]:
+    """Statements that run when a module is imported: not those inside of functions."""
+    for node in body:
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        for field in ("body", "orelse", "finalbody", "handlers"):
+            yield from at_import(getattr(node, field, []))
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """All that a module imports, anywhere in it."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    return frozenset(name for node in ast.walk(tree) for name in imported(node))
+
+
+@cache
+def first_imports(module: str) -> frozenset[str]:
+    """All that a module imports when it is imported itself."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    return frozenset(name for node in at_import(tree.body) for name in imported(node))
+
+
+def ours(names: Iterable[str]) -> set[str]:
+    return {name for name in names if name in MODULES}
+
+
+def packages_of(module: str) -> set[str]:
+    """A module and the packages that importing it imports."""
+    parts = module.split(".")
+    return {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+
+
+def closure(start: str) -> set[str]:
+    """Every module of ours that importing one brings in."""
+    found: set[str] = set()
+    waiting = packages_of(start)
+    while waiting:
+        module = waiting.pop()
+        if module in found:
+            continue
+        found.add(module)
+        waiting |= {p for name in ours(first_imports(module)) for p in packages_of(name)}
+    return found
+
+
+def part(module: str, depth: int) -> str:
+    return (*module.split("."), "", "")[depth]
+
+
+def importers(library: str) -> set[str]:
+    return {m for m in MODULES if any(name.split(".")[0] == library for name in imports(m))}
+
+
+def test_every_folder_is_a_layer() -> None:
+    folders = {part(module, 1) for module, path in MODULES.items() if path.parent != PACKAGE}
+    assert folders - {""} <= set(LAYERS)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_imports_only_the_layers_below_it(layer: str) -> None:
+    allowed = LAYERS[layer] | {layer, ""}
+    wrong = [
+        f"{module} imports {name}"
+        for module in MODULES
+        if part(module, 1) == layer
+        for name in ours(imports(module))
+        if part(name, 1) not in allowed
+    ]
+    assert not wrong
+
+
+def test_training_sees_of_the_solver_only_blocks_and_what_a_solve_returns() -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module in MODULES
+        if part(module, 1) == "training"
+        for name in ours(imports(module))
+        if part(name, 1) == "ode" and part(name, 2) not in {"block", "solution"}
+    ]
+    assert not wrong
+
+
+def test_the_solver_is_entered_by_its_contracts() -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module in MODULES
+        if module not in BUILDERS and part(module, 1) != "ode"
+        for name in ours(imports(module))
+        if part(name, 1) == "ode" and part(name, 2) not in ODE_FROM_OUTSIDE
+    ]
+    assert not wrong
+
+
+def test_inside_of_the_solver_imports_lead_down() -> None:
+    level = {name: i for i, names in enumerate(ODE_LAYERS) for name in names}
+    inside = [module for module in MODULES if part(module, 1) == "ode" and part(module, 2)]
+    assert {part(module, 2) for module in inside} == set(level), "a new part needs a place"
+    wrong = [
+        f"{module} imports {name}"
+        for module in inside
+        for name in ours(imports(module))
+        if not (part(name, 2) == part(module, 2) or below(name, module, level))
+    ]
+    assert not wrong
+
+
+def below(name: str, module: str, level: dict[str, int]) -> bool:
+    return level.get(part(name, 2), len(ODE_LAYERS)) < level[part(module, 2)]
+
+
+@pytest.mark.parametrize("layer", ["methods", "controllers", "engines", "gradients"])
+def test_contracts_know_none_of_their_implementations(layer: str) -> None:
+    contract = f"node_repro.ode.{layer}"
+    wrong = {name for name in imports(contract) if name.startswith(f"{contract}.")}
+    assert not wrong
+
+
+def test_there_are_no_cycles() -> None:
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " imports ".join((*path[path.index(module) :], module))
+        if module not in done:
+            for name in sorted(ours(imports(module))):
+                visit(name, (*path, module))
+            done.add(module)
+
+    for module in MODULES:
+        visit(module, ())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [m for m in MODULES if m in WITHOUT_TORCH or part(m, 1) == "config"],
+)
+def test_torch_is_not_imported_before_a_run_is_built(module: str) -> None:
+    heavy = {"torch", "torchvision", "tensorboard", "scipy", "sklearn", "matplotlib", "mlxtend"}
+    wrong = [
+        f"{found} imports {name}"
+        for found in sorted(closure(module))
+        for name in first_imports(found)
+        if name.split(".")[0] in heavy
+    ]
+    assert not wrong
+
+
+def test_the_solver_needs_torch_alone() -> None:
+    import sys
+
+    libraries = {
+        name.split(".")[0]
+        for module in MODULES
+        if part(module, 1) == "ode"
+        for name in imports(module)
+    }
+    assert libraries - sys.stdlib_module_names == {"torch", "node_repro"}
+
+
+def test_hydra_is_imported_in_one_place() -> None:
+    assert importers("hydra") == {"node_repro.cli"}
+
+
+def test_configurations_of_omegaconf_stop_at_the_door() -> None:
+    wrong = {m for m in importers("omegaconf") if m != "node_repro.cli" and part(m, 1) != "config"}
+    assert not wrong
+
+
+def test_torchvision_is_imported_in_one_place() -> None:
+    assert importers("torchvision") == {"node_repro.data.download"}
+
+
+@pytest.mark.parametrize("library", ["torchdiffeq", "pytest"])
+def test_what_is_needed_for_development_is_needed_for_nothing_else(library: str) -> None:
+    assert not importers(library)
+
+
+@pytest.mark.parametrize("folder", ["scripts", "tests"])
+def test_scripts_and_tests_are_imported_by_nobody(folder: str) -> None:
+    assert not importers(folder)
