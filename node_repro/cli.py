@@ -32,7 +32,8 @@ def main() -> int:
             sys.stdout.flush()
         return code
     except BrokenPipeError:  # `node-run --help | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if sys.stdout:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _CLOSED_PIPE
     except KeyboardInterrupt:
         return _say("interrupted", _INTERRUPTED)
