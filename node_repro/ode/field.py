@@ -43,6 +43,8 @@ class Plain:
     def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         dy = evaluate(self.f, t, y)
         if self.vjps is not None and dy.requires_grad:
+            if dy.is_leaf:  # a parameter itself: a hook on it would stay
+                dy = dy.view_as(dy)
             dy.register_hook(self._count)
         return Slope(dy)
 

@@ -17,13 +17,13 @@ def initial_step(
     state: State,
     slope: Slope,
     *,
-    span: float,
+    end: float,
     error_order: int,
     rtol: float,
     atol: float,
     norm: RmsNorm,
 ) -> float:
-    """A signed first step of at most |span|, for one more evaluation of f.
+    """A signed first step from t towards end, for one more evaluation of f.
 
     An explicit Euler step of 1 % of the state's size shows how fast the slope turns.
 
@@ -42,10 +42,12 @@ def initial_step(
             t=t,
         )
     h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
+    span = end - t
     h0 = min(h0, abs(span))
     signed = math.copysign(h0, span)
     y1 = combine(state.y, signed, (1.0,), (slope.dy,))
-    ahead = f(at(t + signed, y1), y1, integrands=norm.integrals)
+    t_ahead = end if h0 == abs(span) else t + signed
+    ahead = f(at(t_ahead, y1), y1, integrands=norm.integrals)
     turn = State(
         ahead.dy - slope.dy,
         tuple(q1 - q0 for q1, q0 in zip(ahead.integrands, slope.integrands, strict=False)),

@@ -37,6 +37,9 @@ def odeint(
 
 def _check(y0: Tensor, ts: Tensor) -> Tensor:
     """ts as float64 on the host."""
+    for name, value in (("y0", y0), ("ts", ts)):
+        if not isinstance(value, Tensor):
+            raise SolverError("bad_input", f"{name} must be a tensor, not {type(value).__name__}")
     if y0.dtype not in (torch.float32, torch.float64, torch.complex64, torch.complex128):
         raise SolverError(
             "bad_input",

@@ -32,8 +32,8 @@ class Solver(Protocol):
         """See Engine.integrate. first_step: signed; None leaves it to the controller."""
         ...
 
-    def with_tolerance(self, rtol: float, atol: float) -> "Solver":
-        """The same solver with other tolerances."""
+    def with_tolerance(self, rtol: float | None, atol: float | None) -> "Solver":
+        """The same solver with other tolerances; None keeps one."""
         ...
 
 
@@ -84,5 +84,5 @@ class RungeKutta:
             keep=keep,
         )
 
-    def with_tolerance(self, rtol: float, atol: float) -> "RungeKutta":
+    def with_tolerance(self, rtol: float | None, atol: float | None) -> "RungeKutta":
         return replace(self, controller=self.controller.with_tolerance(rtol, atol))

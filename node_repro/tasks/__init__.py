@@ -1,13 +1,12 @@
 """The contract of a task: its data, its loss, its scores. A task knows no model and no solver."""
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from node_repro.data import Batch
-
-Metrics = Mapping[str, float]
+Batch = Any
+"""What a batch is, is between a task's data and its loss; len(batch.labels) is its size."""
 
 
 class Loss(NamedTuple):

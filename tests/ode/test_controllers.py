@@ -105,7 +105,7 @@ def test_the_automatic_first_step_is_that_of_scipy(
     y = real(*y0)
     slope = growth(real(t0)[0], y)
     f = Plain(growth)
-    start = Start(f, t0, State(y), f(real(t0)[0], y, integrands=False), t1 - t0)
+    start = Start(f, t0, State(y), f(real(t0)[0], y, integrands=False), t1)
     ours = controller("integral", rtol=rtol, atol=atol).first(start, METHODS[method], STATE)
 
     def theirs(t: float, y: np.ndarray) -> np.ndarray:

@@ -11,13 +11,13 @@ from node_repro.ode.norm import RmsNorm
 
 
 class Start(NamedTuple):
-    """Where a solve begins. span: the signed time that lies ahead."""
+    """Where a solve begins, at (t, state) with the slope there, and the time at which it ends."""
 
     f: Field
     t: float
     state: State
     slope: Slope
-    span: float
+    end: float
 
 
 class Verdict(NamedTuple):
@@ -43,8 +43,8 @@ class Controller(Protocol):
         """Raises SolverError (bad_input) where the tolerance is too small for this dtype."""
         ...
 
-    def with_tolerance(self, rtol: float, atol: float) -> "Controller":
-        """The same controller with other tolerances."""
+    def with_tolerance(self, rtol: float | None, atol: float | None) -> "Controller":
+        """The same controller with other tolerances; None keeps one."""
         ...
 
     def first(self, start: Start, method: Method, norm: RmsNorm) -> float:

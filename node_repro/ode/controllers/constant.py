@@ -30,11 +30,11 @@ class Constant:
     def check(self, dtype: torch.dtype) -> None:
         """A constant step has no tolerance to check."""
 
-    def with_tolerance(self, rtol: float, atol: float) -> "Constant":
+    def with_tolerance(self, rtol: float | None, atol: float | None) -> "Constant":
         return self
 
     def first(self, start: Start, method: Method, norm: RmsNorm) -> float:
-        return math.copysign(self.step_size, start.span)
+        return math.copysign(self.step_size, start.end - start.t)
 
     def judge(
         self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm

@@ -42,6 +42,10 @@ class PI(Tolerance):
             return Verdict(
                 False, self.bounded(h, self.safety * ratio ** (-1.0 / q), grow=False), -last, ratio
             )
+        if ratio == 0.0:
+            return Verdict(
+                True, self.bounded(h, self.factor_max, grow=not rejected_before), 1.0, 0.0
+            )
         now = max(ratio, SMALLEST)
         factor = (
             self.safety

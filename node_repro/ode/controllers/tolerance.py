@@ -61,18 +61,22 @@ class Tolerance:
                 f"{smallest:.3g}; use a larger rtol or float64",
             )
 
-    def with_tolerance(self, rtol: float, atol: float) -> Self:
-        return replace(self, rtol=rtol, atol=atol)
+    def with_tolerance(self, rtol: float | None, atol: float | None) -> Self:
+        return replace(
+            self,
+            rtol=self.rtol if rtol is None else rtol,
+            atol=self.atol if atol is None else atol,
+        )
 
     def first(self, start: Start, method: Method, norm: RmsNorm) -> float:
         if self.first_step is not None:
-            return math.copysign(min(self.first_step, abs(start.span)), start.span)
+            return math.copysign(self.first_step, start.end - start.t)
         return initial_step(
             start.f,
             start.t,
             start.state,
             start.slope,
-            span=start.span,
+            end=start.end,
             error_order=method.error_order,
             rtol=self.rtol,
             atol=self.atol,

@@ -62,13 +62,21 @@ class Engine(Protocol):
 
 
 def interval(ts: Tensor, t: float, t1: float, *, first: bool, last: bool) -> tuple[Time, Time]:
-    """A step's start and size: on the host, unless they depend on a time that wants a gradient."""
-    if not ts.requires_grad or not (first or last):
-        return t, t1 - t
-    start: Time = ts[0] if first else t
-    return start, (ts[-1] if last else t1) - start
+    """A step's two ends: on the host, unless they are a time that wants a gradient."""
+    if not ts.requires_grad:
+        return t, t1
+    return ts[0] if first else t, ts[-1] if last else t1
 
 
-def positions(ts: Tensor, observed: tuple[int, int], t: Time, h: Time) -> Tensor:
+def at_start(y: Tensor, ts: Tensor, slope: Tensor | None) -> Tensor:
+    """The outputs at the start, (m, *S): y, moving at the rate f with a time that may move."""
+    still = y.expand(len(ts), *y.shape)
+    if slope is None or len(ts) == 1:
+        return still
+    moved = (ts - ts[0]).reshape(-1, *(1 for _ in y.shape))
+    return still + moved.to(slope) * slope
+
+
+def positions(ts: Tensor, observed: tuple[int, int], t: Time, t1: Time) -> Tensor:
     """Where the observed times lie within a step, as fractions of it: (m,) float64."""
-    return (ts[observed[0] : observed[1]] - t) / h
+    return (ts[observed[0] : observed[1]] - t) / (t1 - t)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.controllers import Controller, Start, Verdict
-from node_repro.ode.engines import Mesh, Trajectory, interval, positions
+from node_repro.ode.engines import Mesh, Trajectory, at_start, interval, positions
 from node_repro.ode.field import Counted
 from node_repro.ode.methods import Field, Method, State
 from node_repro.ode.norm import RmsNorm
@@ -15,6 +15,7 @@ from node_repro.ode.solution import SolverError, Stats, count_non_finite
 
 SNAP = 1e-10  # a step that would stop this close to t1, as a fraction of itself, goes to t1
 ULPS = 16  # a step of fewer units in the last place of t cannot be told from none
+SPAN = 1e-24  # nor can one that is this fraction of the whole span
 
 
 @dataclass(frozen=True)
@@ -39,26 +40,29 @@ class Eager:
         stats = Stats()
         f = Counted(f, stats)
         seen = _leading(times)
-        outputs = [state.y.expand(seen, *state.y.shape)]
+        if seen == len(times) and not ts.requires_grad:
+            ys = at_start(state.y, ts, None).clone()
+            return Trajectory(ys, state, Mesh((t,), ()), (), first_step or 0.0, stats)
+        carry = method.init(f, ts[0] if ts.requires_grad else t, state.y)
+        outputs = [at_start(state.y, ts[:seen], carry[0].dy if ts.requires_grad else None)]
         if seen == len(times):
             return Trajectory(outputs[0], state, Mesh((t,), ()), (), first_step or 0.0, stats)
         points, observed, states = [t], [], []
-        carry = method.init(f, *interval(ts, t, end, first=True, last=False)[:1], state.y)
         h = first_step
         if h is None:
-            start = Start(f, t, state, carry[0], end - t)
-            h = controller.first(start, method, norm)
+            h = controller.first(Start(f, t, state, carry[0], end), method, norm)
         memory, verdict = 0.0, None
         while t != end:
             if stats.accepted + stats.rejected == max_steps:
                 raise _too_many(max_steps, t, end, h, verdict)
             last = abs(h) * (1 + SNAP) >= abs(end - t)
             t1 = end if last else t + h
-            if abs(t1 - t) <= ULPS * math.ulp(t) and not last:
+            smallest = max(ULPS * math.ulp(t), SPAN * abs(end - times[0]))
+            if abs(t1 - t) <= smallest and not last:
                 raise _underflow(t, h, state, verdict)
-            t_, h_ = interval(ts, t, t1, first=len(points) == 1, last=last)
+            t_, t1_ = interval(ts, t, t1, first=len(points) == 1, last=last)
             carry = carry or method.init(f, t_, state.y)
-            step = method.step(f, t_, state, h_, carry)
+            step = method.step(f, t_, t1_, state, carry)
             with torch.no_grad():  # the choice of the steps is not differentiated
                 verdict = controller.judge(state, step, t1 - t, method, memory, norm)
             memory = verdict.memory
@@ -69,8 +73,8 @@ class Eager:
             stats.accept(t1 - t)
             inside = (seen, _passed(times, seen, t1, end - times[0]))
             if inside[0] < inside[1]:
-                x = positions(ts, inside, t_, h_)
-                outputs.append(method.interpolate(state.y, h_, step.stages, x))
+                x = positions(ts, inside, t_, t1_)
+                outputs.append(method.interpolate(state.y, t1_ - t_, step.stages, x))
             if keep:
                 states.append(state.y)
             points.append(t1)

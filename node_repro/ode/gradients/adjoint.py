@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from node_repro.ode.field import Plain, VectorField, evaluate
-from node_repro.ode.gradients import Parameters
+from node_repro.ode.gradients import Parameters, refuse_second_derivative
 from node_repro.ode.methods import Slope, State
 from node_repro.ode.norm import FULL, RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats
@@ -43,9 +42,7 @@ class Adjoint:
                 "gradient=adjoint needs to know what f depends on: make f an nn.Module, or pass "
                 "parameters=(...), empty if there are none",
             )
-        backward = solver
-        if self.rtol is not None and self.atol is not None:
-            backward = solver.with_tolerance(self.rtol, self.atol)
+        backward = solver.with_tolerance(self.rtol, self.atol)
         run = _Run(f, solver, backward, self.norm)
         ys: Tensor = _Solve.apply(run, y0, ts, *parameters)  # type: ignore[assignment]
         return Solution(ys, run.stats)
@@ -88,16 +85,15 @@ class _Augmented:
 class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
-        trajectory = run.forward.solve(Plain(run.f), State(y0), ts)
+        trajectory = run.forward.solve(Plain(run.f), State(y0), ts.detach())
         run.stats, run.h = trajectory.stats, trajectory.h
-        ys = trajectory.ys if trajectory.stats.accepted else trajectory.ys.clone()
         ctx.run = run
-        ctx.save_for_backward(ts, ys, *parameters)
-        return ys
+        ctx.save_for_backward(ts, trajectory.ys, *parameters)
+        return trajectory.ys
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative("adjoint")
         ts, ys, *parameters = ctx.saved_tensors
         run: _Run = ctx.run
         stats = Stats()

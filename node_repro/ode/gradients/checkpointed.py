@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from node_repro.ode.engines import Mesh, Trajectory, interval, positions
+from node_repro.ode.engines import Mesh, interval, positions
 from node_repro.ode.field import Counted, Plain, VectorField
-from node_repro.ode.gradients import Parameters
+from node_repro.ode.gradients import Parameters, refuse_second_derivative
 from node_repro.ode.methods import State
+from node_repro.ode.methods.runge_kutta import at
 from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import Solver
 
@@ -53,52 +53,64 @@ class _Run:
 class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
-        trajectory: Trajectory = run.solver.solve(Plain(run.f), State(y0), ts, keep=True)
+        trajectory = run.solver.solve(Plain(run.f), State(y0), ts.detach(), keep=True)
         run.mesh, run.stats = trajectory.mesh, trajectory.stats
-        ctx.run, ctx.steps = run, len(trajectory.states)
-        ctx.save_for_backward(ts, *trajectory.states, *parameters)
-        # without a step ys is a view of y0, which autograd would take for y0 itself
-        return trajectory.ys if trajectory.states else trajectory.ys.clone()
+        states = trajectory.states or (y0,)
+        ctx.run, ctx.states = run, len(states)
+        ctx.save_for_backward(ts, *states, *parameters)
+        return trajectory.ys
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative("checkpointed")
         ts, *saved = ctx.saved_tensors
-        states, parameters = saved[: ctx.steps], saved[ctx.steps :]
+        states, parameters = saved[: ctx.states], saved[ctx.states :]
         run: _Run = ctx.run
         stats = Stats()
         field = Counted(Plain(run.f, stats), stats)
         method, points = run.solver.method, run.mesh.points
         times = ts.detach().requires_grad_(ctx.needs_input_grad[2])
-        gts = torch.zeros_like(ts)
-        gparameters: list[Tensor | None] = [None] * len(parameters)
-        a = gys[-1]
-        for n in reversed(range(ctx.steps)):
+        wanted = [p for p, need in zip(parameters, ctx.needs_input_grad[3:], strict=True) if need]
+        totals: list[Tensor | None] = [None] * (len(wanted) + 1)  # and the times'
+        a, steps = gys[-1], len(points) - 1
+        for n in reversed(range(steps)):
             inside = run.mesh.observed[n]
             observing = inside[0] < inside[1]
             y = states[n].detach().requires_grad_()
             with torch.enable_grad():
-                t, h = interval(
-                    times, points[n], points[n + 1], first=n == 0, last=n == ctx.steps - 1
-                )
+                t, t1 = interval(times, points[n], points[n + 1], first=n == 0, last=n == steps - 1)
                 carry = method.init(field, t, y)
-                step = method.step(field, t, State(y), h, carry, advance_only=not observing)
+                step = method.step(field, t, t1, State(y), carry, advance_only=not observing)
                 outputs, cotangents = [step.end.y], [a]
                 if observing:
-                    x = positions(times, inside, t, h)
-                    outputs.append(method.interpolate(y, h, step.stages, x))
+                    x = positions(times, inside, t, t1)
+                    outputs.append(method.interpolate(y, t1 - t, step.stages, x))
                     cotangents.append(gys[inside[0] : inside[1]])
-            inputs = (y, *parameters, *((times,) if times.requires_grad else ()))
+            inputs = [y, *wanted, *([times] if times.requires_grad else [])]
             a, *others = torch.autograd.grad(outputs, inputs, cotangents, allow_unused=True)
-            for i, g in enumerate(others[: len(parameters)]):
-                gparameters[i] = _sum(gparameters[i], g)
-            if times.requires_grad and others[-1] is not None:
-                gts += others[-1]
+            for i, g in enumerate(others):
+                totals[i] = _sum(totals[i], g)
             stats.accept(points[n + 1] - points[n])
-        leading = run.mesh.observed[0][0] if ctx.steps else len(gys) - 1
-        gy0 = a + gys[:leading].sum(0)
+        resting = run.mesh.observed[0][0] if steps else len(gys)
+        gts = totals[-1] if steps else None
+        if times.requires_grad:
+            gts = _sum(gts, _moving(field, states[0], ts, gys[:resting]))
         run.stats.add_backward(stats)
-        return None, gy0, gts if ctx.needs_input_grad[2] else None, *gparameters
+        found = iter(totals)
+        gparameters = [next(found) if need else None for need in ctx.needs_input_grad[3:]]
+        gy0 = a + gys[:resting].sum(0) if steps else gys.sum(0)
+        return None, gy0, gts, *gparameters
+
+
+def _moving(field: Counted, y0: Tensor, ts: Tensor, gys: Tensor) -> Tensor:
+    """The gradient of the times of outputs at the start, which move at the rate f(t0, y0)."""
+    gts = torch.zeros_like(ts)
+    if len(gys) > 1:
+        dy = field(at(float(ts[0]), y0), y0, integrands=False).dy
+        rates = (gys.conj() * dy).real.flatten(1).sum(1).to(gts)
+        gts[: len(gys)] += rates
+        gts[0] -= rates.sum()
+    return gts
 
 
 def _sum(total: Tensor | None, g: Tensor | None) -> Tensor | None:

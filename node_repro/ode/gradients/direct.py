@@ -23,7 +23,11 @@ class Direct:
     ) -> Solution:
         backward = Stats()
         trajectory = solver.solve(Plain(f, backward), State(y0), ts)
-        stats = trajectory.stats
-        if trajectory.ys.requires_grad:
+        ys, stats = trajectory.ys, trajectory.stats
+
+        def begin(cotangent: Tensor) -> None:
             stats.backward = backward
-        return Solution(trajectory.ys, stats)
+
+        if ys.requires_grad:
+            ys.register_hook(begin)
+        return Solution(ys, stats)

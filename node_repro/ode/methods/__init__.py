@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 Time = float | Tensor
-"""A time or a step: a float on the host, or a float64 scalar tensor where a gradient with respect
-to it is wanted.
+"""A time or a step size: a float on the host, or a float64 scalar tensor where a gradient with
+respect to it is wanted.
 """
 
 
@@ -79,11 +79,11 @@ class Method(Protocol):
         ...
 
     def step(
-        self, f: Field, t: Time, state: State, h: Time, carry: Carry, *, advance_only: bool = False
+        self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
     ) -> Step:
-        """From t to t + h. advance_only leaves out what only error, dense output and carry need."""
+        """From t to t1. advance_only leaves out what only error, dense output and carry need."""
         ...
 
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        """The dense output at t + x h for x: (m,) in [0, 1], as (m, *S)."""
+        """The dense output of a step of size h at the fractions x: (m,) of it, as (m, *S)."""
         ...

@@ -69,9 +69,9 @@ class ExplicitRungeKutta:
         return (f(at(t, y), y, integrands=True),)
 
     def step(
-        self, f: Field, t: Time, state: State, h: Time, carry: Carry, *, advance_only: bool = False
+        self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
     ) -> Step:
-        tableau = self.tableau
+        tableau, h = self.tableau, t1 - t
         count = tableau.essential if advance_only else tableau.stages
         slope = carry[0]
         stages = [slope.dy]
@@ -79,7 +79,9 @@ class ExplicitRungeKutta:
         y1 = None
         for i in range(1, count):
             y_i = combine(state.y, h, tableau.rows[i], stages)
-            slope = f(at(t + tableau.nodes[i] * h, y_i), y_i, integrands=integrals.wants(i))
+            # t + 1.0 * h may miss t1 by a rounding, and f may end there
+            t_i = t1 if tableau.nodes[i] == 1.0 else t + tableau.nodes[i] * h
+            slope = f(at(t_i, y_i), y_i, integrands=integrals.wants(i))
             stages.append(slope.dy)
             integrals.add(i, slope.integrands)
             if tableau.fsal and i == tableau.stages - 1:
