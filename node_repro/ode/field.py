@@ -1,5 +1,6 @@
 """From the user's f(t, y) to the field that a method evaluates: checked, and counted by us."""
 
+import contextlib
 from collections.abc import Callable
 
 import torch
@@ -9,7 +10,7 @@ from node_repro.ode.methods import Field, Slope
 from node_repro.ode.solution import SolverError, Stats
 
 VectorField = Callable[[Tensor, Tensor], Tensor]
-"""f(t, y) -> dy/dt. t: () in y's real dtype; y and dy/dt: (*S)."""
+"""f(t, y) -> dy/dt, a new tensor each time, y left as it is. t: () in y's real dtype; y: (*S)."""
 
 
 def evaluate(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
@@ -21,7 +22,8 @@ def evaluate(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
     try:
         dy = f(t, y)
     except Exception as error:
-        error.add_note(f"in the vector field at t = {float(t):g}, y of shape {tuple(y.shape)}")
+        with contextlib.suppress(RuntimeError):  # after a fault on a GPU t cannot be read any more
+            error.add_note(f"in the vector field at t = {float(t):g}, y of shape {tuple(y.shape)}")
         raise
     if not isinstance(dy, Tensor):
         raise SolverError("bad_input", f"f must return a tensor like y, not {type(dy).__name__}")

@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from node_repro.ode.methods import Field, Slope, State
-from node_repro.ode.methods.runge_kutta import at, combine
+from node_repro.ode.methods import Field, Slope, State, at
+from node_repro.ode.methods.runge_kutta import combine
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import SolverError, count_non_finite
 
@@ -33,12 +33,13 @@ def initial_step(
     slope_state = State(slope.dy, slope.integrands)
     d0 = float(norm.of(state, rtol, atol, state))
     d1 = float(norm.of(slope_state, rtol, atol, state))
-    if not math.isfinite(d1):
+    if not (math.isfinite(d0) and math.isfinite(d1)):
         raise SolverError(
             "non_finite_dynamics",
-            f"f is not finite at the start t = {t:g}: {count_non_finite(slope.dy)} of its value "
-            f"and {count_non_finite(state.y)} of the state are NaN or infinite; check the inputs "
-            "and the parameters (a diverged training is the usual cause)",
+            f"f is not finite or too large at the start t = {t:g}: "
+            f"{count_non_finite(slope.dy)} of its value and {count_non_finite(state.y)} of the "
+            "state are NaN or infinite; check the inputs and the parameters (a diverged training "
+            "is the usual cause)",
             t=t,
         )
     h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1

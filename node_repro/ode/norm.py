@@ -4,11 +4,21 @@ A norm takes errors already divided by atol + rtol |y|, so a step is good when t
 1.
 """
 
+# pyright: reportPrivateImportUsage=false
+# (torch exports its fused operations on lists of tensors under private names)
 import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import (
+    Tensor,
+    _foreach_abs,
+    _foreach_add_,
+    _foreach_div,
+    _foreach_maximum_,
+    _foreach_mul_,
+    _foreach_norm,
+)
 
 from node_repro.ode.methods import State, Step
 
@@ -25,25 +35,19 @@ class RmsNorm:
     segments: int = 1
     integrals: bool = False
 
-    def __call__(self, scaled: State) -> Tensor:
-        """The norm of an error in units of the tolerance, a scalar in y's real dtype."""
-        if self.segments == 1:
-            norm = _rms(scaled.y)
-        else:
-            parts = scaled.y.reshape(self.segments, -1)
-            size = max(parts.shape[1], 1)
-            norm = torch.linalg.vector_norm(parts, dim=1).max() / math.sqrt(size)
-        if self.integrals and scaled.integrals:
-            norm = torch.stack([norm, *map(_rms, scaled.integrals)]).max()
-        return norm
-
     def of(self, value: State, rtol: float, atol: float, *sizes: State) -> Tensor:
-        """The norm of value / (atol + rtol max |size|), over the given states as sizes."""
-        integrals: tuple[Tensor, ...] = ()
-        if self.integrals:
-            columns = zip(value.integrals, *(size.integrals for size in sizes), strict=True)
-            integrals = tuple(v / _scale(rtol, atol, *size) for v, *size in columns)
-        return self(State(value.y / _scale(rtol, atol, *(size.y for size in sizes)), integrals))
+        """The norm of value / (atol + rtol max |size|) over the given sizes, a scalar."""
+        scaled = value.y / _scales(rtol, atol, *((size.y,) for size in sizes))[0]
+        parts = scaled.reshape(self.segments, -1)
+        count = max(parts.shape[1], 1)
+        norm = torch.linalg.vector_norm(parts, dim=1).max() / math.sqrt(count)
+        if not self.integrals or not value.integrals:
+            return norm
+        # one launch for all integrals, as there is one for every parameter
+        scales = _scales(rtol, atol, *(size.integrals for size in sizes))
+        norms = _foreach_norm(_foreach_div(value.integrals, scales))
+        counts = [math.sqrt(max(q.numel(), 1)) for q in value.integrals]
+        return torch.stack([norm, *_foreach_div(norms, counts)]).max()
 
 
 STATE = RmsNorm()
@@ -51,17 +55,17 @@ SEMI = RmsNorm(segments=2)
 FULL = RmsNorm(segments=2, integrals=True)
 
 
-def _rms(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x) / math.sqrt(max(x.numel(), 1))
-
-
-def _scale(rtol: float, atol: float, *values: Tensor) -> Tensor:
-    size = values[0].abs()
-    for value in values[1:]:
-        size = torch.maximum(size, value.abs())
-    size = size.mul_(rtol).add_(atol)
-    # with atol = 0 an element that is exactly zero would be 0 / 0
-    return size.clamp_min_(torch.finfo(size.dtype).tiny) if atol == 0 else size
+def _scales(rtol: float, atol: float, *sizes: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """atol + rtol max |size| for every tensor of a tuple."""
+    scales = _foreach_abs(sizes[0])
+    for size in sizes[1:]:
+        _foreach_maximum_(scales, _foreach_abs(size))
+    _foreach_mul_(scales, rtol)
+    _foreach_add_(scales, atol)
+    if atol == 0:  # an element that is exactly zero would be 0 / 0
+        for scale in scales:
+            scale.clamp_min_(torch.finfo(scale.dtype).tiny)
+    return tuple(scales)
 
 
 def error_ratio(before: State, step: Step, rtol: float, atol: float, norm: RmsNorm) -> Tensor:

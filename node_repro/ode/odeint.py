@@ -25,12 +25,19 @@ def odeint(
     y0: (*S), any shape, floating or complex. ts: (T,), rising or falling; times may repeat, and
     wherever ts wants a gradient it gets one. parameters: what f depends on besides t and y, if f
     is not a module (the gradient methods that do not keep f's graph must know). There are no
-    default tolerances: the solver is always a choice.
+    default tolerances: the solver is always a choice. States between two steps are dense output,
+    whose order is the method's dense_order: below the solution's for dopri8 and rk4.
 
     Raises:
         SolverError: what was given makes no sense (kind bad_input), or the solve failed.
     """
     times = _check(y0, ts)
+    if torch.is_autocast_enabled(y0.device.type):
+        raise SolverError(
+            "bad_input",
+            "autocast is on around the solve, and its rounding would be taken for an error of the "
+            "steps: leave it with torch.autocast(..., enabled=False), or use autocast inside f",
+        )
     given = trained_parameters(f) if parameters is None else tuple(parameters)
     return gradient.solve(f, y0, times, solver, given)
 

@@ -130,6 +130,13 @@ class ButcherTableau:
         )
 
     @cached_property
+    def uses_integrands(self) -> tuple[bool, ...]:
+        """Whether a quadrature needs a stage: for its value, its error, or the next step."""
+        errors = self.error_weights or (0.0,) * self.stages
+        shared = (False,) * (self.stages - 1) + (self.fsal,)
+        return tuple(any(uses) for uses in zip(self.weights, errors, shared, strict=True))
+
+    @cached_property
     def nodes(self) -> tuple[float, ...]:
         """c in float64."""
         return tuple(map(float, self.c))

@@ -264,31 +264,57 @@ def test_a_field_that_ends_before_the_span_does_is_named() -> None:
 
 
 @every_gradient
-@pytest.mark.parametrize(
-    "solver",
-    [
-        RungeKutta(METHODS["rk4"], Constant(0.01), max_steps=7),
-        RungeKutta(METHODS["dopri5"], controller("pi", rtol=1e-12, atol=1e-12), max_steps=7),
-    ],
-    ids=["rk4", "dopri5"],
-)
-def test_steps_without_end_are_stopped(solver: RungeKutta, gradient: str) -> None:
+def test_steps_without_end_are_stopped(gradient: str) -> None:
+    tight = controller("pi", rtol=1e-12, atol=1e-12)
     error = caught(
         "max_steps",
         r"7 steps were not enough: t = .* of 1, step .*: raise rtol and atol, or raise max_steps",
-        lambda: solve(solver=solver, gradient=gradient),
+        lambda: solve(solver=RungeKutta(METHODS["dopri5"], tight, max_steps=7), gradient=gradient),
     )
     assert error.t is not None and 0 < error.t < 1 and error.h is not None
 
 
-def test_as_many_steps_as_allowed_are_taken() -> None:
+def test_too_many_constant_steps_are_refused_before_the_first() -> None:
     for count in (4, 5):
         solve(solver=RungeKutta(METHODS["rk4"], Constant(0.25), max_steps=count))
     caught(
         "max_steps",
-        "3 steps were not enough",
+        r"a time of 1 takes 4 steps of 0.25, more than max_steps = 3: take a longer step_size",
         lambda: solve(solver=RungeKutta(METHODS["rk4"], Constant(0.25), max_steps=3)),
     )
+
+
+def test_infinity_in_the_state_is_refused_at_the_start_where_f_stays_finite() -> None:
+    calls = []
+
+    def bounded(t: Tensor, y: Tensor) -> Tensor:
+        calls.append(t)
+        return torch.tanh(y)
+
+    caught(
+        "non_finite_dynamics",
+        r"f is not finite or too large at the start t = 0: 0 of 2 .* and 1 of 2 .* of the state",
+        lambda: solve(bounded, y0=torch.tensor([1.0, float("inf")], dtype=torch.float64)),
+    )
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("gradient", ["adjoint", "adjoint_seminorm"])
+def test_a_gradient_of_the_loss_that_is_not_finite_is_named_before_the_backward_solve(
+    gradient: str,
+) -> None:
+    y0 = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    ys = solve(lambda t, y: -y, y0=y0, gradient=gradient)
+    caught(
+        "non_finite_state",
+        r"the loss's gradient is not finite: \d+ of \d+ elements of dL/dy",
+        lambda: ys[-1].sqrt().sum().backward(),
+    )
+
+
+def test_autocast_around_a_solve_is_refused() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        caught("bad_input", "autocast is on around the solve", solve)
 
 
 def test_the_error_of_the_last_step_is_told_beside_the_tolerance() -> None:

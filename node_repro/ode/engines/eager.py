@@ -1,4 +1,7 @@
-"""The reference loop in plain Python: one host read a step, f never called outside [t0, t1]."""
+"""The reference loop in plain Python; f is never called outside [t0, t1].
+
+Host reads: one an attempted step, up to three for the automatic first one, one at the end.
+"""
 
 import math
 from dataclasses import dataclass
@@ -51,6 +54,8 @@ class Eager:
         h = first_step
         if h is None:
             h = controller.first(Start(f, t, state, carry[0], end), method, norm)
+        if not controller.adaptive and abs(end - t) > abs(h) * max_steps * (1 + SNAP):
+            raise _too_short(h, end - t, max_steps)
         memory, verdict = 0.0, None
         while t != end:
             if stats.accepted + stats.rejected == max_steps:
@@ -58,7 +63,7 @@ class Eager:
             last = abs(h) * (1 + SNAP) >= abs(end - t)
             t1 = end if last else t + h
             smallest = max(ULPS * math.ulp(t), SPAN * abs(end - times[0]))
-            if abs(t1 - t) <= smallest and not last:
+            if not abs(t1 - t) > smallest and not last:  # NaN too
                 raise _underflow(t, h, state, verdict)
             t_, t1_ = interval(ts, t, t1, first=len(points) == 1, last=last)
             carry = carry or method.init(f, t_, state.y)
@@ -109,6 +114,15 @@ def _check_finite(state: State, t: float) -> None:
             "smaller steps or an adaptive solver, and check the parameters",
             t=t,
         )
+
+
+def _too_short(h: float, span: float, max_steps: int) -> SolverError:
+    return SolverError(
+        "max_steps",
+        f"a time of {abs(span):g} takes {abs(span / h):.0f} steps of {abs(h):g}, more than "
+        f"max_steps = {max_steps}: take a longer step_size or raise max_steps",
+        h=h,
+    )
 
 
 def _too_many(

@@ -1,9 +1,11 @@
 """The contract of a gradient method: it solves, and knows how to differentiate what it solved."""
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 
 from node_repro.ode.field import VectorField
 from node_repro.ode.solution import Solution, SolverError
@@ -11,6 +13,44 @@ from node_repro.ode.solver import Solver
 
 Parameters = tuple[Tensor, ...] | None
 """What f depends on besides t and y; None where that is unknown."""
+
+
+Context = Any
+"""autograd's ctx: it takes any attribute."""
+
+
+def declared(parameters: Parameters, method: str) -> tuple[Tensor, ...]:
+    """The parameters, which a method that evaluates f again must know. Raises SolverError."""
+    if parameters is None:
+        raise SolverError(
+            "bad_input",
+            f"gradient={method} needs to know what f depends on: make f an nn.Module, or pass "
+            "parameters=(...), empty if there are none",
+        )
+    return parameters
+
+
+def refuse_undeclared(dy: Tensor, known: Iterable[Tensor]) -> None:
+    """Raises SolverError (bad_input) if f depends on a trained tensor that is none of the known.
+
+    Its gradient would be lost in silence. Walks f's graph once.
+    """
+    ends = {get_gradient_edge(x).node for x in known if x.requires_grad}
+    todo, seen = [dy.grad_fn], set()
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen or node in ends:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            shape = tuple(node.variable.shape)  # pyright: ignore[reportAttributeAccessIssue]
+            raise SolverError(
+                "bad_input",
+                f"f depends on a tensor of shape {shape} that wants a gradient and is not among "
+                "its parameters: pass parameters=(...) with all that f uses, or take "
+                "gradient=direct",
+            )
+        todo.extend(after for after, _ in node.next_functions)
 
 
 def refuse_second_derivative(method: str) -> None:

@@ -6,20 +6,22 @@ that of the ODE, to the tolerance of the backward solve; memory is one state an 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from node_repro.ode.field import Plain, VectorField, evaluate
-from node_repro.ode.gradients import Parameters, refuse_second_derivative
-from node_repro.ode.methods import Slope, State
+from node_repro.ode.gradients import (
+    Context,
+    Parameters,
+    declared,
+    refuse_second_derivative,
+    refuse_undeclared,
+)
+from node_repro.ode.methods import Slope, State, at
 from node_repro.ode.norm import FULL, RmsNorm
-from node_repro.ode.solution import Solution, SolverError, Stats
+from node_repro.ode.solution import Solution, SolverError, Stats, count_non_finite
 from node_repro.ode.solver import Solver
-
-Context = Any
-"""autograd's ctx: it takes any attribute."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,10 @@ class Adjoint:
     def solve(
         self, f: VectorField, y0: Tensor, ts: Tensor, solver: Solver, parameters: Parameters
     ) -> Solution:
-        if parameters is None:
-            raise SolverError(
-                "bad_input",
-                "gradient=adjoint needs to know what f depends on: make f an nn.Module, or pass "
-                "parameters=(...), empty if there are none",
-            )
+        known = declared(parameters, "adjoint")
         backward = solver.with_tolerance(self.rtol, self.atol)
         run = _Run(f, solver, backward, self.norm)
-        ys: Tensor = _Solve.apply(run, y0, ts, *parameters)  # type: ignore[assignment]
+        ys: Tensor = _Solve.apply(run, y0, ts, *known)  # type: ignore[assignment]
         return Solution(ys, run.stats)
 
 
@@ -66,13 +63,16 @@ class _Augmented:
     """
 
     def __init__(self, f: VectorField, parameters: tuple[Tensor, ...]) -> None:
-        self.f, self.parameters = f, parameters
+        self.f, self.parameters, self.checked = f, parameters, False
 
     def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         wanted = self.parameters if integrands else ()
         with torch.enable_grad():
             z = y[0].detach().requires_grad_()
             dz = evaluate(self.f, t, z)
+        if not self.checked:
+            refuse_undeclared(dz, (z, *self.parameters))
+            self.checked = True
         if not dz.requires_grad:  # f depends on neither y nor a parameter
             zeros = tuple(map(torch.zeros_like, wanted))
             return Slope(torch.stack((dz, torch.zeros_like(dz))), zeros)
@@ -96,6 +96,12 @@ class _Solve(torch.autograd.Function):
         refuse_second_derivative("adjoint")
         ts, ys, *parameters = ctx.saved_tensors
         run: _Run = ctx.run
+        if not torch.isfinite(gys).all():
+            raise SolverError(
+                "non_finite_state",
+                f"the loss's gradient is not finite: {count_non_finite(gys)} of dL/dy are NaN or "
+                "infinite; look for the cause behind the solve",
+            )
         stats = Stats()
         wanted = [p for p, need in zip(parameters, ctx.needs_input_grad[3:], strict=True) if need]
         field = _Augmented(run.f, tuple(wanted))
@@ -131,5 +137,5 @@ class _Solve(torch.autograd.Function):
 def _rate(f: VectorField, t: Tensor, y: Tensor, a: Tensor, stats: Stats) -> Tensor:
     """a^T f(t, y): how fast the loss changes as an output's time moves."""
     stats.nfe += 1
-    dy = evaluate(f, t.to(device=y.device, dtype=y.dtype.to_real()), y)
+    dy = evaluate(f, at(t, y), y)
     return torch.sum((a.conj() * dy).real).to(device=t.device, dtype=t.dtype)

@@ -5,21 +5,22 @@ of memory and one more evaluation of f a stage.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from node_repro.ode.engines import Mesh, interval, positions
 from node_repro.ode.field import Counted, Plain, VectorField
-from node_repro.ode.gradients import Parameters, refuse_second_derivative
-from node_repro.ode.methods import State
-from node_repro.ode.methods.runge_kutta import at
-from node_repro.ode.solution import Solution, SolverError, Stats
+from node_repro.ode.gradients import (
+    Context,
+    Parameters,
+    declared,
+    refuse_second_derivative,
+    refuse_undeclared,
+)
+from node_repro.ode.methods import State, at
+from node_repro.ode.solution import Solution, Stats
 from node_repro.ode.solver import Solver
-
-Context = Any
-"""autograd's ctx: it takes any attribute."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,9 @@ class Checkpointed:
     def solve(
         self, f: VectorField, y0: Tensor, ts: Tensor, solver: Solver, parameters: Parameters
     ) -> Solution:
-        if parameters is None:
-            raise SolverError(
-                "bad_input",
-                "gradient=checkpointed needs to know what f depends on: make f an nn.Module, or "
-                "pass parameters=(...), empty if there are none",
-            )
+        known = declared(parameters, "checkpointed")
         run = _Run(f, solver)
-        ys: Tensor = _Solve.apply(run, y0, ts, *parameters)  # type: ignore[assignment]
+        ys: Tensor = _Solve.apply(run, y0, ts, *known)  # type: ignore[assignment]
         return Solution(ys, run.stats)
 
 
@@ -80,6 +76,8 @@ class _Solve(torch.autograd.Function):
             with torch.enable_grad():
                 t, t1 = interval(times, points[n], points[n + 1], first=n == 0, last=n == steps - 1)
                 carry = method.init(field, t, y)
+                if n == steps - 1:
+                    refuse_undeclared(carry[0].dy, (y, *wanted, times))
                 step = method.step(field, t, t1, State(y), carry, advance_only=not observing)
                 outputs, cotangents = [step.end.y], [a]
                 if observing:

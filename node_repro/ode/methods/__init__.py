@@ -4,12 +4,21 @@ should be.
 
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 Time = float | Tensor
 """A time or a step size: a float on the host, or a float64 scalar tensor where a gradient with
 respect to it is wanted.
 """
+
+
+def at(t: Time, y: Tensor) -> Tensor:
+    """The time as f receives it: a scalar in y's real dtype, on y's device."""
+    real = y.dtype.to_real()
+    if isinstance(t, Tensor):
+        return t.to(device=y.device, dtype=real)
+    return torch.full((), t, dtype=real, device=y.device)  # on a GPU a fill, not a copy
 
 
 class Slope(NamedTuple):

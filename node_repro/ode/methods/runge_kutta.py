@@ -2,13 +2,16 @@
 I, II.1).
 """
 
+# pyright: reportPrivateImportUsage=false
+# (torch exports its fused operations on lists of tensors under private names)
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor, _foreach_add_  # pyright: ignore[reportPrivateImportUsage]
+from torch import Tensor, _foreach_add_
 
-from node_repro.ode.methods import Carry, Field, State, Step, Time
+from node_repro.ode.methods import Carry, Field, State, Step, Time, at
 from node_repro.ode.tableau import ButcherTableau
 
 
@@ -35,14 +38,6 @@ def combine(
     return out
 
 
-def at(t: Time, y: Tensor) -> Tensor:
-    """The time as f receives it: a scalar in y's real dtype, on y's device."""
-    real = y.dtype.to_real()
-    if isinstance(t, Tensor):
-        return t.to(device=y.device, dtype=real)
-    return torch.full((), t, dtype=real, device=y.device)  # on a GPU a fill, not a copy
-
-
 @dataclass(frozen=True)
 class ExplicitRungeKutta:
     """The Method that a Butcher tableau describes. Shapes: y and every slope (*S), any S."""
@@ -65,8 +60,13 @@ class ExplicitRungeKutta:
     def adaptive(self) -> bool:
         return self.tableau.b_hat is not None
 
+    @cached_property
+    def _dense(self) -> Tensor:
+        """The dense output's coefficients, (s, degree), float64 on the host."""
+        return torch.tensor(self.tableau.dense_weights, dtype=torch.float64)
+
     def init(self, f: Field, t: Time, y: Tensor) -> Carry:
-        return (f(at(t, y), y, integrands=True),)
+        return (f(at(t, y), y, integrands=self.tableau.uses_integrands[0]),)
 
     def step(
         self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
@@ -75,13 +75,14 @@ class ExplicitRungeKutta:
         count = tableau.essential if advance_only else tableau.stages
         slope = carry[0]
         stages = [slope.dy]
-        integrals = _Quadrature(tableau, h, slope.integrands)
+        integrals = _Quadrature(tableau, h, state.integrals)
+        integrals.add(0, slope.integrands)
         y1 = None
         for i in range(1, count):
             y_i = combine(state.y, h, tableau.rows[i], stages)
             # t + 1.0 * h may miss t1 by a rounding, and f may end there
             t_i = t1 if tableau.nodes[i] == 1.0 else t + tableau.nodes[i] * h
-            slope = f(at(t_i, y_i), y_i, integrands=integrals.wants(i))
+            slope = f(at(t_i, y_i), y_i, integrands=tableau.uses_integrands[i])
             stages.append(slope.dy)
             integrals.add(i, slope.integrands)
             if tableau.fsal and i == tableau.stages - 1:
@@ -98,7 +99,7 @@ class ExplicitRungeKutta:
         return Step(State(y1, integrals.onto(state.integrals)), error, after, tuple(stages))
 
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        dense = torch.tensor(self.tableau.dense_weights, dtype=torch.float64)
+        dense = self._dense
         powers = x.unsqueeze(1) ** torch.arange(1, dense.shape[1] + 1)
         weights = (powers @ dense.T * h).to(stages[0])
         return y + torch.tensordot(weights, torch.stack(stages), dims=1)
@@ -107,18 +108,10 @@ class ExplicitRungeKutta:
 class _Quadrature:
     """h sum_i b_i q_i and its error h sum_i (b_i - b_hat_i) q_i, summed as the integrands come."""
 
-    def __init__(self, tableau: ButcherTableau, h: Time, first: tuple[Tensor, ...]) -> None:
+    def __init__(self, tableau: ButcherTableau, h: Time, integrals: tuple[Tensor, ...]) -> None:
         self.tableau, self.h = tableau, h
-        self.value = [torch.zeros_like(q) for q in first]
-        self.error = [torch.zeros_like(q) for q in first] if tableau.error_weights else []
-        self.add(0, first)
-
-    def wants(self, i: int) -> bool:
-        """Whether stage i's integrands are used: by a weight, by the error, or by the next step."""
-        tableau = self.tableau
-        if tableau.weights[i] != 0 or (tableau.error_weights and tableau.error_weights[i] != 0):
-            return True
-        return tableau.fsal and i == tableau.stages - 1
+        self.value = [torch.zeros_like(q) for q in integrals]
+        self.error = [torch.zeros_like(q) for q in integrals] if tableau.error_weights else []
 
     def add(self, i: int, integrands: tuple[Tensor, ...]) -> None:
         if not integrands:
