@@ -11,6 +11,7 @@ import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -63,6 +64,9 @@ def compose(overrides: Sequence[str]) -> Config:
 
 
 def _command(argv: Sequence[str]) -> int:
+    if "--version" in argv:
+        print(f"node-run {version('node-repro')}")
+        return 0
     if "--help" in argv or "-h" in argv:
         folder = conf_folder()
         print(usage(Choices([folder]), load(folder / "config.yaml")), end="")
@@ -248,7 +252,8 @@ def _in_one_line(error: Exception) -> str:
 
     if isinstance(error, MarkedYAMLError):
         error = malformed(error)
-    lines = (line.strip() for line in str(error).splitlines())
+    notes = (f"({note})" for note in getattr(error, "__notes__", ()))
+    lines = (line.strip() for line in (*str(error).splitlines(), *notes))
     return " ".join(line for line in lines if line) or type(error).__name__
 
 

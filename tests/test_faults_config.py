@@ -108,6 +108,8 @@ FAULTS = [
     # things that do not go together
     (["solver=rk4", "controller=pi"], r"controller=pi needs an error estimate.*solver=rk4"),
     (["solver=euler", "controller=integral"], r"use controller=constant or another solver"),
+    (["data.root=/x", "profile=smoke"], r"data.source=embedded .*remove data.root=, or add"),
+    (["threads=100000"], r"threads=100000 must be a whole number >= 1 and <= 1024"),
     (["solver=rk4", "rtol=1e-3"], r"controller=constant controls no error: remove rtol="),
     (["model=mlp", "solver=dopri5"], r"model=mlp solves no ODE: remove solver="),
     (["model=resnet", "gradient=direct"], r"model=resnet solves no ODE: remove gradient="),

@@ -197,6 +197,11 @@ def _refuse_ignored(config: Config, typed: set[str], choices: Choices) -> None:
             f"controller={config.ode.controller.name} controls no error: remove rtol= and atol=, "
             "or choose an adaptive solver; controller.step_size sets the accuracy"
         )
+    if config.data.options.get("source") == "embedded" and "data.root" in typed:
+        raise ConfigError(
+            "data.source=embedded (typed, or by the profile) reads no files: remove data.root=, or "
+            "add data.source=full"
+        )
     if config.trainer.iterations is not None and "trainer.epochs" in typed:
         raise ConfigError(
             f"trainer.iterations={config.trainer.iterations} already decides the length: "

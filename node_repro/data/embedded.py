@@ -46,7 +46,7 @@ def embedded_digits(reason: str) -> ImageData:
         notice=(
             "NOT THE FULL MNIST: 4,000 digits to train on and 1,000 to test on, all of them from "
             f"MNIST's training set, because {reason}; no result on them can be compared with a "
-            "published one (data.root=<folder with the four MNIST files> trains on all of it)."
+            "published one (data.source=full data.root=<folder with MNIST> takes all)."
         ),
     )
 

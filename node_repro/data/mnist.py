@@ -11,7 +11,7 @@ from pathlib import Path
 from node_repro.data import DataError, ImageData, Split
 from node_repro.data.download import download
 from node_repro.data.embedded import embedded_digits
-from node_repro.data.verified import FILES, PUBLISHED, Published, locate, read_verified
+from node_repro.data.verified import FILES, PUBLISHED, Published, locate, missing, read_verified
 
 SOURCES = ("auto", "full", "embedded")
 
@@ -71,9 +71,12 @@ class MNISTSource:
         for place in places:
             if locate(place) is not None:
                 return place
+        if root.is_file():
+            raise DataError(f"data.root={root} is a file, not a folder with the four files.")
+        place = next((p for p in places if len(missing(p)) < len(FILES)), root)
         looked = (
-            f"No {published.title} in {root} (looked there and in {places[0]} for "
-            f"{', '.join(FILES)}, plain or .gz)"
+            f"No whole {published.title} in {place}: {', '.join(missing(place))} not found, plain "
+            f"or .gz (looked in {root} and {places[0]})"
         )
         way_out = "put the four files there or set data.root to a folder that has them"
         if self.dataset == "mnist":

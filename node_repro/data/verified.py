@@ -87,6 +87,15 @@ def locate(folder: Path) -> list[Path] | None:
     return paths
 
 
+def missing(folder: Path) -> list[str]:
+    """The names of the files that `folder` has in neither form."""
+    return [
+        name
+        for name in FILES
+        if not (os.path.isfile(folder / name) or os.path.isfile(folder / f"{name}.gz"))
+    ]
+
+
 def read_verified(folder: Path, published: Published) -> Verified:
     """Read the four files in `folder` and check them against what is published.
 

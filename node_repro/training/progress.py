@@ -3,6 +3,7 @@
 Every line also goes into train.log; the bar does not.
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +33,12 @@ class Progress:
         """A line on stdout and in train.log. Raises OutputError."""
         if self._bar is not None:
             self._bar.clear()
-        print(line, flush=True)
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:  # the reader is gone, as behind `| head`; the run goes on
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
         try:
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")

@@ -128,7 +128,8 @@ def test_a_named_folder_without_files_is_an_error_with_the_way_out(
 
 def test_three_of_four_files_do_not_count_as_a_folder_of_mnist(tmp_path: Path) -> None:
     (write(tmp_path) / FILES[3]).unlink()
-    assert "No MNIST in" in refusal(MNISTSource(root=tmp_path, download=False).load)
+    told = refusal(MNISTSource(root=tmp_path, download=False).load)
+    assert "No whole MNIST in" in told and f": {FILES[3]} not found" in told
     assert "does not hold all" in refusal(lambda: read_verified(tmp_path, PUBLISHED["mnist"]))
 
 
