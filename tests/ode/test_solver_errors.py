@@ -43,7 +43,7 @@ def solve(
     ).ys
 
 
-def caught(kind: str, sentence: str, call: Callable[[], object]) -> SolverError:
+def expect_error(kind: str, sentence: str, call: Callable[[], object]) -> SolverError:
     """The error of a call, of that kind and with that in its one-line message."""
     with pytest.raises(SolverError, match=sentence) as error:
         call()
@@ -78,10 +78,12 @@ def test_tolerances_and_factors_out_of_range_are_refused(
     control: str, changes: dict[str, float], sentence: str
 ) -> None:
     numbers = {"rtol": 1e-3, "atol": 1e-3} | changes
-    caught("bad_input", sentence, lambda: controller(control, **numbers))
+    expect_error("bad_input", sentence, lambda: controller(control, **numbers))
     if "rtol" in changes or "atol" in changes:
         good = controller(control, rtol=1e-3, atol=1e-3)
-        caught("bad_input", sentence, lambda: good.with_tolerance(numbers["rtol"], numbers["atol"]))
+        expect_error(
+            "bad_input", sentence, lambda: good.with_tolerance(numbers["rtol"], numbers["atol"])
+        )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_tolerances_and_factors_out_of_range_are_refused(
     ids=str,
 )
 def test_gains_of_the_pi_controller_out_of_range_are_refused(change: dict[str, float]) -> None:
-    caught(
+    expect_error(
         "bad_input",
         r"integral must lie in \(0, 1\] and proportional in \[0, 1\]",
         lambda: controller("pi", rtol=1e-3, atol=1e-3, **change),
@@ -99,7 +101,9 @@ def test_gains_of_the_pi_controller_out_of_range_are_refused(change: dict[str, f
 
 @pytest.mark.parametrize("size", [0.0, -0.1, math.nan, math.inf])
 def test_step_sizes_that_are_none_are_refused(size: float) -> None:
-    caught("bad_input", f"step_size must be a positive number, not {size}", lambda: Constant(size))
+    expect_error(
+        "bad_input", f"step_size must be a positive number, not {size}", lambda: Constant(size)
+    )
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in ADAPTIVE])
@@ -107,7 +111,7 @@ def test_step_sizes_that_are_none_are_refused(size: float) -> None:
 def test_a_method_without_an_error_estimate_is_not_controlled_by_one(
     method: str, control: str
 ) -> None:
-    caught(
+    expect_error(
         "bad_input",
         f"{method} estimates no error.*give it constant steps, or take an adaptive method",
         lambda: adaptive(method, control=control),
@@ -116,7 +120,7 @@ def test_a_method_without_an_error_estimate_is_not_controlled_by_one(
 
 @pytest.mark.parametrize("count", [0, -3])
 def test_a_solver_is_allowed_at_least_one_step(count: int) -> None:
-    caught(
+    expect_error(
         "bad_input",
         f"max_steps must be at least 1, not {count}",
         lambda: RungeKutta(METHODS["rk4"], Constant(0.1), max_steps=count),
@@ -137,7 +141,7 @@ def test_tolerances_below_the_rounding_of_the_state_are_refused(
 ) -> None:
     below = 4e-7 if dtype in (torch.float32, torch.complex64) else 8e-16
     y0 = torch.ones(2, dtype=dtype)
-    caught(
+    expect_error(
         "bad_input",
         rf"rtol = .* cannot be met in {dtype}: the smallest allowed is {smallest}; use a larger",
         lambda: solve(y0=y0, solver=adaptive(tol=below)),
@@ -167,7 +171,7 @@ def test_tolerances_below_the_rounding_of_the_state_are_refused(
 def test_states_and_times_that_make_no_sense_are_refused(
     gradient: str, y0: Tensor | None, ts: Tensor | None, sentence: str
 ) -> None:
-    caught("bad_input", sentence, lambda: solve(y0=y0, ts=ts, gradient=gradient))
+    expect_error("bad_input", sentence, lambda: solve(y0=y0, ts=ts, gradient=gradient))
 
 
 @every_gradient
@@ -189,7 +193,7 @@ def test_states_and_times_that_make_no_sense_are_refused(
 def test_a_field_that_returns_something_else_is_refused(
     gradient: str, f: Callable[[Tensor, Tensor], Any], sentence: str
 ) -> None:
-    caught("bad_input", sentence, lambda: solve(f, real(1.0, 2.0), gradient=gradient))
+    expect_error("bad_input", sentence, lambda: solve(f, real(1.0, 2.0), gradient=gradient))
 
 
 @every_gradient
@@ -211,13 +215,13 @@ def test_a_start_that_is_not_finite_is_refused(
     control: str, first: float | None, bad: float
 ) -> None:
     solver = adaptive(control=control, first_step=first)
-    error = caught(
+    error = expect_error(
         "non_finite_dynamics",
         r"f is not finite .*t = 2",
         lambda: solve(lambda t, y: y * bad, real(1.0, 2.0, 3.0), real(2, 3), solver=solver),
     )
     assert error.t == 2.0
-    caught(
+    expect_error(
         r"non_finite_dynamics",
         r"2 of 3 elements of its value and 1 of 3 elements of the state are NaN or infinite",
         lambda: solve(
@@ -229,7 +233,7 @@ def test_a_start_that_is_not_finite_is_refused(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_constant_steps_into_the_infinite_end_in_a_named_error(method: str) -> None:
-    error = caught(
+    error = expect_error(
         "non_finite_state",
         "1 of 2 elements of the state at t = 60 are NaN or infinite; take smaller steps or an "
         "adaptive solver, and check the parameters",
@@ -255,7 +259,7 @@ def test_a_blow_up_is_named_with_the_last_good_time(
 
 
 def test_a_field_that_ends_before_the_span_does_is_named() -> None:
-    error = caught(
+    error = expect_error(
         "non_finite_dynamics",
         r"f is not finite beyond t = 0\.5.*leave the domain of f",
         lambda: solve(lambda t, y: torch.log(0.5 - t) * torch.ones_like(y)),
@@ -266,7 +270,7 @@ def test_a_field_that_ends_before_the_span_does_is_named() -> None:
 @every_gradient
 def test_steps_without_end_are_stopped(gradient: str) -> None:
     tight = controller("pi", rtol=1e-12, atol=1e-12)
-    error = caught(
+    error = expect_error(
         "max_steps",
         r"7 steps were not enough: t = .* of 1, step .*: raise rtol and atol, or raise max_steps",
         lambda: solve(solver=RungeKutta(METHODS["dopri5"], tight, max_steps=7), gradient=gradient),
@@ -277,7 +281,7 @@ def test_steps_without_end_are_stopped(gradient: str) -> None:
 def test_too_many_constant_steps_are_refused_before_the_first() -> None:
     for count in (4, 5):
         solve(solver=RungeKutta(METHODS["rk4"], Constant(0.25), max_steps=count))
-    caught(
+    expect_error(
         "max_steps",
         r"a time of 1 takes 4 steps of 0.25, more than max_steps = 3: take a longer step_size",
         lambda: solve(solver=RungeKutta(METHODS["rk4"], Constant(0.25), max_steps=3)),
@@ -291,7 +295,7 @@ def test_infinity_in_the_state_is_refused_at_the_start_where_f_stays_finite() ->
         calls.append(t)
         return torch.tanh(y)
 
-    caught(
+    expect_error(
         "non_finite_dynamics",
         r"f is not finite or too large at the start t = 0: 0 of 2 .* and 1 of 2 .* of the state",
         lambda: solve(bounded, y0=torch.tensor([1.0, float("inf")], dtype=torch.float64)),
@@ -305,7 +309,7 @@ def test_a_gradient_of_the_loss_that_is_not_finite_is_named_before_the_backward_
 ) -> None:
     y0 = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     ys = solve(lambda t, y: -y, y0=y0, gradient=gradient)
-    caught(
+    expect_error(
         "non_finite_state",
         r"the loss's gradient is not finite: \d+ of \d+ elements of dL/dy",
         lambda: ys[-1].sqrt().sum().backward(),
@@ -314,11 +318,11 @@ def test_a_gradient_of_the_loss_that_is_not_finite_is_named_before_the_backward_
 
 def test_autocast_around_a_solve_is_refused() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        caught("bad_input", "autocast is on around the solve", solve)
+        expect_error("bad_input", "autocast is on around the solve", solve)
 
 
 def test_the_error_of_the_last_step_is_told_beside_the_tolerance() -> None:
-    caught(
+    expect_error(
         "max_steps",
         r"error/tolerance \d",
         lambda: solve(
@@ -329,7 +333,7 @@ def test_the_error_of_the_last_step_is_told_beside_the_tolerance() -> None:
 
 
 def test_stiffness_ends_in_a_message_and_not_in_a_hang() -> None:
-    caught(
+    expect_error(
         "max_steps",
         "the problem may be stiff or the tolerance too small",
         lambda: solve(
@@ -351,4 +355,4 @@ def test_an_error_of_the_backward_solve_is_named_too(gradient: str) -> None:
 
     y0 = real(1.0).requires_grad_()
     ys = solve(f, y0, solver=steps("euler", 0.2), gradient=gradient)
-    caught("bad_input", "f must return a tensor like y", lambda: ys[-1].sum().backward())
+    expect_error("bad_input", "f must return a tensor like y", lambda: ys[-1].sum().backward())

@@ -36,9 +36,9 @@ def refuse_undeclared(dy: Tensor, known: Iterable[Tensor]) -> None:
     Its gradient would be lost in silence. Walks f's graph once.
     """
     ends = {get_gradient_edge(x).node for x in known if x.requires_grad}
-    todo, seen = [dy.grad_fn], set()
-    while todo:
-        node = todo.pop()
+    pending, seen = [dy.grad_fn], set()
+    while pending:
+        node = pending.pop()
         if node is None or node in seen or node in ends:
             continue
         seen.add(node)
@@ -50,7 +50,7 @@ def refuse_undeclared(dy: Tensor, known: Iterable[Tensor]) -> None:
                 "its parameters: pass parameters=(...) with all that f uses, or take "
                 "gradient=direct",
             )
-        todo.extend(after for after, _ in node.next_functions)
+        pending.extend(after for after, _ in node.next_functions)
 
 
 def refuse_second_derivative(method: str) -> None:
