@@ -4,6 +4,7 @@ Forward, loss and backward of a batch of digits through the network of Table 1, 
 tolerance with dopri5, on a network that was trained for a moment:
 
     ours, adjoint              our solver and adjoint
+    ours, seminorm             the same; parameter gradients do not control the backward steps
     ours, checkpointed         the same, with the exact gradient of the discrete solution
     torchdiffeq, same f        its solver and adjoint on our very module (time channel folded)
     torchdiffeq, its own f     the same on its example's module (time channel concatenated), with
@@ -37,6 +38,7 @@ from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.checkpointed import Checkpointed
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
+from node_repro.ode.norm import SEMI
 
 
 class ConcatField(nn.Module):
@@ -164,6 +166,7 @@ def contenders(network: ODENet, tolerance: float) -> list[Contender]:
     peers = {"torchdiffeq, same f": copy.deepcopy(f), "torchdiffeq, its own f": ConcatField(f)}
     blocks: dict[str, ODEBlock | PeerBlock] = {
         "ours, adjoint": ODEBlock(copy.deepcopy(f), solver=solver, gradient=Adjoint()),
+        "ours, seminorm": ODEBlock(copy.deepcopy(f), solver=solver, gradient=Adjoint(norm=SEMI)),
         "ours, checkpointed": ODEBlock(copy.deepcopy(f), solver=solver, gradient=Checkpointed()),
     }
     blocks |= {name: PeerBlock(field, tolerance) for name, field in peers.items()}
