@@ -35,7 +35,7 @@ test-cuda: $(VENV)/installed  ## the tests that need a CUDA device
 check: $(VENV)/installed  ## ruff and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 smoke: $(VENV)/installed  ## every experiment for a few iterations on the embedded digits
 	@for file in conf/experiment/*.yaml; do \
