@@ -4,6 +4,7 @@ A component is built by importing its target and calling it with its options; an
 itself a dotted path of this package stands for the object found there.
 """
 
+import ctypes
 import os
 from dataclasses import dataclass
 from importlib import import_module
@@ -49,8 +50,23 @@ def construct(component: Component, **built: object) -> Any:  # noqa: ANN401
     return found(component.target)(**options, **built)
 
 
+def keep_freed_memory() -> None:
+    """Lets glibc hand freed memory out again instead of giving it back to the system.
+
+    By default a tensor of some megabytes is mapped anew whenever it is made, and its pages are
+    filled with zeros one fault at a time: a third of an iteration on a CPU. Elsewhere than on
+    glibc this does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3
+        mallopt(mmap_threshold, 2**30)
+        mallopt(trim_threshold, 2**31 - 1)
+
+
 def machine(config: Config) -> Machine:
     """Sets up torch as configured. Raises ResourceError if CUDA is asked for in vain."""
+    keep_freed_memory()
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True)

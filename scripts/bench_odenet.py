@@ -6,39 +6,78 @@ tolerance with dopri5, on a network that was trained for a moment:
     ours, adjoint              our solver and adjoint
     ours, seminorm             the same; parameter gradients do not control the backward steps
     ours, checkpointed         the same, with the exact gradient of the discrete solution
-    torchdiffeq, same f        its solver and adjoint on our very module (time channel folded)
-    torchdiffeq, its own f     the same on its example's module (time channel concatenated), with
-                               the same weights
+    torchdiffeq, same f        its solver and adjoint on our very module (time channel folded),
+                               with the allocator set as in our runs
+    torchdiffeq, its own f     as shipped: its example's module (time channel concatenated) with
+                               the same weights, and the allocator as it is
 
 Beside every time: evaluations of f forward and backward, and the relative error of the whole
-gradient on the first digits against dopri8 at 1e-7 in float64. Ratios are to the first row, round
-by round: the machine is noisy.
+gradient on the first digits against dopri8 at 1e-7 in float64. Each row is a process of its own.
 """
 
 import argparse
 import copy
 import json
 import platform
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 import torchdiffeq
+from interleaved import Entry, compare
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from node_repro.build import keep_freed_memory
 from node_repro.data import Batch
 from node_repro.data.mnist import MNISTSource
 from node_repro.models.odenet import ConvField, ODENet, TimeConv
 from node_repro.ode import ODEBlock, RungeKutta
 from node_repro.ode.controllers.integral import Integral
+from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.checkpointed import Checkpointed
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
 from node_repro.ode.norm import SEMI
+
+
+class Row(NamedTuple):
+    """A row of the table. gradient: ours, or None for torchdiffeq's adjoint; folded: our module of
+    f; allocator: freed memory is kept, as in every run of ours.
+    """
+
+    name: str
+    gradient: GradientMethod | None
+    folded: bool = True
+    allocator: bool = True
+
+
+ROWS = (
+    Row("ours, adjoint", Adjoint()),
+    Row("ours, seminorm", Adjoint(norm=SEMI)),
+    Row("ours, checkpointed", Checkpointed()),
+    Row("torchdiffeq, same f", None),
+    Row("torchdiffeq, its own f", None, folded=False, allocator=False),
+)
+
+
+class Start(NamedTuple):
+    """What every contender starts from: weights, digits, and the exact gradient on few of them."""
+
+    stem: str
+    tolerance: float
+    device: torch.device
+    weights: dict[str, Tensor]
+    batch: tuple[Tensor, Tensor]
+    few: tuple[Tensor, Tensor]
+    exact: Tensor
+
+    def network(self) -> ODENet:
+        """The trained network, on the host."""
+        network = built(self.stem, self.tolerance)
+        network.load_state_dict(self.weights)
+        return network
 
 
 class ConcatField(nn.Module):
@@ -90,29 +129,53 @@ class PeerBlock(nn.Module):
         return ys[1]
 
 
-class Contender:
-    """A stem, a block and a head under a name; network: where they come from."""
+class Network:
+    """A stem, a block and a head that learn from a batch, as a contender of the bench."""
 
-    def __init__(self, name: str, network: ODENet, block: ODEBlock | PeerBlock) -> None:
-        self.name, self.block = name, block
-        self.stem, self.head = copy.deepcopy(network.stem), copy.deepcopy(network.head)
-        self.parts = nn.ModuleDict({"stem": self.stem, "block": block, "head": self.head})
-        self.seconds: list[float] = []
+    def __init__(self, start: Start, row: Row) -> None:
+        if row.allocator:
+            keep_freed_memory()
+        network = start.network()
+        f = network.block.f
+        assert isinstance(f, ConvField)
+        self.block: ODEBlock | PeerBlock
+        if row.gradient is None:
+            field = f if row.folded else ConcatField(f)
+            self.block = PeerBlock(field, start.tolerance)
+        else:
+            self.block = ODEBlock(f, solver=network.block.solver, gradient=row.gradient)
+        self.parts = nn.ModuleDict(
+            {"stem": network.stem, "block": self.block, "head": network.head}
+        ).to(start.device)
+        self.start = start
 
-    def iterate(self, images: Tensor, labels: Tensor) -> tuple[int, int]:
-        """Forward, loss and backward; returns the evaluations of f forward and backward."""
+    def iterate(self) -> None:
+        self._learn(*self.start.batch)
+
+    def report(self) -> dict[str, Any]:
+        """Evaluations of f forward and backward, and the gradient's error on few digits."""
+        nfe = self._learn(*self.start.batch)
+        self._learn(*self.start.few)
+        exact = self.start.exact
+        error = float((self._gradient().cpu() - exact).norm() / exact.norm())
+        return {"nfe": nfe, "gradient_error": error}
+
+    def _learn(self, images: Tensor, labels: Tensor) -> tuple[int, int]:
         self.parts.zero_grad(set_to_none=True)
-        block = self.block
+        block, device = self.block, self.start.device
         if isinstance(block, PeerBlock):
             block.calls = 0
-        loss = F.cross_entropy(self.head(block(self.stem(images))), labels)
+        scores = self.parts["head"](block(self.parts["stem"](images.to(device))))
+        loss = F.cross_entropy(scores, labels.to(device))
         forward = block.calls if isinstance(block, PeerBlock) else block.stats.nfe
         loss.backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         if isinstance(block, PeerBlock):
             return forward, block.calls - forward
         return forward, block.stats.backward.nfe if block.stats.backward else 0
 
-    def gradient(self) -> Tensor:
+    def _gradient(self) -> Tensor:
         """Of all parameters, flat, in float64; a joined convolution's taken apart as ours are."""
         found = gradients(self.parts)
         for name, g in list(found.items()):
@@ -143,45 +206,21 @@ def reference(network: ODENet, images: Tensor, labels: Tensor) -> Tensor:
     return flat(gradients(exact))
 
 
-def trained(stem: str, tolerance: float, iterations: int, digits: Batch) -> ODENet:
-    """A network that has seen some batches of 128."""
+def built(stem: str, tolerance: float) -> ODENet:
+    """The network of Table 1 with dopri5."""
     torch.manual_seed(0)
     solver = RungeKutta(DOPRI5, Integral(rtol=tolerance, atol=tolerance))
-    network = ODENet(stem=stem, channels=64, solver=solver, gradient=Adjoint())
-    network = network.to(digits.images.device)
+    return ODENet(stem=stem, channels=64, solver=solver, gradient=Adjoint())
+
+
+def trained(network: ODENet, iterations: int, digits: Batch) -> None:
+    """Lets it see some batches of 128."""
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     for _ in range(iterations):
-        picked = torch.randint(len(digits.labels), (128,)).to(digits.labels.device)
+        picked = torch.randint(len(digits.labels), (128,))
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(network(digits.images[picked]), digits.labels[picked]).backward()
         optimizer.step()
-    return network
-
-
-def contenders(network: ODENet, tolerance: float) -> list[Contender]:
-    """The rows, each with weights of its own."""
-    f = network.block.f
-    assert isinstance(f, ConvField)
-    solver, device = network.block.solver, next(network.parameters()).device
-    peers = {"torchdiffeq, same f": copy.deepcopy(f), "torchdiffeq, its own f": ConcatField(f)}
-    blocks: dict[str, ODEBlock | PeerBlock] = {
-        "ours, adjoint": ODEBlock(copy.deepcopy(f), solver=solver, gradient=Adjoint()),
-        "ours, seminorm": ODEBlock(copy.deepcopy(f), solver=solver, gradient=Adjoint(norm=SEMI)),
-        "ours, checkpointed": ODEBlock(copy.deepcopy(f), solver=solver, gradient=Checkpointed()),
-    }
-    blocks |= {name: PeerBlock(field, tolerance) for name, field in peers.items()}
-    return [Contender(name, network, block.to(device)) for name, block in blocks.items()]
-
-
-def timed(iterate: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    began = time.perf_counter()
-    iterate()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - began
 
 
 def main() -> None:
@@ -199,22 +238,21 @@ def main() -> None:
     device = torch.device(chosen.device)
     source = MNISTSource(dataset="mnist", root=None, source="embedded", download=False, limit=None)
     train = source.load().train
-    digits = Batch((train.images[:, None].float() / 255).to(device), train.labels.to(device))
+    digits = Batch(train.images[:, None].float() / 255, train.labels)
 
-    network = trained(chosen.stem, chosen.tolerance, chosen.warm_up, digits)
+    network = built(chosen.stem, chosen.tolerance)
+    trained(network, chosen.warm_up, digits)
     few = digits.images[: chosen.error_batch], digits.labels[: chosen.error_batch]
-    batch = digits.images[: chosen.batch], digits.labels[: chosen.batch]
-    exact = reference(network, *few)
-    competing = contenders(network, chosen.tolerance)
-    rows = []
-    for contender in competing:
-        contender.iterate(*few)
-        error = float((contender.gradient() - exact).norm() / exact.norm())
-        nfe = contender.iterate(*batch)
-        rows.append({"name": contender.name, "nfe": nfe, "gradient_error": error})
-    for _ in range(chosen.rounds):
-        for contender in competing:
-            contender.seconds.append(timed(lambda c=contender: c.iterate(*batch), device))
+    start = Start(
+        chosen.stem,
+        chosen.tolerance,
+        device,
+        network.state_dict(),
+        (digits.images[: chosen.batch], digits.labels[: chosen.batch]),
+        few,
+        reference(network, *few),
+    )
+    rows = compare([Entry(row.name, Network, (start, row)) for row in ROWS], chosen.rounds)
 
     record = {
         "batch": chosen.batch,
@@ -224,7 +262,7 @@ def main() -> None:
         "torch": torch.__version__,
         "torchdiffeq": torchdiffeq.__version__,
         "rounds": chosen.rounds,
-        "rows": [row | summary(c, competing[0]) for row, c in zip(rows, competing, strict=True)],
+        "rows": rows,
     }
     show(record)
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -238,17 +276,6 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu, {platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def summary(contender: Contender, first: Contender) -> dict[str, float]:
-    """The median, the extremes, and the median ratio to the first row, round by round."""
-    seconds = contender.seconds
-    return {
-        "seconds": statistics.median(seconds),
-        "seconds_min": min(seconds),
-        "seconds_max": max(seconds),
-        "ratio": statistics.median(b / a for a, b in zip(first.seconds, seconds, strict=True)),
-    }
 
 
 def show(record: dict) -> None:
