@@ -17,6 +17,7 @@ from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import SolverError, Stats, count_non_finite
 
 SNAP = 1e-10  # a step that would stop this close to t1, as a fraction of itself, goes to t1
+STRETCH = 0.1  # the same for error-controlled steps: 1.1^5 stays within the safety of 0.9^5
 ULPS = 16  # a step of fewer units in the last place of t cannot be told from none
 SPAN = 1e-24  # nor can one that is this fraction of the whole span
 
@@ -56,11 +57,12 @@ class Eager:
             h = controller.first(Start(f, t, state, carry[0], end), method, norm)
         if not controller.adaptive and abs(end - t) > abs(h) * max_steps * (1 + SNAP):
             raise _too_short(h, end - t, max_steps)
+        reach = 1 + (STRETCH if controller.adaptive else SNAP)
         memory, verdict = 0.0, None
         while t != end:
             if stats.accepted + stats.rejected == max_steps:
                 raise _too_many(max_steps, t, end, h, verdict)
-            last = abs(h) * (1 + SNAP) >= abs(end - t)
+            last = abs(h) * reach >= abs(end - t)
             t1 = end if last else t + h
             smallest = max(ULPS * math.ulp(t), SPAN * abs(end - times[0]))
             if not abs(t1 - t) > smallest and not last:  # NaN too
