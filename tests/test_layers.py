@@ -32,7 +32,7 @@ ODE_LAYERS = (
     {"solver"},
     {"gradients"},
     {"odeint"},
-    {"block"},
+    {"block", "dense", "event"},
 )
 """Inside ode: each may import what stands before it, and within its own folder."""
 

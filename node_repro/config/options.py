@@ -136,7 +136,7 @@ COMPONENT_OPTIONS = (
         "gradient.norm",
         str,
         "which parts judge the error",
-        choices=("node_repro.ode.norm.FULL", "node_repro.ode.norm.SEMI"),
+        choices=tuple(f"node_repro.ode.norm.{name}" for name in ("FULL", "SEMI", "FLAT")),
         fixed=True,
     ),
     *_TOLERANCES,

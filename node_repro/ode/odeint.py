@@ -71,6 +71,12 @@ def odeint(
     return gradient.solve(Problem(f, y0, times, given), solver)
 
 
+def span(t0: float | Tensor, t1: float | Tensor) -> Tensor:
+    """(t0, t1), differentiable where they are: float64 on the host."""
+    ends = (torch.as_tensor(t, dtype=torch.float64).cpu().reshape(()) for t in (t0, t1))
+    return torch.stack(tuple(ends))
+
+
 def checked(y0: Tensor, ts: Tensor) -> Tensor:
     """ts as float64 on the host. Raises SolverError (bad_input)."""
     for name, value in (("y0", y0), ("ts", ts)):

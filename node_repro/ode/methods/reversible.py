@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from node_repro.ode.methods import Carry, Field, State, Step, Time
+from node_repro.ode.methods import Carry, Field, Slope, State, Step, Time
 from node_repro.ode.methods.bosh3 import BOSH3
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.rk4 import RK4
@@ -95,8 +95,13 @@ class Coupled:
 
     def _end(self, f: Field, t: Time, t1: Time, y: Tensor) -> Tensor:
         """y + Psi_h(t, y) for h = t1 - t."""
-        carry = self.method.init(f, t, y)
-        return self.method.step(f, t, t1, State(y), carry, advance_only=True).end.y
+
+        def plain(t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+            return f(t, y, integrands=False)
+
+        carry = self.method.init(plain, t, y)
+        carry = Carry(Slope(carry.slope.dy)) if carry.slope else carry
+        return self.method.step(plain, t, t1, State(y), carry, advance_only=True).end.y
 
 
 REVERSIBLE_RK4 = Coupled(RK4)
