@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from node_repro.ode.controllers import Beginning
 from node_repro.ode.initial_step import initial_step
-from node_repro.ode.methods import Method
+from node_repro.ode.methods import Method, State, Step
 from node_repro.ode.norm import RmsNorm, Tolerances
 from node_repro.ode.solution import SolverError
 
@@ -94,6 +95,19 @@ class Tolerance:
             norm=norm,
         )
         return math.copysign(self._within(abs(h)), h)
+
+    def blame(self, before: State, step: Step) -> str:
+        if step.error is None or not step.error.y.numel():
+            return ""
+        error, end = step.error.y.detach().abs(), step.end.y.detach()
+        allowed = self.tolerances.scale(before.y.detach(), end)
+        ratios = (error / allowed).reshape(-1)
+        worst = int(ratios.argmax())
+        place = tuple(int(i) for i in torch.unravel_index(torch.tensor(worst), error.shape))
+        return (
+            f"the error is largest in element {place} of the state, {float(ratios[worst]):.3g} "
+            f"times the {float(allowed.reshape(-1)[worst]):.3g} that rtol and atol allow"
+        )
 
     def acceptable(self, ratio: float, h: float) -> bool:
         """Whether a step of size h with this ratio of error to tolerance is good enough."""
