@@ -19,6 +19,7 @@ from node_repro.ode.gradients import (
     declared,
     refuse_second_derivative,
     refuse_undeclared,
+    spread,
 )
 from node_repro.ode.methods import Slope, State, at
 from node_repro.ode.norm import RmsNorm
@@ -38,6 +39,12 @@ class Forward:
             raise SolverError(
                 "bad_input",
                 f"gradient=forward takes real states, not {problem.y0.dtype}: split it into its "
+                "real and imaginary part, or take gradient=adjoint",
+            )
+        if any(p.is_complex() for p in known):
+            raise SolverError(
+                "bad_input",
+                "gradient=forward takes real parameters, and one is complex: split it into its "
                 "real and imaginary part, or take gradient=adjoint",
             )
         run = _Run(problem, solver)
@@ -67,54 +74,55 @@ class _Sensitivities:
         if not self.checked:
             refuse_undeclared(dz, (z, *self.parameters))
             self.checked = True
-        if not dz.requires_grad:  # f depends on neither y nor a parameter
-            return Slope(torch.cat((dz.unsqueeze(0), torch.zeros_like(y[1:]))))
         count = dz.numel()
+        if not dz.requires_grad or not count:  # f depends on neither y nor a parameter
+            return Slope(torch.cat((dz.detach().unsqueeze(0), torch.zeros_like(y[1:]))))
         self.stats.nvjp += count
         each = torch.eye(count, dtype=y.dtype, device=y.device).reshape(count, *dz.shape)
-        jacobian, *by_parameter = torch.autograd.grad(
-            dz,
-            (z, *self.parameters),
-            each,
-            is_grads_batched=True,
-            allow_unused=True,
-            materialize_grads=True,
+        wanted = (z, *self.parameters)
+        found = torch.autograd.grad(dz, wanted, each, is_grads_batched=True, allow_unused=True)
+        jacobian, *by_parameter = (
+            x.new_zeros(count, x.numel()) if g is None else g.reshape(count, x.numel())
+            for x, g in zip(wanted, found, strict=True)
         )
-        ds = y[1:].reshape(-1, count) @ jacobian.reshape(count, count).T
+        ds = y[1:].reshape(-1, count) @ jacobian.T
         if by_parameter:
-            ds[count:] += torch.cat([g.reshape(count, -1) for g in by_parameter], dim=1).T
+            ds[count:] += torch.cat(by_parameter, dim=1).T
         return Slope(torch.cat((dz.detach().unsqueeze(0), ds.reshape(y[1:].shape))))
 
 
 class _Solve(Function):
     @staticmethod
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
-        count, columns = y0.numel(), y0.numel() + sum(p.numel() for p in parameters)
+        needed = ctx.needs_input_grad[3:]
+        wanted = tuple(p for p, need in zip(parameters, needed, strict=True) if need)
+        count, columns = y0.numel(), y0.numel() + sum(p.numel() for p in wanted)
         start = y0.new_zeros(1 + columns, count)
         start[0] = y0.reshape(-1)
         start[1 : 1 + count] = torch.eye(count, dtype=y0.dtype, device=y0.device)
         stats = Stats()
         trajectory = run.solver.solve(
-            _Sensitivities(run.f, parameters, stats),
-            State(start.reshape(-1, *y0.shape)),
+            _Sensitivities(run.f, wanted, stats),
+            State(start.reshape(1 + columns, *y0.shape)),
             ts.detach(),
             norm=RmsNorm(parts=(*(run.parts or (count,)), columns * count)),
         )
         run.stats = trajectory.stats
         run.stats.nvjp = stats.nvjp
         ctx.run = run
-        ctx.save_for_backward(ts, trajectory.ys, *parameters)
+        ctx.save_for_backward(ts, trajectory.ys)
+        ctx.shapes = [p.shape for p in wanted]
         return trajectory.ys[:, 0].clone()
 
     @staticmethod
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative("forward")
-        ts, ys, *parameters = ctx.saved_tensors
+        ts, ys = ctx.saved_tensors
         run: _Run = ctx.run
         stats = Stats()
         count = gys[0].numel()
         g = gys.reshape(len(ts), count)
-        sensitivities = ys[:, 1:].reshape(len(ts), -1, count)
+        sensitivities = ys[:, 1:].reshape(len(ts), ys.shape[1] - 1, count)
         # every output's cotangent with every column; then a column for each number
         by_output = torch.einsum("td,tcd->tc", g, sensitivities)
         total = by_output.sum(0)
@@ -130,7 +138,6 @@ class _Solve(Function):
                 rate = evaluate(run.f, at(float(ts[0]), ys[0, 0]), ys[0, 0]).reshape(-1)
                 gts[0] = -(by_output[1:, :count].sum(0) @ rate)
         run.stats.add_backward(stats)
-        sizes = [p.numel() for p in parameters]
-        gy0, *gparameters = total.split([count, *sizes])
-        shaped = [gp.reshape(p.shape) for gp, p in zip(gparameters, parameters, strict=True)]
-        return None, gy0.reshape(gys[0].shape), gts, *shaped
+        gy0, *gparameters = total.split([count, *(shape.numel() for shape in ctx.shapes)])
+        shaped = [g.reshape(shape) for g, shape in zip(gparameters, ctx.shapes, strict=True)]
+        return None, gy0.reshape(gys[0].shape), gts, *spread(shaped, ctx.needs_input_grad[3:])

@@ -42,6 +42,10 @@ class Coupled:
         return self.method.order
 
     @property
+    def dense_order(self) -> int:
+        return self.method.dense_order
+
+    @property
     def error_order(self) -> int:
         return self.method.error_order
 

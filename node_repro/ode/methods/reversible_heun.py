@@ -23,6 +23,7 @@ class ReversibleHeun:
 
     name: str = "reversible_heun"
     order: int = 2
+    dense_order: int = 2
     error_order: int = 2
     adaptive: bool = True
 
