@@ -33,7 +33,7 @@ class DenseSolution(Generic[Y]):
         self._sign = 1.0 if self.points[-1] >= self.points[0] else -1.0
 
     def __call__(self, t: float | Tensor) -> Y:
-        """The state at t: (*S) for a scalar t, (T, *S) for a vector (T,) of times in any order.
+        """The state at t: (*S) for a scalar t, (*T, *S) for times of shape (*T) in any order.
 
         Differentiable in t, and in whatever the solve was. Raises SolverError (bad_input) outside.
         """
@@ -58,9 +58,10 @@ class DenseSolution(Generic[Y]):
             h = leg.t1 - leg.t
             x = positions(flat[chosen], (0, len(chosen)), leg.t, leg.t1)
             found.append(value(leg, h, x))
-        places = torch.tensor(order).argsort()
-        ys = torch.cat(found)[places.to(found[0].device)]
-        return self._shaped(ys if times.dim() else ys[0])
+        like = self._legs[0].y
+        places = torch.tensor(order, dtype=torch.long).argsort()
+        ys = torch.cat([like.new_empty(0, *like.shape), *found])[places.to(like.device)]
+        return self._shaped(ys.reshape(*times.shape, *like.shape))
 
     def _step(self, t: float) -> int:
         """Which step a time lies in."""

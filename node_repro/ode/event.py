@@ -13,10 +13,11 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from node_repro.ode.engines import Leg
 from node_repro.ode.field import Plain, VectorField, evaluate, trained_parameters
-from node_repro.ode.gradients import GradientMethod, Problem
+from node_repro.ode.gradients import Context, GradientMethod, Problem
 from node_repro.ode.methods import Method, State, at
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.odeint import checked, span
@@ -98,6 +99,12 @@ def odeint_event(
     """
     if direction not in (-1, 0, 1):
         raise SolverError("bad_input", f"direction must be -1, 0 or 1, not {direction}")
+    if not isinstance(solver, RungeKutta):
+        raise SolverError(
+            "bad_input",
+            f"events are found between the steps, which {type(solver).__name__} shows nobody: take "
+            "a Runge-Kutta method",
+        )
     layout = Layout.of(y0) if isinstance(y0, tuple) else None
     given = trained_parameters(f) if parameters is None else tuple(parameters)
     y = layout.pack(y0) if layout and isinstance(y0, tuple) else y0
@@ -108,22 +115,54 @@ def odeint_event(
     parts = layout.sizes if layout else ()
 
     def g(t: Tensor, state: Tensor) -> Tensor:
-        return event(t, shaped(state)).reshape(-1)
+        return _checked_value(event(t, shaped(state)), t)
 
     with torch.no_grad():
         crossing = _Crossing(g, solver.method, float(ts[0]), y, direction)
         located = solver.solve(
             Plain(field), State(y), ts.detach(), norm=RmsNorm(parts=parts), watch=crossing
         )
-    end = torch.tensor(float(ts[1]) if crossing.t is None else crossing.t, dtype=torch.float64)
+    end = torch.tensor(ts[1].item() if crossing.t is None else crossing.t, dtype=torch.float64)
     problem = Problem(field, y, torch.stack((ts[0], end)), given, parts)
     ys, stats = gradient.solve(problem, solver)
     stats.nfe += located.stats.nfe
     if crossing.index is None:
         return EventSolution(end, shaped(ys[-1]), None, stats)
-    t, state = _corrected(field, g, crossing.index, end, ys[-1])
+    t, state = _FirstDerivatives.apply(  # type: ignore[misc]
+        *_corrected(field, g, crossing.index, end, ys[-1])
+    )
     stats.nfe += 1
     return EventSolution(t, shaped(state), crossing.index, stats)
+
+
+def _checked_value(value: Tensor, t: Tensor) -> Tensor:
+    """The event's value as a vector. Raises SolverError (bad_input)."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise SolverError("bad_input", f"an event must return a tensor of real numbers, not {kind}")
+    if not torch.isfinite(value).all():
+        raise SolverError(
+            "bad_input", f"the event's value is NaN or infinite at t = {float(t):g}", t=float(t)
+        )
+    return value.reshape(-1)
+
+
+class _FirstDerivatives(Function):
+    """Passes t and y on: the Newton step has the first derivatives of the event, and no others."""
+
+    @staticmethod
+    def forward(ctx: Context, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return t.clone(), y.clone()
+
+    @staticmethod
+    def backward(ctx: Context, gt: Tensor, gy: Tensor) -> tuple[Tensor, Tensor]:
+        if torch.is_grad_enabled():
+            raise SolverError(
+                "bad_input",
+                "an event's time and state have first derivatives only: leave out "
+                "create_graph=True",
+            )
+        return gt, gy
 
 
 class _Crossing:

@@ -7,6 +7,7 @@ A norm takes errors divided by atol + rtol |y|, so a step is good when the norm 
 # (torch exports its fused operations on lists of tensors under private names)
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -38,13 +39,18 @@ class Tolerances(NamedTuple):
         """Raises SolverError (bad_input) where one is negative or not finite, or both are 0."""
         least = []
         for name, value in (("rtol", rtol), ("atol", atol)):
+            if not isinstance(value, Real | Tensor):
+                raise SolverError("bad_input", f"{name} must be a number >= 0, not {value!r}")
             values = torch.as_tensor(value, dtype=torch.float64)
             if values.numel() == 0 or not bool((torch.isfinite(values) & (values >= 0)).all()):
                 shown = value if not isinstance(value, Tensor) else "a tensor with other elements"
                 raise SolverError("bad_input", f"{name} must be a number >= 0, not {shown}")
             least.append(float(values.min()))
         if least == [0.0, 0.0]:
-            raise SolverError("bad_input", "rtol and atol are both 0: give at least one of them")
+            where = "" if isinstance(rtol, Real) and isinstance(atol, Real) else " somewhere"
+            raise SolverError(
+                "bad_input", f"rtol and atol are both 0{where}: give at least one of them"
+            )
         return cls(rtol, atol, (least[0], least[1]))
 
     def scale(self, *sizes: Tensor) -> Tensor:

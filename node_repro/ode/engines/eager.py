@@ -98,7 +98,7 @@ class Eager:
             memory = verdict.memory
             if not verdict.accept:
                 stats.rejected += 1
-                if abs(verdict.h) == abs(t1 - t):  # a least step that cannot be accepted
+                if verdict.h == h:  # a least step that cannot be accepted
                     raise underflow(Failure(t, h, state, step, verdict, controller))
                 h = verdict.h
                 continue
