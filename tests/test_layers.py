@@ -34,6 +34,7 @@ ODE_LAYERS = (
     {"gradients"},
     {"odeint"},
     {"block", "dense", "event"},
+    {"drop_in"},
 )
 """Inside ode: each may import what stands before it, and within its own folder."""
 
