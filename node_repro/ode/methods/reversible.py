@@ -22,6 +22,7 @@ from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.rk4 import RK4
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.methods.tsit5 import TSIT5
+from node_repro.ode.solution import SolverError
 
 COUPLING = 0.999
 
@@ -29,11 +30,16 @@ COUPLING = 0.999
 @dataclass(frozen=True)
 class Coupled:
     """A ReversibleMethod made of an explicit one. coupling: l in (0, 1]; below 1 it damps the
-    difference of the two states. A step takes two steps of the method.
+    difference of the two states. A step takes two steps of the method. Raises SolverError
+    (bad_input): a coupling out of its range.
     """
 
     method: ExplicitRungeKutta
     coupling: float = COUPLING
+
+    def __post_init__(self) -> None:
+        if not 0 < self.coupling <= 1:
+            raise SolverError("bad_input", f"coupling must lie in (0, 1], not {self.coupling}")
 
     @property
     def name(self) -> str:
