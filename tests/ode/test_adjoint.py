@@ -124,10 +124,10 @@ def test_the_state_found_on_the_way_back_is_as_good_as_the_tolerance(gradient: A
 
 @pytest.mark.parametrize("gradient", ADJOINTS.values(), ids=ADJOINTS.keys())
 def test_a_way_back_that_meets_another_state_is_told_with_its_number(gradient: Adjoint) -> None:
-    # what forward decays to 1e-7 grows backwards by 1e7, errors and all
+    # what forward decays to 2e-9 grows backwards by 5e8, errors and all
     y0 = leaf(1.0, 2.0)
     ys, stats = odeint(
-        lambda t, y: -4 * y, y0, real(0, 4), solver=adaptive(tol=1e-3), gradient=gradient,
+        lambda t, y: -4 * y, y0, real(0, 5), solver=adaptive(tol=1e-3), gradient=gradient,
         parameters=(),
     )  # fmt: skip
     sentence = (
@@ -138,7 +138,7 @@ def test_a_way_back_that_meets_another_state_is_told_with_its_number(gradient: A
     with pytest.warns(UserWarning, match=sentence) as caught:
         ys[-1].sum().backward()
     assert stats.backward is not None and stats.backward.reconstruction is not None
-    assert stats.backward.reconstruction > 0.5
+    assert stats.backward.reconstruction > 1.0
     assert f"{stats.backward.reconstruction:.0e}" in str(caught[0].message)
 
 
