@@ -45,7 +45,10 @@ class ODEBlock(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """y(t1): (*S)."""
-        ts = torch.tensor(self.span, dtype=torch.float64)
+        return self.along(y, torch.tensor(self.span, dtype=torch.float64))[-1]
+
+    def along(self, y: Tensor, ts: Tensor) -> Tensor:
+        """The states at the times ts: (T,) instead of the span, from y at ts[0]: (T, *S)."""
         solution = odeint(self.f, y, ts, solver=self.solver, gradient=self.gradient)
         self.stats = solution.stats
-        return solution.ys[-1]
+        return solution.ys
