@@ -24,7 +24,7 @@ LAYERS: dict[str, set[str]] = {
 
 ODE_LAYERS = (
     {"tableau", "solution"},
-    {"methods"},
+    {"methods", "state"},
     {"norm", "field"},
     {"initial_step"},
     {"controllers"},

@@ -128,7 +128,7 @@ def test_a_step_cut_short_by_the_end_does_not_shrink_the_one_planned(control: st
     for t1 in (0.58, -0.58):
         trajectory = solver.solve(Plain(lambda t, y: -y), State(real(1.0)), real(0, t1))
         assert trajectory.stats.accepted == 2 and trajectory.stats.h_min < 0.0801
-        assert trajectory.h * math.copysign(1, t1) > 0.4
+        assert trajectory.h and trajectory.h * math.copysign(1, t1) > 0.4
 
 
 @every_solver

@@ -9,8 +9,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from node_repro.ode.controllers import Controller, Start, Verdict
-from node_repro.ode.engines import Mesh, Trajectory, at_start, interval, positions
+from node_repro.ode.controllers import Beginning, Controller, Verdict
+from node_repro.ode.engines import (
+    Leg,
+    Mesh,
+    Start,
+    Trajectory,
+    Watch,
+    at_start,
+    interval,
+    positions,
+)
 from node_repro.ode.field import Counted
 from node_repro.ode.methods import Field, Method, State
 from node_repro.ode.norm import RmsNorm
@@ -38,6 +47,7 @@ class Eager:
         max_steps: int,
         first_step: float | None,
         keep: bool,
+        watch: Watch | None,
     ) -> Trajectory:
         times: list[float] = ts.tolist()
         t, end = times[0], times[-1]
@@ -46,15 +56,17 @@ class Eager:
         seen = _leading(times)
         if seen == len(times) and not ts.requires_grad:
             ys = at_start(state.y, ts, None).clone()
-            return Trajectory(ys, state, Mesh((t,), ()), (), first_step or 0.0, stats)
+            return Trajectory(ys, state, None, Mesh((t,), ()), (), first_step, stats)
         carry = method.init(f, ts[0] if ts.requires_grad else t, state.y)
-        outputs = [at_start(state.y, ts[:seen], carry[0].dy if ts.requires_grad else None)]
+        slope = carry.slope
+        assert slope is not None
+        outputs = [at_start(state.y, ts[:seen], slope.dy if ts.requires_grad else None)]
         if seen == len(times):
-            return Trajectory(outputs[0], state, Mesh((t,), ()), (), first_step or 0.0, stats)
-        points, observed, states = [t], [], []
+            return Trajectory(outputs[0], state, None, Mesh((t,), ()), (), first_step, stats)
+        points, observed, starts = [t], [], []
         h = first_step
         if h is None:
-            h = controller.first(Start(f, t, state, carry[0], end), method, norm)
+            h = controller.first(Beginning(f, t, state, slope, end), method, norm)
         if not controller.adaptive and abs(end - t) > abs(h) * max_steps * (1 + SNAP):
             raise _too_short(h, end - t, max_steps)
         reach = 1 + (STRETCH if controller.adaptive else SNAP)
@@ -68,13 +80,16 @@ class Eager:
             if not abs(t1 - t) > smallest and not last:  # NaN too
                 raise _underflow(t, h, state, verdict)
             t_, t1_ = interval(ts, t, t1, first=len(points) == 1, last=last)
-            carry = carry or method.init(f, t_, state.y)
+            if carry.slope is None:
+                carry = method.init(f, t_, state.y, carry.twin)
             step = method.step(f, t_, t1_, state, carry)
             with torch.no_grad():  # the choice of the steps is not differentiated
                 verdict = controller.judge(state, step, t1 - t, method, memory, norm)
             memory = verdict.memory
             if not verdict.accept:
                 stats.rejected += 1
+                if abs(verdict.h) == abs(t1 - t):  # a least step that cannot be accepted
+                    raise _underflow(t, h, state, verdict)
                 h = verdict.h
                 continue
             stats.accept(t1 - t)
@@ -83,16 +98,20 @@ class Eager:
                 x = positions(ts, inside, t_, t1_)
                 outputs.append(method.interpolate(state.y, t1_ - t_, step.stages, x))
             if keep:
-                states.append(state.y)
+                starts.append(Start(state.y, carry.twin))
             points.append(t1)
             observed.append(inside)
+            leg = Leg(t_, t1_, state.y, step)
             # a step cut short by t1 says little against the size that was planned
             h = max(verdict.h, h, key=abs) if last else verdict.h
             seen, t, state, carry = inside[1], t1, step.end, step.carry
-        outputs.append(state.y.unsqueeze(0))
-        _check_finite(state, end)
+            if watch is not None and watch(leg):
+                break
+        if t == end:
+            outputs.append(state.y.unsqueeze(0))
+        _check_finite(state, t)
         mesh = Mesh(tuple(points), tuple(observed))
-        return Trajectory(torch.cat(outputs), state, mesh, tuple(states), h, stats)
+        return Trajectory(torch.cat(outputs), state, carry.twin, mesh, tuple(starts), h, stats)
 
 
 def _leading(times: list[float]) -> int:
@@ -141,20 +160,19 @@ def _too_many(
 
 
 def _underflow(t: float, h: float, state: State, verdict: Verdict | None) -> SolverError:
+    largest = f"{float(state.y.detach().abs().max()):.3g}"
     if verdict is not None and not math.isfinite(verdict.ratio):
         return SolverError(
             "non_finite_dynamics",
             f"f is not finite beyond t = {t:g}, however small the step (now {h:.3g}); the state "
-            f"there is at most {float(state.y.abs().max()):.3g}: the solution may blow up, or "
-            "leave the domain of f",
+            f"there is at most {largest}: the solution may blow up, or leave the domain of f",
             t=t,
             h=h,
         )
     return SolverError(
         "dt_underflow",
-        f"the step fell to {h:.3g} at t = {t:g}, where the state is at most "
-        f"{float(state.y.abs().max()):.3g}; the problem may be stiff or blow up there: raise rtol "
-        "and atol, or use float64",
+        f"the step fell to {h:.3g} at t = {t:g}, where the state is at most {largest}; the problem "
+        "may be stiff or blow up there: raise rtol and atol, or use float64",
         t=t,
         h=h,
     )
