@@ -22,6 +22,11 @@ class LatentField(nn.Module):
         return self.outer(torch.tanh(self.inner(z)))
 
 
+def decoder(latent: int, width: int, features: int) -> nn.Sequential:
+    """The mean of x at a latent state, one hidden layer: (..., L) -> (..., D)."""
+    return nn.Sequential(nn.Linear(latent, width), nn.ReLU(), nn.Linear(width, features))
+
+
 class LatentODE(nn.Module):
     """latent: L. cell, hidden: of the recognition network. width: of the hidden layers of f and of
     the decoder. samples: of the posterior, in a training step; predictions take `predicted`.
@@ -45,9 +50,7 @@ class LatentODE(nn.Module):
         super().__init__()
         self.recognition = Recognition(features, latent, cell=cell, hidden=hidden)
         self.block = ODEBlock(LatentField(latent, width), solver=solver, gradient=gradient)
-        self.decoder = nn.Sequential(
-            nn.Linear(latent, width), nn.ReLU(), nn.Linear(width, features)
-        )
+        self.decoder = decoder(latent, width, features)
         self.samples, self.predicted = samples, predicted
 
     def forward(self, series: Observed, random: torch.Generator) -> Predicted:

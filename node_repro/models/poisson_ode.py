@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from node_repro.models.latent_ode import LatentField
+from node_repro.models.latent_ode import LatentField, decoder
 from node_repro.models.recognition import Posterior, Recognition
 from node_repro.models.series import Observed, read
 from node_repro.ode.block import ODEBlock
@@ -63,9 +63,7 @@ class PoissonODE(nn.Module):
         self.recognition = Recognition(features, latent, cell=cell, hidden=hidden)
         self.field = RateField(latent, width)
         self.block = ODEBlock(self.field, solver=solver, gradient=gradient)
-        self.decoder = nn.Sequential(
-            nn.Linear(latent, width), nn.ReLU(), nn.Linear(width, features)
-        )
+        self.decoder = decoder(latent, width, features) if features else None
         self.samples, self.predicted = samples, predicted
 
     def forward(self, events: Observed, random: torch.Generator) -> EventsPredicted:
@@ -78,7 +76,7 @@ class PoissonODE(nn.Module):
         return EventsPredicted(
             self.field.log_rate(z)[..., 0],
             integral[..., -1],
-            self.decoder(z),
+            self.decoder(z) if self.decoder else z[..., :0],
             posterior.kl(),
             log_weight(posterior, z0),
         )
