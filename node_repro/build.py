@@ -14,11 +14,9 @@ import torch
 from torch import nn
 
 from node_repro.config import Component, Config
-from node_repro.data import ImageData
+from node_repro.data import DataSet
 from node_repro.ode.solver import RungeKutta
 from node_repro.tasks import Task
-
-LR_BATCH = 128  # the batch size that optimizer.lr is given for
 
 
 class ResourceError(Exception):
@@ -87,16 +85,16 @@ def machine(config: Config) -> Machine:
     return Machine(torch.device(name), getattr(torch, config.precision))
 
 
-def data(config: Config) -> ImageData:
-    """The verified data set. Raises DataError."""
+def data(config: Config) -> DataSet:
+    """What the task learns from, verified. Raises DataError."""
     return construct(config.data).load()
 
 
-def task(config: Config, images: ImageData, where: Machine) -> Task:
+def task(config: Config, data_set: DataSet, where: Machine) -> Task:
     """The task on its data."""
     return construct(
         config.task,
-        data=images,
+        data=data_set,
         batch_size=config.trainer.batch_size,
         eval_batch_size=config.trainer.eval_batch_size,
         seed=config.seed,
@@ -133,7 +131,7 @@ def optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
 
 
 def learning_rate(config: Config) -> float:
-    """optimizer.lr, scaled from batches of 128 to the batches of this run (Goyal et al. 2017)."""
+    """optimizer.lr; one given for a batch size is scaled to the run (Goyal et al. 2017)."""
     lr = config.optimizer.options["lr"]
     assert isinstance(lr, float)
-    return lr * config.trainer.batch_size / LR_BATCH
+    return lr * config.trainer.batch_size / config.lr_batch if config.lr_batch else lr

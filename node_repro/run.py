@@ -1,6 +1,5 @@
 """One run from its configuration to its result: data, directory, training, test, result.json."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 
@@ -8,17 +7,19 @@ import torch
 from torch import nn
 
 from node_repro import build
-from node_repro.config import Config
+from node_repro.config import Config, ConfigError
 from node_repro.config.signature import harmless, plain, run_path, signature
-from node_repro.data import ImageData
+from node_repro.data import DataSet
+from node_repro.ode.solution import SolverError
 from node_repro.record.dashboard import Dashboard
 from node_repro.record.metrics import read_metrics
 from node_repro.record.run_directory import RunDirectory
+from node_repro.record.summary import summary, told_scores
 from node_repro.tasks import Task
 from node_repro.training.checkpoint import Checkpoints
 from node_repro.training.progress import Progress
 from node_repro.training.signals import Signals
-from node_repro.training.trainer import Plan, Stopped, Trainer
+from node_repro.training.trainer import Evaluation, Plan, Stopped, Trainer
 
 
 def run(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
@@ -31,8 +32,8 @@ def run(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
     """
     with Signals() as signals:
         machine = build.machine(config)
-        images = build.data(config)
-        path, mark = run_path(config, images.name), signature(config, images.name)
+        data = build.data(config)
+        path, mark = run_path(config, data.name), signature(config, data.name)
         with RunDirectory.open(
             path, plain(config), mark, command, overrides=overrides, harmless=harmless()
         ) as directory:
@@ -40,7 +41,7 @@ def run(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
                 print(f"complete   {path} is finished already\n{summary(directory.result)}")
                 return 0
             directory.record_environment()
-            return Run(config, machine, images, directory, mark, signals).train()
+            return Run(config, machine, data, directory, mark, signals).train()
 
 
 class Run:
@@ -50,21 +51,21 @@ class Run:
         self,
         config: Config,
         machine: build.Machine,
-        images: ImageData,
+        data: DataSet,
         directory: RunDirectory,
         mark: str,
         signals: Signals,
     ) -> None:
-        self.config, self.machine, self.images, self.directory = config, machine, images, directory
+        self.config, self.machine, self.data, self.directory = config, machine, data, directory
         self.mark = mark
-        self.task: Task = build.task(config, images, machine)
+        self.task: Task = build.task(config, data, machine)
         self.model = build.model(config, machine)
         self.plan = Plan(
-            iterations=config.trainer.iterations
-            or config.trainer.epochs * self.task.iterations_per_epoch,
+            iterations=self._iterations(),
             lr=build.learning_rate(config),
             checkpoint_seconds=config.trainer.checkpoint_seconds,
             log_every=config.trainer.log_every,
+            evaluate_every=config.trainer.evaluate_every,
         )
         self.trainer = Trainer(
             task=self.task,
@@ -82,6 +83,18 @@ class Run:
             total=self.plan.iterations,
             per_epoch=self.task.iterations_per_epoch,
         )
+
+    def _iterations(self) -> int:
+        trainer, per_epoch = self.config.trainer, self.task.iterations_per_epoch
+        if trainer.iterations is not None:
+            return trainer.iterations
+        if per_epoch is None:
+            raise ConfigError(
+                f"task={self.config.task.name} draws its data without end, so there are no epochs: "
+                "give trainer.iterations=..."
+            )
+        assert trainer.epochs is not None
+        return trainer.epochs * per_epoch
 
     def train(self) -> int:
         """Trains from where the directory stands, tests, and writes the result."""
@@ -102,6 +115,8 @@ class Run:
             directory.log(split, step, **metrics)
             dashboard.scalars(split, step, metrics)
             progress.show(split, step, metrics)
+            if split == "validation":
+                self._draw(dashboard, step, final=False)
 
         def shown(steps: Iterable[int]) -> Iterator[int]:
             return progress.steps(steps, start)
@@ -109,6 +124,7 @@ class Run:
         try:
             self.trainer.train(log, shown)
             result = self._tested()
+            self._draw(dashboard, self.plan.iterations, final=True)
             dashboard.hparams(plain(self.config), _final_metrics(result))
         except Stopped as stopped:
             directory.status("INTERRUPTED", step=stopped.step, exit_code=stopped.exit_code)
@@ -124,21 +140,15 @@ class Run:
         return 0
 
     def _introduction(self) -> list[tuple[str, str]]:
-        config, images, device = self.config, self.images, self.machine.device
-        lines = [("notice", images.notice)] if images.notice else []
-        lines.append(
-            (
-                "data",
-                f"{images.name}, {len(images.train.labels):,} + "
-                f"{len(images.test.labels):,} digits from {images.origin}",
-            )
-        )
-        epochs = self.plan.iterations / self.task.iterations_per_epoch
+        config, data, device = self.config, self.data, self.machine.device
+        lines = [("notice", data.notice)] if data.notice else []
+        lines.append(("data", f"{data.name}, {data.description}"))
+        epochs = "" if self._epochs is None else f" = {self._epochs:.3g} epochs"
         lines.append(
             (
                 "profile",
                 f"{config.profile}: {self.plan.iterations:,} iterations of "
-                f"{config.trainer.batch_size} = {epochs:.3g} epochs",
+                f"{config.trainer.batch_size}{epochs}",
             )
         )
         lines.append(("model", f"{config.model.name}, {parameters(self.model):,} parameters"))
@@ -163,33 +173,50 @@ class Run:
         lines.append(("run", str(self.directory.path)))
         return lines
 
+    @property
+    def _epochs(self) -> float | None:
+        per_epoch = self.task.iterations_per_epoch
+        return None if per_epoch is None else self.plan.iterations / per_epoch
+
+    def _draw(self, dashboard: Dashboard, step: int, *, final: bool) -> None:
+        """The task's pictures, into the directory and the dashboard. None is worth a run: where
+        the solver gives up on a drawing, that is said and the run goes on."""
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                for file, content in self.task.pictures(self.model, final=final):
+                    self.directory.picture(file, content)
+                    name, _, kind = file.rpartition(".")
+                    if kind in ("png", "gif"):
+                        dashboard.image(name, step, content)
+        except SolverError as error:
+            self.progress.say(f"note       a picture is left out: {error}")
+        self.model.train()
+
+    def _findings(self) -> dict:
+        self.model.eval()
+        with torch.no_grad():
+            return dict(self.task.findings(self.model))
+
     def _tested(self) -> dict:
         """The last and the selected model on the test set, and everything to know beside it."""
-        config, images, trainer = self.config, self.images, self.trainer
+        config, data, trainer = self.config, self.data, self.trainer
         last, selected = trainer.position.step, trainer.position.best_step
-        tested = trainer.evaluate("test")
-        models = {"last": {"step": last, "test": tested}}
+        chosen, by = trainer.evaluate("test"), self.task.selected_by
+        models = {"last": _scores(last, chosen, by)}
         if selected != last:
             trainer.select()
-            tested = trainer.evaluate("test")
-        models["selected"] = {
-            "step": selected,
-            "validation_error": trainer.position.best,
-            "test": tested,
-        }
-        count = len(images.test.labels)
-        for scores in models.values():
-            error = scores["test"]["error"]
-            scores["test_standard_error"] = math.sqrt(error * (1 - error) / count)
+            chosen = trainer.evaluate("test")
+        models["selected"] = _scores(selected, chosen, by)
+        models["selected"][f"validation_{by}"] = trainer.position.best
         return {
             "task": config.task.name,
             "model": config.model.name,
             "experiment": config.experiment,
-            "data": images.name,
-            "data_complete": images.complete,
-            "data_notice": images.notice,
-            "data_sha256": images.sha256,
-            "test_count": count,
+            "data": data.name,
+            "data_notice": data.notice,
+            **{f"data_{name}": value for name, value in data.facts.items()},
+            "test_count": chosen.count,
             "profile": config.profile,
             "seed": config.seed,
             "device": str(self.machine.device),
@@ -197,9 +224,11 @@ class Run:
             "signature": self.mark,
             "parameters": parameters(self.model),
             "iterations": self.plan.iterations,
-            "epochs": self.plan.iterations / self.task.iterations_per_epoch,
+            "epochs": self._epochs,
             "training": _training(read_metrics(self.directory.path / "metrics.jsonl")),
+            "selected_by": by,
             **models,
+            "findings": self._findings(),
         }
 
 
@@ -208,12 +237,20 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+def _scores(step: int, evaluation: Evaluation, by: str) -> dict:
+    return {
+        "step": step,
+        "test": evaluation.scores,
+        "test_standard_error": evaluation.standard_errors.get(by),
+    }
+
+
 def _final_metrics(result: dict) -> dict[str, float]:
     """What TensorBoard shows beside the hyper-parameters."""
     return {
-        f"test_{name}/{metric}": result[name]["test"][metric]
+        f"test_{name}/{metric}": value
         for name in ("last", "selected")
-        for metric in ("error", "loss_nats")
+        for metric, value in told_scores(result[name]["test"]).items()
     }
 
 
@@ -224,19 +261,3 @@ def _training(lines: list[dict]) -> dict[str, float]:
         return {}
     last = {k: v for k, v in epochs[-1].items() if k not in ("split", "step", "seconds")}
     return last | {"seconds": epochs[-1]["seconds"]}
-
-
-def summary(result: dict) -> str:
-    """The result in a few lines, the notice on it included."""
-    lines = []
-    for name in ("last", "selected"):
-        model = result[name]
-        test = model["test"]
-        lines.append(
-            f"{name:<10} test error {100 * test['error']:.2f} ± "
-            f"{100 * model['test_standard_error']:.2f} %, loss {test['loss_nats']:.4f} nats "
-            f"(iteration {model['step']}, {result['test_count']:,} digits of {result['data']})"
-        )
-    if result["data_notice"]:
-        lines.append(f"notice     {result['data_notice']}")
-    return "\n".join(lines)

@@ -24,6 +24,15 @@ def found(path: str) -> Any:  # noqa: ANN401
     return getattr(importlib.import_module(module), name)
 
 
+def company(group: str, name: str) -> list[str]:
+    """The task that takes data or a model of this kind, as an override."""
+    if group not in ("data", "model"):
+        return []
+    kind = load(CHOICES.path(group, name))["_kind_"]
+    tasks = {task: load(CHOICES.path("task", task))["task"] for task in CHOICES.names("task")}
+    return [f"task={next(task for task in tasks if tasks[task][f'_{group}_'] == kind)}"]
+
+
 def test_every_group_has_a_folder_and_every_folder_is_a_group() -> None:
     assert {path.name for path in conf_folder().iterdir() if path.is_dir()} == set(GROUPS)
 
@@ -39,8 +48,8 @@ def test_every_choice_says_what_it_is_and_composes(group: str, name: str) -> Non
     lines = CHOICES.path(group, name).read_text().splitlines()
     assert lines[0].startswith("#")
     assert CHOICES.comment(group, name).endswith(".") or "(" in CHOICES.comment(group, name)
-    controller = "controller=constant" if name == "constant" else "device=auto"
-    config = compose([f"{group}={name}", controller])
+    controller = "controller=constant" if (group, name) == ("controller", "constant") else "seed=0"
+    config = compose([f"{group}={name}", controller, *company(group, name)])
     if group in ("solver", "controller", "gradient"):
         assert config.ode is not None
         assert getattr(config.ode, group).name == name

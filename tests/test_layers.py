@@ -15,8 +15,9 @@ LAYERS: dict[str, set[str]] = {
     "data": set(),
     "record": set(),
     "config": set(),
+    "figures": set(),
     "models": {"ode"},
-    "tasks": {"data"},
+    "tasks": {"data", "figures"},
     "training": {"tasks", "record", "ode"},
     "cli": {"config", "run"},
 }
@@ -238,6 +239,16 @@ def test_configurations_of_omegaconf_stop_at_the_door() -> None:
 
 def test_torchvision_is_imported_in_one_place() -> None:
     assert importers("torchvision") == {"node_repro.data.download"}
+
+
+def test_matplotlib_is_imported_where_pictures_are_drawn() -> None:
+    assert {part(module, 1) for module in importers("matplotlib")} <= {"figures"}
+    wrong = {m for m in MODULES if part(m, 1) != "figures" and _draws(first_imports(m))}
+    assert not wrong, "figures are imported inside the functions that draw"
+
+
+def _draws(names: frozenset[str]) -> bool:
+    return any(name.startswith("node_repro.figures") for name in names)
 
 
 @pytest.mark.parametrize("library", ["torchdiffeq", "pytest"])

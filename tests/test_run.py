@@ -35,8 +35,9 @@ TINY = [
 ]
 ODENET = [*TINY, "model.channels=4", "model.stem=conv"]
 RESULT = (
-    "task model experiment data data_complete data_notice data_sha256 test_count profile seed "
-    "device version signature parameters iterations epochs training last selected"
+    "task model experiment data data_notice data_complete data_sha256 test_count profile seed "
+    "device version signature parameters iterations epochs training selected_by last selected "
+    "findings"
 ).split()
 
 

@@ -52,10 +52,14 @@ class ODEConfig:
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """How much is trained. `iterations` decides where it is not None, else `epochs`."""
+    """How much is trained. `iterations` decides where it is not None, else `epochs`.
 
-    epochs: int
+    evaluate_every: iterations; None for once an epoch.
+    """
+
+    epochs: int | None
     iterations: int | None
+    evaluate_every: int | None
     batch_size: int
     eval_batch_size: int
     checkpoint_seconds: float
@@ -71,6 +75,7 @@ class Config:
     ode: ODEConfig | None
     data: Component
     optimizer: Component
+    lr_batch: int | None  # the batch size that optimizer.lr is given for; None: for any
     schedule: Component
     trainer: TrainerConfig
     profile: str  # "quick"

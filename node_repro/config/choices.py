@@ -55,6 +55,11 @@ class Choices:
         """Every group that has a choice of this name, as typed: ["data=mnist", "task=mnist"]."""
         return [f"{group}={name}" for group in GROUPS if name in self.names(group)]
 
+    def of_kind(self, group: str, kind: str) -> list[str]:
+        """The choices whose yaml has this `_kind_`."""
+        names = self.names(group)
+        return [name for name in names if load(self.path(group, name)).get("_kind_") == kind]
+
     def comment(self, group: str, name: str) -> str:
         """What a choice's yaml says about itself in its first comment."""
         lines = self.path(group, name).read_text(encoding="utf-8").splitlines()

@@ -15,7 +15,7 @@ GROUPS = {
     "solver": "the method that takes one step of the ODE",
     "controller": "what decides the size of the steps",
     "gradient": "how the loss is differentiated through the solve",
-    "data": "the data set",
+    "data": "what is learned from",
     "optimizer": "the optimizer",
     "schedule": "the learning rate over the run",
     "profile": "how much work",
@@ -102,10 +102,11 @@ ROOT = (
     Option("debug", bool, "show tracebacks", semantic=False),
 )
 TRAINER = (
-    Option("trainer.epochs", int, "passes over the training set", low=1),
+    Option("trainer.epochs", int, "passes over the training set", low=1, null="iterations decides"),
     Option("trainer.iterations", int, "training steps in all", low=1, null="epochs decides"),
-    Option("trainer.batch_size", int, "images a training step", low=1),
-    Option("trainer.eval_batch_size", int, "images a batch when testing", low=1, semantic=False),
+    Option("trainer.evaluate_every", int, "steps between evaluations", low=1, null="an epoch"),
+    Option("trainer.batch_size", int, "examples a training step", low=1),
+    Option("trainer.eval_batch_size", int, "examples a batch when testing", low=1, semantic=False),
     Option("trainer.checkpoint_seconds", float, "time between checkpoints", low=0, semantic=False),
     Option("trainer.log_every", int, "steps between logged lines", low=1, semantic=False),
 )
@@ -114,8 +115,11 @@ _TOLERANCES = (
     Option("gradient.atol", float, "absolute tolerance of the backward solve", low=0),
 )
 COMPONENT_OPTIONS = (
+    Option("task._data_", str, "the kind of data it learns from", fixed=True, semantic=False),
+    Option("task._model_", str, "the kind of model it trains", fixed=True, semantic=False),
     Option("task.crop_padding", int, "random crops, pixels of padding", low=0, high=28),
     Option("task.validation", int, "images held out", low=1, null="5000, of the embedded 500"),
+    Option("model._kind_", str, "what it maps to what", fixed=True, semantic=False),
     Option("model._ode_", bool, "solves an ODE", fixed=True, semantic=False),
     Option("model.hidden", int, "units of the hidden layer", low=1),
     Option("model.stem", str, "layers before the blocks", choices=("residual", "conv")),
@@ -140,6 +144,7 @@ COMPONENT_OPTIONS = (
         fixed=True,
     ),
     *_TOLERANCES,
+    Option("data._kind_", str, "what it holds", fixed=True, semantic=False),
     Option("data.dataset", str, "which set", choices=("mnist", "fashion_mnist"), fixed=True),
     Option("data.root", str, "folder of the files", null="the cache folder", semantic=False),
     Option(
@@ -151,7 +156,16 @@ COMPONENT_OPTIONS = (
     ),
     Option("data.download", bool, "download what is missing", semantic=False),
     Option("data.limit", int, "train on the first n images only", low=1, null="all"),
-    Option("optimizer.lr", float, "learning rate for batches of 128", above=0),
+    Option(
+        "optimizer._lr_batch_",
+        int,
+        "the batch size that lr is given for",
+        low=1,
+        null="any",
+        fixed=True,
+        semantic=False,
+    ),
+    Option("optimizer.lr", float, "learning rate; of sgd for batches of 128", above=0),
     Option("optimizer.momentum", float, "momentum", low=0, below=1),
     Option("schedule.final", float, "last rate as a fraction of lr", low=0, high=1),
     Option("schedule.warmup", float, "fraction of the run that warms up", low=0, below=1),

@@ -82,7 +82,10 @@ def _values(config: Config) -> dict[str, Any]:
 
 
 def _trainer(config: Config) -> dict[str, Any]:
-    return {f"trainer.{key}": value for key, value in asdict(config.trainer).items()}
+    values = asdict(config.trainer)
+    if values["evaluate_every"] is None:  # where an epoch decides the key says nothing
+        del values["evaluate_every"]
+    return {f"trainer.{key}": value for key, value in values.items()}
 
 
 def signature(config: Config, data_name: str) -> str:

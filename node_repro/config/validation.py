@@ -1,8 +1,10 @@
 """From what hydra composed to a `Config`: every key known, every value in range, all of it fitting.
 
 Choices carry facts in keys between underscores, which are no arguments of a constructor:
-`_target_` (the class), `_ode_` of a model (it solves an ODE), `_adaptive_` of a solver (the method
-estimates its error) and of a controller (it needs that estimate).
+`_target_` (the class), `_kind_` of data and of a model, and `_data_` and `_model_` of a task (the
+kinds that it takes), `_ode_` of a model (it solves an ODE), `_adaptive_` of a solver (the method
+estimates its error) and of a controller (it needs that estimate), `_lr_batch_` of an optimizer (the
+batch size that lr is given for).
 """
 
 from collections.abc import Mapping
@@ -27,7 +29,16 @@ from node_repro.config.overrides import misplaced_key, unknown_key
 _EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
 _NAME_LENGTH = 100
 _GROUPS = 32
-_FACTS = {"model._ode_", "solver._adaptive_", "controller._adaptive_"}
+_FACTS = {
+    "task._data_",
+    "task._model_",
+    "data._kind_",
+    "model._kind_",
+    "model._ode_",
+    "solver._adaptive_",
+    "controller._adaptive_",
+    "optimizer._lr_batch_",
+}
 
 
 def validate(
@@ -40,6 +51,7 @@ def validate(
     """
     values = _checked_values(_plain(cfg), chosen, choices)
     config = _build(values, chosen)
+    _refuse_wrong_kinds(config, values, choices)
     _refuse_misfits(config, values)
     _refuse_ignored(config, typed, choices)
     return config
@@ -115,6 +127,7 @@ def _build(values: Mapping[str, Any], chosen: Mapping[str, str | None]) -> Confi
     return Config(
         **{group: part for group, part in parts.items() if group not in ODE_GROUPS},
         ode=ode,
+        lr_batch=values["optimizer._lr_batch_"],
         trainer=TrainerConfig(**trainer),
         profile=str(chosen["profile"]),
         experiment=chosen.get("experiment"),
@@ -128,6 +141,19 @@ def _component(group: str, values: Mapping[str, Any], chosen: Mapping[str, Any])
     }
     options = {key: value for key, value in inside.items() if not key.startswith("_")}
     return Component(str(chosen[group]), inside["_target_"], options)
+
+
+def _refuse_wrong_kinds(config: Config, values: Mapping[str, Any], choices: Choices) -> None:
+    """Data and models that are not what the task is about."""
+    for group, chosen in (("data", config.data.name), ("model", config.model.name)):
+        kind, wanted = values[f"{group}._kind_"], values[f"task._{group}_"]
+        if kind != wanted:
+            fitting = choices.of_kind(group, wanted)
+            raise ConfigError(
+                f"task={config.task.name} takes {group} of the kind {wanted!r}, and "
+                f"{group}={chosen} is of the kind {kind!r}: choose another task, or {group}="
+                f"{f' or {group}='.join(fitting)}"
+            )
 
 
 def _refuse_misfits(config: Config, values: Mapping[str, Any]) -> None:
@@ -146,9 +172,13 @@ def _refuse_misfits(config: Config, values: Mapping[str, Any]) -> None:
     milestones = values.get("schedule.milestones")
     if milestones is not None and list(milestones) != sorted(set(milestones)):
         raise ConfigError(f"schedule.milestones={list(milestones)}: they must increase")
-    if values["data.dataset"] != "mnist" and values["data.source"] == "embedded":
+    if values.get("data.source") == "embedded" and values["data.dataset"] != "mnist":
         raise ConfigError(
             f"data={config.data.name} has no embedded images: use data.source=auto or full"
+        )
+    if config.trainer.epochs is None and config.trainer.iterations is None:
+        raise ConfigError(
+            "trainer.epochs=null must be a whole number >= 1 where trainer.iterations is null, too"
         )
     if config.ode and config.ode.error_controlled and not config.ode.solver.adaptive:
         raise ConfigError(

@@ -1,11 +1,12 @@
-"""Image data as plain tensors: what a data source yields, and the one error all of them raise.
+"""What is learned from: the contract of data, images as plain tensors, and the one error of all.
 
-A source reads its files once, verifies them, and hands out whole splits as uint8 tensors; batches
-are cut from those tensors (see `batches`), so there is no per-image work anywhere.
+An image source reads its files once, verifies them, and hands out whole splits as uint8 tensors;
+batches are cut from those tensors (see `batches`), so there is no per-image work anywhere.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,30 @@ class DataError(Exception):
     """The data cannot be used; the message is one sentence: what, where, and what to do."""
 
     exit_code: ClassVar[int] = 3
+
+
+class DataSet(Protocol):
+    """What the target of a yaml in conf/data loads: what a run says and records of its data.
+
+    name: part of the run's directory and signature. notice: a sentence to repeat beside every
+    result, or None. What else there is, is between the data and the tasks that take its kind.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def notice(self) -> str | None: ...
+
+    @property
+    def description(self) -> str:
+        """What there is of it and where it comes from, in words."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, bool | int | float | str | None]:
+        """What else is recorded with a result."""
+        ...
 
 
 class Split(NamedTuple):
@@ -46,6 +71,15 @@ class ImageData:
     sha256: str
     complete: bool
     notice: str | None
+
+    @property
+    def description(self) -> str:
+        train, test = len(self.train.labels), len(self.test.labels)
+        return f"{train:,} + {test:,} digits from {self.origin}"
+
+    @property
+    def facts(self) -> Mapping[str, bool | str]:
+        return {"complete": self.complete, "sha256": self.sha256}
 
 
 def split_to(split: Split, device: torch.device | str) -> Split:

@@ -7,12 +7,14 @@ second, timestamped run; the summaries it is made of are written into this one.
 
 import os
 import socket
+import struct
 import time
 from collections.abc import Mapping
 from io import BufferedWriter
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import summary
 
@@ -48,6 +50,18 @@ class Dashboard:
         for name, value in metrics.items():
             content = summary.scalar(f"{split}/{name}", float(value))
             self._add(Event(step=step, summary=content))
+        self._flush()
+
+    def image(self, tag: str, step: int, encoded: bytes) -> None:
+        """Adds a picture, the bytes of a PNG or GIF file. Raises OutputError."""
+        if encoded.startswith(b"GIF"):
+            width, height = struct.unpack("<HH", encoded[6:10])
+        else:
+            width, height = struct.unpack(">II", encoded[16:24])
+        image = Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=encoded
+        )
+        self._add(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, image=image)])))
         self._flush()
 
     def hparams(self, hparams: Mapping[str, object], metrics: Mapping[str, float]) -> None:

@@ -17,15 +17,18 @@ from node_repro.record import OutputError
 
 
 class Metric(NamedTuple):
-    """What one logged number is."""
+    """What one logged number is. label: what people are shown it under; empty, they are not."""
 
     unit: str
     meaning: str
+    label: str = ""
 
 
 METRICS: dict[str, Metric] = {
-    "loss_nats": Metric("nats", "mean negative log likelihood of the labels over the batch or set"),
-    "error": Metric("fraction", "share of the digits classified wrongly, 0.0042 for 0.42 %"),
+    "loss_nats": Metric("nats", "mean negative log likelihood over the batch or set", "loss"),
+    "error": Metric(
+        "fraction", "share of the digits classified wrongly, 0.0042 for 0.42 %", "error"
+    ),
     "best_error": Metric("fraction", "smallest validation error so far"),
     "nfe_forward": Metric("evaluations", "evaluations of f in one forward pass"),
     "nfe_backward": Metric("evaluations", "evaluations of f in one backward pass"),
@@ -62,6 +65,14 @@ def check(names: Iterable[str]) -> None:
                 f"'{name}' is not a declared metric: {hint}? Declare new ones, with their unit, "
                 "in node_repro/record/metrics.py."
             )
+
+
+def told(name: str, value: float, standard_error: float | None = None) -> str:
+    """A metric in words, as in "error 0.58 ± 0.08 %" or "loss 0.0221"."""
+    metric = METRICS[name]
+    scale, digits, unit = (100, 2, " %") if metric.unit == "fraction" else (1, 4, "")
+    spread = "" if standard_error is None else f" ± {scale * standard_error:.{digits}f}"
+    return f"{metric.label} {scale * value:.{digits}f}{spread}{unit}"
 
 
 def encode(value: object) -> object:

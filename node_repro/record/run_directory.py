@@ -8,6 +8,7 @@
     status.json       RUNNING, COMPLETED, FAILED or INTERRUPTED, and why
     result.json       the final numbers; written last: its presence means complete
     lock              while a process works in the directory
+    pictures/         what the task drew
     train.log, checkpoints/, tensorboard/   belong to the command, the trainer and the dashboard
 
 One process at a time works in it, and only with the configuration it was made with.
@@ -128,6 +129,13 @@ class RunDirectory:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         head = {"state": state, "since": now, "pid": os.getpid(), "host": os.uname().nodename}
         self._write("status.json", _json(head | facts))
+
+    def picture(self, file: str, content: bytes) -> None:
+        """Writes one file into pictures/; one of the same name is replaced."""
+        self._writable_metrics()
+        with _one_sentence(self.path / "pictures"):
+            (self.path / "pictures").mkdir(exist_ok=True)
+            write_atomically(self.path / "pictures" / file, content)
 
     def finish(self, result: dict) -> None:
         """Marks the run COMPLETED and writes result.json, the last thing; the run is complete."""

@@ -1,4 +1,8 @@
-"""The contract of a task: its data, its loss, its scores. A task knows no model and no solver."""
+"""The contract of a task: its data, its loss, its scores, its pictures.
+
+A task knows no model and no solver. It is built with its options, its data (of the kind that its
+yaml names) and batch_size, eval_batch_size, seed, device, dtype.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -6,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor, nn
 
 Batch = Any
-"""What a batch is, is between a task's data and its loss; len(batch.labels) is its size."""
+"""What a batch is, is between a task's batches, its loss and its scores."""
 
 
 class Loss(NamedTuple):
@@ -16,17 +20,34 @@ class Loss(NamedTuple):
     metrics: Mapping[str, Tensor]
 
 
+class Picture(NamedTuple):
+    """A file for the run's folder pictures/. file: "density.png"; .png and .gif are shown in
+    TensorBoard, too, .npz holds the arrays behind a picture.
+    """
+
+    file: str
+    content: bytes
+
+
 class Task(Protocol):
-    """selected_by: the validation metric, the smaller the better, that selects a model."""
+    """loss_metric: the declared name of the loss. selected_by: the validation metric, the smaller
+    the better, that selects a model. iterations_per_epoch: None for data without end.
+    """
+
+    @property
+    def loss_metric(self) -> str: ...
 
     @property
     def selected_by(self) -> str: ...
 
     @property
-    def iterations_per_epoch(self) -> int: ...
+    def iterations_per_epoch(self) -> int | None: ...
 
     def training_batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        """The epoch's batches from index start on: a pure function of seed, epoch and index."""
+        """The epoch's batches from index start on: a pure function of seed, epoch and index.
+
+        Without epochs, epoch is 0 and there is always a next batch.
+        """
         ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss: ...
@@ -36,5 +57,20 @@ class Task(Protocol):
         ...
 
     def scores(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """Sums over the batch, by metric; divided by the number of examples when all are in."""
+        """The value of each example, (B,), by metric. Runs without gradients."""
+        ...
+
+    def concluded(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """The scores from the means over all examples: the same, or what is made of them."""
+        ...
+
+    def findings(self, model: nn.Module) -> Mapping[str, object]:
+        """What else the finished, selected model shows, in plain values; goes into result.json."""
+        ...
+
+    def pictures(self, model: nn.Module, *, final: bool) -> Iterator[Picture]:
+        """What there is to see of the model, after an evaluation and, final, of the selected one.
+
+        Runs without gradients. Draws from generators of its own only.
+        """
         ...

@@ -13,15 +13,16 @@ from tqdm import tqdm
 
 from node_repro.record import OutputError
 from node_repro.record.atomic import reason
+from node_repro.record.metrics import METRICS, told
 
 WARM_UP = 2  # iterations that do not count for the estimate
 MEASURED = 5  # iterations that do
 
 
 class Progress:
-    """bar: on, off, or auto (only where stderr is a terminal)."""
+    """bar: on, off, or auto (only where stderr is a terminal). per_epoch: None without epochs."""
 
-    def __init__(self, log: Path, *, bar: str, total: int, per_epoch: int) -> None:
+    def __init__(self, log: Path, *, bar: str, total: int, per_epoch: int | None) -> None:
         self._log = log
         terminal = sys.stderr is not None and sys.stderr.isatty()  # None: closed by `2>&-`
         self._shown = bar == "on" or (bar == "auto" and terminal)
@@ -79,12 +80,15 @@ class Progress:
         if split == "epoch":
             self._epoch = metrics
         if split == "validation":
-            epoch = -(-step // self._per_epoch)
-            epochs = -(-self._total // self._per_epoch)
             self.say(
-                f"epoch {epoch}/{epochs}  train {_numbers(self._epoch)}  "
+                f"{self._place(step)}  train {_numbers(self._epoch)}  "
                 f"{self._epoch.get('step_seconds', 0):.2f} s/it  validation {_numbers(metrics)}"
             )
+
+    def _place(self, step: int) -> str:
+        if self._per_epoch is None:
+            return f"iteration {step}/{self._total}"
+        return f"epoch {-(-step // self._per_epoch)}/{-(-self._total // self._per_epoch)}"
 
 
 def duration(seconds: float) -> str:
@@ -97,11 +101,8 @@ def duration(seconds: float) -> str:
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:
-    parts = []
-    if "loss_nats" in metrics:
-        parts.append(f"loss {metrics['loss_nats']:.4f}")
-    if "error" in metrics:
-        parts.append(f"error {100 * metrics['error']:.2f} %")
+    labelled = (name for name, metric in METRICS.items() if metric.label and name in metrics)
+    parts = [told(name, metrics[name]) for name in labelled]
     if "nfe_forward" in metrics:
         backward = metrics.get("nfe_backward")
         nfe = f"NFE {metrics['nfe_forward']:.1f}"

@@ -14,6 +14,14 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Constant:
+    """Always 1."""
+
+    def __call__(self, progress: float) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cosine:
     """Half a cosine from 1 to final (Loshchilov and Hutter 2017), after a linear warm-up."""
 

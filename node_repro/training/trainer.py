@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,12 +35,16 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is trained. iterations: in all. lr: the learning rate before the schedule."""
+    """How much is trained. iterations: in all. lr: the learning rate before the schedule.
+
+    evaluate_every: iterations; None for an epoch, or for the end alone where there are no epochs.
+    """
 
     iterations: int
     lr: float
     checkpoint_seconds: float
     log_every: int
+    evaluate_every: int | None = None
 
 
 @dataclass
@@ -67,6 +71,14 @@ class Position:
         """From a checkpoint's containers."""
         means = {name: Means(**state[name]) for name in ("window", "epoch")}
         return cls(**{**state, **means})
+
+
+class Evaluation(NamedTuple):
+    """scores: by metric. standard_errors: of those that are means over examples. count: of them."""
+
+    scores: dict[str, float]
+    standard_errors: dict[str, float]
+    count: int
 
 
 Log = Callable[[str, int, dict[str, float]], None]
@@ -121,9 +133,9 @@ class Trainer:
         position = self.position
         batches: Iterator[Batch] | None = None
         self._leave_if_told()
-        self._evaluate_if_due(per_epoch, log)
+        self._evaluate_if_due(log)
         for step in shown(range(position.step, self.plan.iterations)):
-            epoch, index = divmod(step, per_epoch)
+            epoch, index = divmod(step, per_epoch) if per_epoch else (0, step)
             if batches is None or index == 0:
                 batches = self.task.training_batches(epoch, index)
             metrics = self._iterate(step, next(batches))
@@ -133,29 +145,32 @@ class Trainer:
             if position.step % self.plan.log_every == 0:
                 log("train", position.step, position.window.take())
             self._leave_if_told()
-            self._evaluate_if_due(per_epoch, log)
+            self._evaluate_if_due(log)
             if time.monotonic() - self._saved_at > self.plan.checkpoint_seconds:
                 self._save()
 
-    def evaluate(self, split: str) -> dict[str, float]:
+    def evaluate(self, split: str) -> Evaluation:
         """The task's scores on a split, and what it took to get them."""
         self.model.eval()
         began = time.perf_counter()
-        sums: dict[str, float] = {}
-        count = solves = 0
+        values: dict[str, list[Tensor]] = {}
+        nfe: list[float] = []
         with torch.no_grad():
             for batch in self.task.evaluation_batches(split):
                 self._leave_if_told()
-                values = {name: float(v) for name, v in self.task.scores(self.model, batch).items()}
-                nfe = solver_cost(self.model).get("nfe_forward")
-                values |= {} if nfe is None else {"nfe_forward": nfe}
-                for name, value in values.items():
-                    sums[name] = sums.get(name, 0.0) + value
-                count += len(batch.labels)
-                solves += 1
+                for name, value in self.task.scores(self.model, batch).items():
+                    values.setdefault(name, []).append(value.double().cpu())
+                nfe += [solver_cost(self.model).get("nfe_forward", math.nan)]
         self.model.train()
-        scores = {n: s / (solves if n == "nfe_forward" else count) for n, s in sums.items()}
-        return scores | {"evaluation_seconds": time.perf_counter() - began}
+        whole = {name: torch.cat(parts) for name, parts in values.items()}
+        count = max((len(x) for x in whole.values()), default=0)
+        means = {name: float(x.mean()) for name, x in whole.items()}
+        errors = {name: float(x.std(correction=0)) / math.sqrt(count) for name, x in whole.items()}
+        scores = dict(self.task.concluded(means))
+        if not any(map(math.isnan, nfe)):
+            scores["nfe_forward"] = sum(nfe) / len(nfe)
+        scores["evaluation_seconds"] = time.perf_counter() - began
+        return Evaluation(scores, errors, count)
 
     def select(self) -> None:
         """Load the model that was best on the validation set, that of position.best_step."""
@@ -177,7 +192,9 @@ class Trainer:
             loss, metrics = self._differentiate(step, batch)
         self.optimizer.step()
         values = {name: float(value) for name, value in metrics.items()}
-        values |= {"loss_nats": loss, "learning_rate": lr} | solver_cost(self.model) | memory
+        values |= (
+            {self.task.loss_metric: loss, "learning_rate": lr} | solver_cost(self.model) | memory
+        )
         return values | {"step_seconds": time.perf_counter() - began}
 
     def _differentiate(self, step: int, batch: Batch) -> tuple[float, dict[str, Tensor]]:
@@ -211,14 +228,14 @@ class Trainer:
         }
         return memory, loss, metrics
 
-    def _evaluate_if_due(self, per_epoch: int, log: Log) -> None:
-        """After every epoch and after the last iteration, once."""
+    def _evaluate_if_due(self, log: Log) -> None:
+        """After every epoch, or as often as the plan says, and after the last iteration, once."""
         position = self.position
-        step = position.step
-        ends = step % per_epoch == 0 or step == self.plan.iterations
+        step, every = position.step, self.plan.evaluate_every or self.task.iterations_per_epoch
+        ends = step == self.plan.iterations or (every is not None and step % every == 0)
         if step == position.evaluated or not ends:
             return
-        scores = self.evaluate("validation")
+        scores = self.evaluate("validation").scores
         position.evaluated = step
         score = scores[self.task.selected_by]
         best = score < position.best

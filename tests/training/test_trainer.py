@@ -90,7 +90,7 @@ class Digits(MNIST):
     def scores(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         scores = dict(super().scores(model, batch))
         if self.evaluations in self.errors:
-            scores["error"] = torch.tensor(self.errors[self.evaluations] * len(batch.labels))
+            scores["error"] = torch.full((len(batch.labels),), self.errors[self.evaluations])
         return scores
 
 
@@ -336,7 +336,7 @@ def test_stop_before_the_first_iteration_saves_too(whole: Training, tmp_path: Pa
 def test_evaluation_neither_trains_nor_changes_the_state(tmp_path: Path) -> None:
     training = Training(tmp_path)
     before, generator = untimed(training.model.state_dict()), torch.get_rng_state()
-    first, second = (untimed(training.trainer.evaluate("test")) for _ in range(2))
+    first, second = (untimed(training.trainer.evaluate("test").scores) for _ in range(2))
     assert first == second
     assert untimed(training.model.state_dict()) == before
     assert torch.equal(torch.get_rng_state(), generator)
