@@ -4,6 +4,7 @@ A = ((-0.1, 2), (-2, -0.1)), y(0) = (2, 0), 1,000 times over [0, 25]; the cube i
 element. The trajectory is computed by scipy's DOP853 at a tolerance of 1e-12.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -32,9 +33,16 @@ class TrajectoryData:
     ts: Tensor
     clean: Tensor
     noisy: Tensor
-    origin: str
     sha256: str
     notice: str | None = None
+
+    @property
+    def description(self) -> str:
+        return f"{len(self.ts)} points of one trajectory over [0, {END:g}], by scipy's DOP853"
+
+    @property
+    def facts(self) -> Mapping[str, bool | int | float | str | None]:
+        return {"sha256": self.sha256}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +73,5 @@ class CubicSpiral:
             ts=ts,
             clean=clean,
             noisy=noisy,
-            origin=f"scipy's DOP853 at {TOLERANCE:g}, data.seed={self.seed}",
             sha256=digest(noisy),
         )

@@ -5,6 +5,7 @@ lambda(t) = low + (high - low) sin^2(pi t / period + phase), whose integral has 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -68,9 +69,28 @@ class EventData:
     rate: SineRate
     end: float
     marked: bool
-    origin: str
     sha256: str
     notice: str | None = None
+
+    def mark(self, t: Tensor, phase: Tensor) -> Tensor:
+        """The mark at time t without its noise, (..., 2): the circle at twice the sine's angle."""
+        angle = 2 * (math.pi * t / self.rate.period + phase)
+        return torch.stack((angle.cos(), angle.sin()), dim=-1)
+
+    @property
+    def mark_noise(self) -> float:
+        return MARK_NOISE
+
+    @property
+    def description(self) -> str:
+        parts = (self.train, self.validation, self.test)
+        counts = " + ".join(str(len(part.phase)) for part in parts)
+        events = float(self.train.events.count.double().mean())
+        return f"{counts} sequences over [0, {self.end:g}], {events:.1f} events each, by thinning"
+
+    @property
+    def facts(self) -> Mapping[str, bool | int | float | str | None]:
+        return {"sha256": self.sha256, "train_count": len(self.train.phase)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +140,6 @@ class PoissonEvents:
             rate=rate,
             end=self.end,
             marked=self.marks,
-            origin=f"thinning, data.seed={self.seed}",
             sha256=digest(whole.events.grid, whole.events.at, whole.events.x),
         )
 

@@ -12,7 +12,7 @@ that is not there has no row. Times are numbers in any unit, values finite numbe
 import csv
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -71,6 +71,20 @@ class IrregularData:
     sha256: str
     notice: str | None = None
 
+    @property
+    def description(self) -> str:
+        parts = (self.train, self.validation, self.test)
+        counts = " + ".join(str(len(part.shown.count)) for part in parts)
+        return f"{counts} series with {len(self.channels)} channels from {self.origin}"
+
+    @property
+    def facts(self) -> Mapping[str, bool | int | float | str | None]:
+        return {
+            "sha256": self.sha256,
+            "train_count": len(self.train.shown.count),
+            "channels": ", ".join(self.channels),
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesCSV:
@@ -99,11 +113,11 @@ class SeriesCSV:
         held, test = round(VALIDATION * len(names)), round(TEST * len(names))
         parts = order.split([len(names) - held - test, held, test])
         mean, sd = moments(whole.of(parts[0]))
-        whole = whole._replace(x=carried((whole.x - mean) / sd, whole.seen))
-        split = self._hidden(whole)
+        whole = whole._replace(x=(whole.x - mean) / sd * whole.seen)
+        split, found = self._hidden(whole), hashlib.sha256(content).hexdigest()
         train, validation, tested = (split.of(part) for part in parts)
         return IrregularData(
-            name=f"{Path(self.path).stem}-{self.hide}",
+            name=f"{Path(self.path).stem}-{self.hide}-{found[:8]}",
             train=train,
             validation=validation,
             test=tested,
@@ -112,8 +126,8 @@ class SeriesCSV:
             sd=sd,
             start=start,
             span=end - start,
-            origin=f"{self.path}, {len(names)} series of {len(channels)} channels",
-            sha256=hashlib.sha256(content).hexdigest(),
+            origin=self.path,
+            sha256=found,
         )
 
     def _hidden(self, whole: Series) -> SeriesSplit:
@@ -136,7 +150,9 @@ class SeriesCSV:
                 f"{self.path}: {len(empty)} series have no time before the part that is hidden; "
                 "take a smaller data.part, or data.hide=between."
             )
-        return SeriesSplit(_picked(whole, keep), _picked(whole, drop))
+        shown, hidden = _picked(whole, keep), _picked(whole, drop)
+        # after the hiding: what is carried forward must have been shown
+        return SeriesSplit(shown._replace(x=carried(shown.x, shown.seen)), hidden)
 
 
 def read(path: Path) -> tuple[bytes, list[Row]]:

@@ -3,13 +3,15 @@
 The paper says: 1,000 spirals, each from another start, 100 equally spaced times, half of them
 clockwise, Gaussian noise, n of the 100 observed, 100 further times to predict. It gives neither
 formula nor noise. `paper_like` is what its figure 8 and table 2 suggest: inwards, one and a quarter
-turns observed and as many ahead, outer radius 2, noise 0.1. `torchdiffeq` is the generator of that
+turns observed and as many ahead, radius 2 at most, noise 0.1; starts lie at radii from 1 to 2, so
+that what lies ahead of one spiral others have passed. `torchdiffeq` is the generator of that
 library's example: windows of two fixed curves, here only windows that have a future.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -20,8 +22,8 @@ from node_repro.data.series import Series, digest, generator
 WINDOW = 100  # times that can be observed; as many follow
 STEP = 0.1  # time between two points of a paper-like spiral
 RADIUS = 2.0
-RADIUS_SPREAD = 0.1  # starts lie within this fraction of the outer radius
-INNER = 0.15  # the radius at the last time, as a fraction of the outer one
+RADIUS_SPREAD = 0.5  # starts lie within this fraction of the outer radius
+INNER = 0.2  # the radius at the last time, as a fraction of that at the first
 TURNS = 2.5  # over all 200 times
 VALIDATION, TEST = 0.1, 0.2  # fractions of the trajectories
 
@@ -34,6 +36,14 @@ class Curves(NamedTuple):
     ts: Tensor
     x: Tensor
     direction: Tensor
+
+
+class Shape(Protocol):
+    """Draws so many curves."""
+
+    __name__: str
+
+    def __call__(self, count: int, random: torch.Generator) -> Curves: ...
 
 
 class SpiralSplit(NamedTuple):
@@ -59,26 +69,37 @@ class SpiralSplit(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SpiralData:
-    """sha256 identifies curves, noise and sampling; notice: a sentence to repeat, or None."""
+    """sha256 identifies curves, noise and sampling."""
 
     name: str
     train: SpiralSplit
     validation: SpiralSplit
     test: SpiralSplit
-    origin: str
     sha256: str
     notice: str | None = None
+
+    @property
+    def description(self) -> str:
+        parts = (self.train, self.validation, self.test)
+        counts = " + ".join(str(len(part.direction)) for part in parts)
+        seen = self.train.observed.at.shape[1]
+        return f"{counts} generated spirals to train, select and test, {seen} of {WINDOW} seen"
+
+    @property
+    def facts(self) -> Mapping[str, bool | int | float | str | None]:
+        return {"sha256": self.sha256, "train_count": len(self.train.direction)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spirals:
-    """trajectories: in all, of which seven tenths train, one tenth selects, two tenths test.
-    observed: points seen of each window. noise: its standard deviation. seed: of all of it.
+    """shape: draws the curves. trajectories: in all, of which seven tenths train, a tenth selects,
+    two tenths test. observed: points seen of each window. noise: its standard deviation. seed: of
+    all of it.
 
     The curves, their noise and the split do not depend on `observed`.
     """
 
-    shape: str
+    shape: Shape
     trajectories: int
     observed: int
     noise: float
@@ -93,7 +114,7 @@ class Spirals:
                 f"data.observed={self.observed} must be between 1 and {WINDOW}, the points of a "
                 "window."
             )
-        curves = SHAPES[self.shape](self.trajectories, generator(self.seed, "curves", self.shape))
+        curves = self.shape(self.trajectories, generator(self.seed, "curves"))
         noise = torch.randn(curves.x.shape, generator=generator(self.seed, "noise")).double()
         noisy = curves.x + self.noise * noise
         at = sampled(self.trajectories, self.observed, generator(self.seed, "times"))
@@ -109,22 +130,21 @@ class Spirals:
         parts = torch.arange(len(at)).split([len(at) - held - test, held, test])
         train, validation, tested = (whole.of(part) for part in parts)
         return SpiralData(
-            name=f"spirals-{self.shape}-{self.observed}",
+            name=f"spirals-{self.shape.__name__}-{self.observed}",
             train=train,
             validation=validation,
             test=tested,
-            origin=f"its generator, data.seed={self.seed}",
             sha256=digest(curves.x, noisy, at),
         )
 
 
 def paper_like(count: int, random: torch.Generator) -> Curves:
-    """Inward spirals about the origin at constant angular speed, the radius falling evenly."""
+    """Inward spirals about the origin: constant angular speed, the radius falls exponentially."""
     direction = balanced(count, random)
     phase = 2 * math.pi * torch.rand(count, generator=random).double()
-    spread = 2 * torch.rand(count, generator=random).double() - 1
+    start = RADIUS * (1 - RADIUS_SPREAD * torch.rand(count, generator=random).double())
     progress = torch.linspace(0, 1, 2 * WINDOW, dtype=torch.float64)
-    radius = RADIUS * (1 + RADIUS_SPREAD * spread)[:, None] * (1 - (1 - INNER) * progress)
+    radius = start[:, None] * INNER**progress
     angle = phase[:, None] + direction[:, None] * 2 * math.pi * TURNS * progress
     x = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=2)
     return Curves(STEP * torch.arange(2 * WINDOW, dtype=torch.float64), x, direction)
@@ -147,9 +167,6 @@ def torchdiffeq(count: int, random: torch.Generator) -> Curves:
     places = first[:, None] + torch.arange(2 * WINDOW)
     x = curves[(direction > 0).long()[:, None], places]
     return Curves(t[: 2 * WINDOW].clone(), x, direction)
-
-
-SHAPES = {"paper_like": paper_like, "torchdiffeq": torchdiffeq}
 
 
 def balanced(count: int, random: torch.Generator) -> Tensor:

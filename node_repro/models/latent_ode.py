@@ -58,13 +58,13 @@ class LatentODE(nn.Module):
         posterior = self.posterior(series)
         z0 = posterior.sampled(self.samples, random)
         z = self.path(z0, series.grid[: int(series.at.max()) + 1])
-        return Predicted(self.decoder(read(z, series.at)), posterior.kl())
+        return Predicted(self.decode(read(z, series.at)), posterior.kl())
 
     def predict(self, series: Observed, places: Tensor, random: torch.Generator) -> Tensor:
         """Means (S, B, m, D) at the places (B, m) of the grid, for S samples of the posterior."""
         z0 = self.posterior(series).sampled(self.predicted, random)
         z = self.path(z0, series.grid[: int(places.max()) + 1])
-        return self.decoder(read(z, places))
+        return self.decode(read(z, places))
 
     def posterior(self, series: Observed) -> Posterior:
         """Of z at the grid's first time."""
@@ -73,3 +73,7 @@ class LatentODE(nn.Module):
     def path(self, z0: Tensor, ts: Tensor) -> Tensor:
         """Latent states (..., T, L) at the times ts, from z0: (..., L)."""
         return self.block.along(z0, ts).movedim(0, -2)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean of x at latent states z: (..., L) -> (..., D)."""
+        return self.decoder(z)

@@ -33,7 +33,7 @@ def source(tmp_path: Path) -> SeriesCSV:
 
 def test_every_value_is_shown_or_hidden_and_none_twice(source: SeriesCSV) -> None:
     data = source.load()
-    assert data.channels == ("a", "b") and data.name == "ward-between"
+    assert data.channels == ("a", "b") and data.name == f"ward-between-{data.sha256[:8]}"
     splits = (data.train, data.validation, data.test)
     assert [len(split.shown.count) for split in splits] == [6, 2, 2]
     for split in splits:
@@ -71,6 +71,16 @@ def test_missing_values_are_carried_forward_and_not_seen(source: SeriesCSV) -> N
     seen, x = shown.seen[..., 1], shown.x[..., 1]
     assert seen[:, 0].all() and not seen[:, 1].any()
     assert torch.equal(x[:, 1], x[:, 0])
+
+
+def test_nothing_hidden_is_carried_into_what_is_shown(source: SeriesCSV) -> None:
+    data = source.load()
+    for split in (data.train, data.test):
+        shown = split.shown
+        for i, k in enumerate(shown.count.tolist()):
+            values = {0.0, *shown.x[i, :k, 1][shown.seen[i, :k, 1]].tolist()}
+            assert set(shown.x[i, :k, 1].tolist()) <= values
+    assert (data.train.hidden.x[~data.train.hidden.seen] == 0).all()
 
 
 def test_times_run_from_0_over_the_span(source: SeriesCSV) -> None:

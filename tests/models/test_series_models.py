@@ -1,6 +1,7 @@
 """The latent ODE, its rivals and the Poisson latent ODE: shapes, padding, divergences, seeds."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -170,7 +171,9 @@ def test_divergence_from_the_prior_is_that_of_torchs_normals() -> None:
 
 
 def test_samples_have_the_posteriors_mean_and_deviation() -> None:
-    posterior = Posterior(torch.tensor([[1.0, -2.0]]).double(), torch.tensor([[0.5, -1.0]]).double())
+    posterior = Posterior(
+        torch.tensor([[1.0, -2.0]]).double(), torch.tensor([[0.5, -1.0]]).double()
+    )
     z = posterior.sampled(40_000, generator(0))
     sd = posterior.log_sd.exp()
     # standard errors: sd / 200 of the mean, sd / 280 of the deviation
@@ -179,7 +182,9 @@ def test_samples_have_the_posteriors_mean_and_deviation() -> None:
 
 
 @pytest.mark.parametrize("build", [latent, poisson])
-def test_the_generator_alone_decides_the_noise(build: Any) -> None:
+def test_the_generator_alone_decides_the_noise(
+    build: Callable[[], LatentODE | PoissonODE],
+) -> None:
     model, seen = build(), series(4, 7)
     torch.manual_seed(1)
     first = model(seen, generator(0))[0]
@@ -256,7 +261,7 @@ def test_every_parameter_of_every_model_gets_a_gradient() -> None:
     seen = series(4, 7)
     for model in (latent(), poisson(), rnn()):
         predicted = model(seen, generator(0))
-        sum(part.square().sum() for part in predicted).backward()
+        torch.stack([part.square().sum() for part in predicted]).sum().backward()
         missing = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
         assert not missing
 
