@@ -6,7 +6,7 @@ mean of the posterior's samples, plus the posterior's divergence from its prior.
 posterior, and predicts each point from those before it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,7 +18,7 @@ from node_repro.data.series import Series, generator
 from node_repro.data.spirals import WINDOW, SpiralData, SpiralSplit
 from node_repro.tasks import Loss, Picture
 from node_repro.tasks.likelihood import annealed, log_mean, log_normal, rooted
-from node_repro.tasks.probe import probe_accuracy
+from node_repro.tasks.probe import probe_accuracy, with_products
 
 SHOWN = 8  # test trajectories in a picture of reconstructions
 STEPS = 7  # values of a latent dimension in figure 9, and of each axis of the latent plane
@@ -122,17 +122,25 @@ class SpiralPrediction:
         return rooted(means)
 
     def findings(self, model: nn.Module) -> Mapping[str, object]:
-        """What a linear probe reads off the posterior's means: the direction of the spiral."""
+        """How well a plane tells the direction of a spiral from the posterior's mean of z(t0): from
+        its coordinates, and from these and their products.
+
+        Where starts lie all around the centre, nothing but chance makes the first possible: turned
+        half around, a spiral keeps its direction, and a plane through the centre its change of
+        sign. Two planes of rotation, one a direction, are told apart by squares.
+        """
         if not isinstance(model, Generative):
             return {}
         test = self.splits["test"]
+        z0, z0_test = (model.posterior(x.observed).mean for x in (self.train, test))
+
+        def accuracy(features: Callable[[Tensor], Tensor]) -> float:
+            known, asked = features(z0), features(z0_test)
+            return probe_accuracy(known, self.train.direction, asked, test.direction)
+
         return {
-            "direction_probe_accuracy": probe_accuracy(
-                model.posterior(self.train.observed).mean,
-                self.train.direction,
-                model.posterior(test.observed).mean,
-                test.direction,
-            ),
+            "direction_probe_accuracy": accuracy(lambda z: z),
+            "direction_probe_accuracy_with_products": accuracy(with_products),
             "observation_sd": self.noise_sd,
         }
 

@@ -16,3 +16,9 @@ def probe_accuracy(z: Tensor, label: Tensor, z_test: Tensor, label_test: Tensor)
     plane = torch.linalg.lstsq(with_one(z), label.double().cpu()[:, None], driver="gelsd").solution
     said = (with_one(z_test) @ plane)[:, 0].sign()
     return float((said == label_test.double().cpu()).double().mean())
+
+
+def with_products(z: Tensor) -> Tensor:
+    """z: (N, L) beside all products of two of its coordinates, (N, L + L (L + 1) / 2)."""
+    row, column = torch.triu_indices(z.shape[1], z.shape[1], device=z.device)
+    return torch.cat((z, z[:, row] * z[:, column]), dim=1)

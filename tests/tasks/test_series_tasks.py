@@ -21,7 +21,7 @@ from node_repro.tasks.irregular import Irregular
 from node_repro.tasks.latent_ode import SpiralPrediction
 from node_repro.tasks.likelihood import annealed, log_mean, log_normal, rooted
 from node_repro.tasks.poisson import Poisson
-from node_repro.tasks.probe import probe_accuracy
+from node_repro.tasks.probe import probe_accuracy, with_products
 
 CPU: Any = {
     "batch_size": 7,
@@ -197,6 +197,26 @@ def test_a_probe_reads_a_plane_and_nothing_off_noise() -> None:
     assert probe_accuracy(z, label(z), test, label(test)) > 0.95
     chance = torch.randn(400, generator=random).double().sign()
     assert 0.4 < probe_accuracy(z, chance, test, chance.flip(0)) < 0.6  # 4 standard errors: 0.1
+
+
+def test_two_planes_of_rotation_are_told_apart_by_products_alone() -> None:
+    """One pair of coordinates is large for one label, the other pair for the other."""
+    random = torch.Generator().manual_seed(0)
+
+    def sample(count: int) -> tuple[Tensor, Tensor]:
+        angle = 2 * math.pi * torch.rand(count, generator=random).double()
+        circle = torch.stack((angle.cos(), angle.sin()), dim=1)
+        nothing = torch.zeros_like(circle)
+        label = torch.ones(count).double()
+        label[::2] = -1
+        first = torch.cat((circle, nothing), dim=1)
+        other = torch.cat((nothing, circle), dim=1)
+        return torch.where(label[:, None] > 0, first, other), label
+
+    (z, label), (test, label_test) = sample(400), sample(400)
+    assert probe_accuracy(z, label, test, label_test) < 0.6  # 4 standard errors: 0.1
+    assert probe_accuracy(with_products(z), label, with_products(test), label_test) == 1.0
+    assert with_products(z).shape == (400, 4 + 10)
 
 
 class Told(NamedTuple):
