@@ -1,11 +1,13 @@
 """What `node-run --help` prints, made from the declared options and the yaml files."""
 
 from collections.abc import Iterable
+from textwrap import fill
 from typing import Any
 
 from node_repro.config.choices import Choices, leaves
 from node_repro.config.options import COMPONENT_OPTIONS, GROUPS, ROOT, TRAINER, Option
 
+_WIDTH = 118
 _HEAD = """\
 node-run trains the networks of "Neural Ordinary Differential Equations" (Chen et al. 2018).
 
@@ -60,7 +62,12 @@ def _groups(choices: Choices, chosen: dict[str, str]) -> Iterable[str]:
         if group == "experiment":
             continue
         names = (f"{name}*" if chosen[group] == name else name for name in choices.names(group))
-        yield f"  {group:<11} {' '.join(names)}   ({meaning})"
+        yield fill(
+            f"  {group:<11} {' '.join(names)}   ({meaning})",
+            width=_WIDTH,
+            subsequent_indent=" " * 14,
+            break_on_hyphens=False,
+        )
 
 
 def _keys(options: Iterable[Option], values: dict[str, Any]) -> Iterable[str]:

@@ -7,6 +7,7 @@ A norm takes errors divided by atol + rtol |y|, so a step is good when the norm 
 # (torch exports its fused operations on lists of tensors under private names)
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -38,14 +39,32 @@ class Tolerances(NamedTuple):
         """Raises SolverError (bad_input) where one is negative or not finite, or both are 0."""
         least = []
         for name, value in (("rtol", rtol), ("atol", atol)):
-            values = torch.as_tensor(value)
+            if not isinstance(value, Real | Tensor):
+                raise SolverError("bad_input", f"{name} must be a number >= 0, not {value!r}")
+            values = torch.as_tensor(value, dtype=torch.float64)
             if values.numel() == 0 or not bool((torch.isfinite(values) & (values >= 0)).all()):
                 shown = value if not isinstance(value, Tensor) else "a tensor with other elements"
                 raise SolverError("bad_input", f"{name} must be a number >= 0, not {shown}")
             least.append(float(values.min()))
         if least == [0.0, 0.0]:
-            raise SolverError("bad_input", "rtol and atol are both 0: give at least one of them")
+            where = "" if isinstance(rtol, Real) and isinstance(atol, Real) else " somewhere"
+            raise SolverError(
+                "bad_input", f"rtol and atol are both 0{where}: give at least one of them"
+            )
         return cls(rtol, atol, (least[0], least[1]))
+
+    def scale(self, *sizes: Tensor) -> Tensor:
+        """atol + rtol max |size|: the error that each element is allowed."""
+        scale = sizes[0].abs()
+        for size in sizes[1:]:
+            scale = torch.maximum(scale, size.abs())
+        rtol, atol, (_, atol_least) = self
+        if isinstance(rtol, Tensor):
+            scale = scale * rtol.to(scale)
+        else:
+            scale.mul_(rtol)
+        scale = scale + atol.to(scale) if isinstance(atol, Tensor) else scale.add_(atol)
+        return _positive(scale) if atol_least == 0 else scale
 
     def check(self, y: Tensor) -> None:
         """Raises SolverError (bad_input) where they do not fit y: too small for its dtype, or of a
@@ -98,7 +117,7 @@ class RmsNorm:
 
     def of(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
         """The norm of value / (atol + rtol max |size|) over the given sizes, a scalar."""
-        scaled = value.y / _scale(tolerances, *(size.y for size in sizes))
+        scaled = value.y / tolerances.scale(*(size.y for size in sizes))
         integrals = value.integrals if self.integrals else ()
         norms, counts = self._of_parts(scaled)
         if integrals:
@@ -127,20 +146,6 @@ STATE = RmsNorm()
 SEMI = RmsNorm(segments=2)
 FULL = RmsNorm(segments=2, integrals=True)
 FLAT = RmsNorm(segments=2, integrals=True, flat=True)
-
-
-def _scale(tolerances: Tolerances, *sizes: Tensor) -> Tensor:
-    """atol + rtol max |size|."""
-    scale = sizes[0].abs()
-    for size in sizes[1:]:
-        scale = torch.maximum(scale, size.abs())
-    rtol, atol, (_, atol_least) = tolerances
-    if isinstance(rtol, Tensor):
-        scale = scale * rtol.to(scale)
-    else:
-        scale.mul_(rtol)
-    scale = scale + atol.to(scale) if isinstance(atol, Tensor) else scale.add_(atol)
-    return _positive(scale) if atol_least == 0 else scale
 
 
 def _scales(tolerance: tuple[float, float], *sizes: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -71,6 +71,18 @@ def odeint(
     return gradient.solve(Problem(f, y0, times, given), solver)
 
 
+def span(t0: float | Tensor, t1: float | Tensor) -> Tensor:
+    """(t0, t1), differentiable where they are: float64 on the host. Raises SolverError (bad_input)
+    unless both are finite.
+    """
+    ends = (torch.as_tensor(t, dtype=torch.float64).cpu().reshape(()) for t in (t0, t1))
+    ts = torch.stack(tuple(ends))
+    if not torch.isfinite(ts).all():
+        a, b = ts.tolist()
+        raise SolverError("bad_input", f"a solve from {a:g} to {b:g} has no end: give finite times")
+    return ts
+
+
 def checked(y0: Tensor, ts: Tensor) -> Tensor:
     """ts as float64 on the host. Raises SolverError (bad_input)."""
     for name, value in (("y0", y0), ("ts", ts)):

@@ -44,7 +44,7 @@ class Layout(NamedTuple):
         """y: (..., N) -> tensors (..., *S_i)."""
         pieces = y.split(self.sizes, dim=-1)
         return tuple(
-            piece.reshape(*y.shape[:-1], *shape)
+            piece.reshape((*y.shape[:-1], *shape))
             for piece, shape in zip(pieces, self.shapes, strict=True)
         )
 

@@ -1,4 +1,4 @@
-"""Initial value problems whose solutions are known: for the tests and for scripts/work_precision.py.
+"""Initial value problems whose solutions are known, for tests and scripts/work_precision.py.
 
 Closed forms where there are any; else a reference by another's code (scipy's DOP853) at a tolerance
 of 1e-13. `test_problems.py` checks the closed forms against that reference.
@@ -162,7 +162,7 @@ def _two_bodies(t: Tensor, y: Tensor) -> Tensor:
 
 
 def _on_ellipse(e: float, t: float) -> Tensor:
-    """Kepler's equation E - e sin E = t by Newton's iteration from pi, where it always converges."""
+    """Kepler's equation E - e sin E = t by Newton's iteration from pi, which converges."""
     turns = math.floor(t / (2 * math.pi))
     mean = t - 2 * math.pi * turns
     eccentric = math.pi
@@ -190,7 +190,7 @@ def energy_and_momentum(y: Tensor) -> tuple[float, float]:
 
 
 def arenstorf() -> Problem:
-    """A periodic orbit of a satellite around earth and moon (HNW I, II.0, equations (0.1), (0.2))."""
+    """A periodic orbit of a satellite around earth and moon (HNW I, II.0, eq. (0.1))."""
     moon = 0.012277471
     earth = 1 - moon
 

@@ -58,3 +58,7 @@ class Controller(Protocol):
     ) -> Verdict:
         """The verdict on a step of size h. memory: the last verdict's, 0 at first."""
         ...
+
+    def blame(self, before: State, step: Step) -> str:
+        """Where a step's error is largest, in words for a message; empty if no error is judged."""
+        ...

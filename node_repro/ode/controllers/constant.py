@@ -42,3 +42,6 @@ class Constant:
         self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
     ) -> Verdict:
         return Verdict(True, math.copysign(self.step_size, h), memory, 0.0)
+
+    def blame(self, before: State, step: Step) -> str:
+        return ""

@@ -5,13 +5,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from node_repro.ode.controllers import Beginning
 from node_repro.ode.initial_step import initial_step
-from node_repro.ode.methods import Method
+from node_repro.ode.methods import Method, State, Step
 from node_repro.ode.norm import RmsNorm, Tolerances
 from node_repro.ode.solution import SolverError
+
+LONGER = 1.125  # than planned: the last step by a tenth, and every step by the rounding of t
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,7 @@ class Tolerance:
     tensors that broadcast to y. safety, factor_min, factor_max: how the next step may differ from
     the last (HNW I, eq. (4.13)). first_step: |h| to begin with, or None for the automatic one.
     min_step: a step as short as this is accepted whatever its finite error. max_step: the longest
-    step; the last may be a tenth longer.
+    step; the last may be a tenth longer than either.
 
     Raises:
         SolverError: a number out of its range (kind bad_input).
@@ -95,9 +98,22 @@ class Tolerance:
         )
         return math.copysign(self._within(abs(h)), h)
 
+    def blame(self, before: State, step: Step) -> str:
+        if step.error is None or not step.error.y.numel():
+            return ""
+        error, end = step.error.y.detach().abs(), step.end.y.detach()
+        allowed = self.tolerances.scale(before.y.detach(), end)
+        ratios = (error / allowed).reshape(-1)
+        worst = int(ratios.argmax())
+        place = tuple(int(i) for i in torch.unravel_index(torch.tensor(worst), error.shape))
+        return (
+            f"the error is largest in element {place} of the state, {float(ratios[worst]):.3g} "
+            f"times the {float(allowed.reshape(-1)[worst]):.3g} that rtol and atol allow"
+        )
+
     def acceptable(self, ratio: float, h: float) -> bool:
         """Whether a step of size h with this ratio of error to tolerance is good enough."""
-        return ratio <= 1.0 or (abs(h) <= self._least and math.isfinite(ratio))
+        return ratio <= 1.0 or (abs(h) <= LONGER * self._least and math.isfinite(ratio))
 
     def bounded(self, h: float, factor: float, *, grow: bool) -> float:
         """h times the factor, within its bounds; without grow at most h."""

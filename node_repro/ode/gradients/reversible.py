@@ -85,27 +85,25 @@ def _undone(run: _Run, y0: Tensor, end: Start, stats: Stats) -> Iterator[Start]:
     field = Counted(Plain(run.f), stats)
     y, twin = end
     assert twin is not None
+    size = torch.linalg.vector_norm(y)
     for n in reversed(range(len(points) - 1)):
         with torch.no_grad():
             y, twin = run.method.unstep(field, points[n], points[n + 1], y, twin)
+            size = torch.maximum(size, torch.linalg.vector_norm(y))
         if n > 0:
             yield Start(y, twin)
-    stats.reconstruction = _distance(y, y0)
+    off = torch.linalg.vector_norm(y - y0) / size.clamp_min(torch.finfo(size.dtype).tiny)
+    stats.reconstruction = float(off)
     _warn_of(stats.reconstruction, y0.dtype)
     yield Start(y0, y0)
-
-
-def _distance(y: Tensor, y0: Tensor) -> float:
-    """The relative root mean square of the difference."""
-    norm = torch.linalg.vector_norm
-    return float(norm(y - y0) / norm(y0).clamp_min(torch.finfo(y0.dtype).tiny))
 
 
 def _warn_of(reconstruction: float, dtype: torch.dtype) -> None:
     if not reconstruction <= math.sqrt(torch.finfo(dtype).eps):
         warnings.warn(
             f"the steps came back to a start {reconstruction:.0e} away from the true one (relative "
-            f"root mean square), as rounding in {dtype} grows on the way: the gradient is not "
-            "exact any more; take float64, fewer steps, or gradient=checkpointed",
+            f"to the largest state of the way), as rounding in {dtype} grows on the "
+            "way: the gradient is not exact any more; take float64, fewer steps, or "
+            "gradient=checkpointed",
             stacklevel=2,
         )

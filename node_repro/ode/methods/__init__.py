@@ -70,8 +70,8 @@ class Step(NamedTuple):
 
 
 class Method(Protocol):
-    """A one-step method. order: of the solution; error_order: the power of h that the error
-    estimate falls with.
+    """A one-step method. order: of the solution; dense_order: of the dense output; error_order:
+    the power of h that the error estimate falls with.
     """
 
     @property
@@ -79,6 +79,9 @@ class Method(Protocol):
 
     @property
     def order(self) -> int: ...
+
+    @property
+    def dense_order(self) -> int: ...
 
     @property
     def error_order(self) -> int: ...

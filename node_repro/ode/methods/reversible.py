@@ -7,14 +7,16 @@ state z, the twin, that starts as y:
     y1 = l y + (1 - l) z + Psi_h(t, z)         z = z1 + Psi_{-h}(t1, y1)
     z1 = z - Psi_{-h}(t1, y1)                  y = (y1 - (1 - l) z - Psi_h(t, z)) / l
 
-It keeps the order of Psi. Undoing n steps multiplies rounding errors by up to l^-n.
+It keeps the order of Psi. Undoing n steps multiplies rounding errors by up to l^-n. The difference
+y - z grows by l e^{kh} a step of y' = -k y: while the solution is damped by e^{-K} along the way,
+errors grow by up to e^K. These methods are for problems that damp little.
 """
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from node_repro.ode.methods import Carry, Field, State, Step, Time
+from node_repro.ode.methods import Carry, Field, Slope, State, Step, Time
 from node_repro.ode.methods.bosh3 import BOSH3
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.rk4 import RK4
@@ -40,6 +42,10 @@ class Coupled:
     @property
     def order(self) -> int:
         return self.method.order
+
+    @property
+    def dense_order(self) -> int:
+        return self.method.dense_order
 
     @property
     def error_order(self) -> int:
@@ -87,7 +93,10 @@ class Coupled:
 
     def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         *slopes, _, change = stages
-        return self.method.rate(h, tuple(slopes), x) + change / float(h)
+        each = 1.0 / h
+        return self.method.rate(h, tuple(slopes), x) + (
+            change * (each.to(change) if isinstance(each, Tensor) else each)
+        )
 
     def _back(self, f: Field, t: Time, t1: Time, y1: Tensor) -> Tensor:
         """Psi_{-h}(t1, y1)."""
@@ -95,8 +104,13 @@ class Coupled:
 
     def _end(self, f: Field, t: Time, t1: Time, y: Tensor) -> Tensor:
         """y + Psi_h(t, y) for h = t1 - t."""
-        carry = self.method.init(f, t, y)
-        return self.method.step(f, t, t1, State(y), carry, advance_only=True).end.y
+
+        def plain(t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+            return f(t, y, integrands=False)
+
+        carry = self.method.init(plain, t, y)
+        carry = Carry(Slope(carry.slope.dy)) if carry.slope else carry
+        return self.method.step(plain, t, t1, State(y), carry, advance_only=True).end.y
 
 
 REVERSIBLE_RK4 = Coupled(RK4)

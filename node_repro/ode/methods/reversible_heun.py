@@ -23,6 +23,7 @@ class ReversibleHeun:
 
     name: str = "reversible_heun"
     order: int = 2
+    dense_order: int = 2
     error_order: int = 2
     adaptive: bool = True
 
@@ -38,7 +39,7 @@ class ReversibleHeun:
         z1 = combine(2.0 * y - z, h, (1.0,), (k.dy,))
         k1 = f(at(t1, z1), z1, integrands=True)
         y1 = combine(y, h, (0.5, 0.5), (k.dy, k1.dy))
-        half = float(h) / 2
+        half = float(h) / 2 if state.integrals else 0.0
         pairs = zip(state.integrals, k.integrands, k1.integrands, strict=False)
         integrals = tuple(q + half * (a + b) for q, a, b in pairs)
         error = None

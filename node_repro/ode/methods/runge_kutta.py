@@ -53,6 +53,10 @@ class ExplicitRungeKutta:
         return self.tableau.order
 
     @property
+    def dense_order(self) -> int:
+        return self.tableau.dense_order
+
+    @property
     def error_order(self) -> int:
         return min(self.tableau.order, self.tableau.embedded_order) + 1
 
