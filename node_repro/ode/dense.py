@@ -29,7 +29,8 @@ class DenseSolution(Generic[Y]):
         self, legs: tuple[Leg, ...], method: Method, stats: Stats, shaped: Callable[[Tensor], Y]
     ) -> None:
         self._legs, self._method, self._shaped, self.stats = legs, method, shaped, stats
-        self.points = tuple(map(float, (legs[0].t, *(leg.t1 for leg in legs))))
+        ends = (legs[0].t, *(leg.t1 for leg in legs))
+        self.points = tuple(t.item() if isinstance(t, Tensor) else t for t in ends)
         self._sign = 1.0 if self.points[-1] >= self.points[0] else -1.0
 
     def __call__(self, t: float | Tensor) -> Y:
@@ -109,8 +110,7 @@ def odeint_dense(
         SolverError: t0 = t1, or what was given makes no sense (kind bad_input); the solve failed.
     """
     layout = Layout.of(y0) if isinstance(y0, tuple) else None
-    y = layout.pack(y0) if layout and isinstance(y0, tuple) else y0
-    assert isinstance(y, Tensor)
+    y: Any = layout.pack(y0) if layout and isinstance(y0, tuple) else y0
     ts = checked(y, span(t0, t1))
     if float(ts[0]) == float(ts[1]):
         raise SolverError("bad_input", f"t0 = t1 = {float(ts[0]):g}: there is no span to solve")

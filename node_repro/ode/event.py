@@ -107,8 +107,7 @@ def odeint_event(
         )
     layout = Layout.of(y0) if isinstance(y0, tuple) else None
     given = trained_parameters(f) if parameters is None else tuple(parameters)
-    y = layout.pack(y0) if layout and isinstance(y0, tuple) else y0
-    assert isinstance(y, Tensor)
+    y: Any = layout.pack(y0) if layout and isinstance(y0, tuple) else y0
     shaped = layout.unpack if layout else lambda state: state
     field = Packed(f, layout) if layout else f
     ts = checked(y, span(t0, limit))

@@ -66,6 +66,10 @@ class Packed:
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         layout = self.layout
         dy = self.f(t, layout.unpack(y))
+        if not isinstance(dy, tuple | list):
+            raise SolverError(
+                "bad_input", f"f must return a tuple like the state, not {type(dy).__name__}"
+            )
         got = [
             tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in dy
         ]
@@ -74,5 +78,12 @@ class Packed:
                 "bad_input",
                 f"f must return tensors like those of the state, of shapes "
                 f"{[tuple(shape) for shape in layout.shapes]}, and gave {got}",
+            )
+        others = sorted({str(part.dtype) for part in dy if part.dtype != y.dtype})
+        if others:
+            raise SolverError(
+                "bad_input",
+                f"f must return tensors like those of the state, of {y.dtype}, and gave "
+                f"{' and '.join(others)}",
             )
         return layout.pack(tuple(dy))

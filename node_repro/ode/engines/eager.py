@@ -75,7 +75,8 @@ class Eager:
         while t != end:
             if stats.accepted + stats.rejected == max_steps:
                 raise too_many(max_steps, end, Failure(t, h, state, step, verdict, controller))
-            last = abs(h) * reach >= abs(end - t)
+            stretch = 1 + SNAP if verdict is not None and not verdict.accept else reach
+            last = abs(h) * stretch >= abs(end - t)
             t1 = end if last else t + h
             smallest = max(ULPS * math.ulp(t), SPAN * abs(end - times[0]))
             if not abs(t1 - t) > smallest and not last:  # NaN too
