@@ -42,7 +42,7 @@ def usage(choices: Choices, defaults: dict[str, Any]) -> str:
             *_groups(choices, chosen),
             "\nexperiments:",
             *(
-                f"  {name:<20}{choices.comment('experiment', name)}"
+                f"  {name:<25}{choices.comment('experiment', name)}"
                 for name in choices.names("experiment")
             ),
             "\nkeys:",

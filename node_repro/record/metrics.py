@@ -29,6 +29,9 @@ METRICS: dict[str, Metric] = {
     "error": Metric(
         "fraction", "share of the digits classified wrongly, 0.0042 for 0.42 %", "error"
     ),
+    "nll_nats": Metric("nats", "mean negative log likelihood of the points under the model", "NLL"),
+    "kl_nats": Metric("nats", "divergence, to the model in cnf, from it in density_match", "KL"),
+    "outside": Metric("fraction", "share of the drawn points outside of the box", "outside"),
     "best_error": Metric("fraction", "smallest validation error so far"),
     "nfe_forward": Metric("evaluations", "evaluations of f in one forward pass"),
     "nfe_backward": Metric("evaluations", "evaluations of f in one backward pass"),
