@@ -180,7 +180,7 @@ def prepared(trajectories: int, iterations: int, rtol: float, atol: float, few: 
         shape=torchdiffeq_like,
         trajectories=10 * trajectories // 7 + 1,
         observed=100,
-        noise=0.3,
+        noise_sd=0.3,
         seed=0,
     )
     split = source.load().train

@@ -47,10 +47,10 @@ class TrajectoryData:
 
 @dataclass(frozen=True, kw_only=True)
 class CubicSpiral:
-    """points: how many times. noise: standard deviation of what is added to each. seed: its."""
+    """points: how many times. noise_sd: standard deviation of what is added to each. seed: its."""
 
     points: int
-    noise: float
+    noise_sd: float
     seed: int
 
     def load(self) -> TrajectoryData:
@@ -67,7 +67,7 @@ class CubicSpiral:
         )
         clean = torch.from_numpy(solved.y.T.copy())
         noise = torch.randn(clean.shape, generator=generator(self.seed, "noise")).double()
-        noisy = clean + self.noise * noise
+        noisy = clean + self.noise_sd * noise
         return TrajectoryData(
             name="cubic_spiral",
             ts=ts,

@@ -93,7 +93,7 @@ class SpiralData:
 @dataclass(frozen=True, kw_only=True)
 class Spirals:
     """shape: draws the curves. trajectories: in all, of which seven tenths train, a tenth selects,
-    two tenths test. observed: points seen of each window. noise: its standard deviation. seed: of
+    two tenths test. observed: points seen of each window. noise_sd: of the noise. seed: of
     all of it.
 
     The curves, their noise and the split do not depend on `observed`.
@@ -102,7 +102,7 @@ class Spirals:
     shape: Shape
     trajectories: int
     observed: int
-    noise: float
+    noise_sd: float
     seed: int
 
     def load(self) -> SpiralData:
@@ -116,7 +116,7 @@ class Spirals:
             )
         curves = self.shape(self.trajectories, generator(self.seed, "curves"))
         noise = torch.randn(curves.x.shape, generator=generator(self.seed, "noise")).double()
-        noisy = curves.x + self.noise * noise
+        noisy = curves.x + self.noise_sd * noise
         at = sampled(self.trajectories, self.observed, generator(self.seed, "times"))
         x = noisy.gather(1, at[..., None].expand(-1, -1, 2))
         count = torch.full((len(at),), self.observed)

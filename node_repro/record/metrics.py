@@ -29,8 +29,8 @@ METRICS: dict[str, Metric] = {
     "error": Metric(
         "fraction", "share of the digits classified wrongly, 0.0042 for 0.42 %", "error"
     ),
-    "nll_nats": Metric("nats", "negative log likelihood of what was seen of a series"),
-    "kl_nats": Metric("nats", "divergence of the posterior from its prior, of a series", "KL"),
+    "nll_nats": Metric("nats", "negative log likelihood of a point, or of a series as seen", "NLL"),
+    "kl_nats": Metric("nats", "divergence, of a posterior or of the model", "KL"),
     "rmse_noisy": Metric("1", "RMSE a coordinate of the 100 points ahead, noisy", "RMSE ahead"),
     "rmse_clean": Metric("1", "the same against the curves without noise"),
     "rmse_sample": Metric("1", "rmse_noisy of one posterior sample, not of their mean"),
@@ -56,6 +56,7 @@ METRICS: dict[str, Metric] = {
     ),
     "absolute_error": Metric("1", "mean absolute difference of the solution", "mean |error|"),
     "field_error": Metric("fraction", "relative RMS error of the field on the trajectory", "field"),
+    "outside": Metric("fraction", "share of the drawn points outside of the box", "outside"),
     "best_error": Metric("fraction", "smallest validation error so far"),
     "nfe_forward": Metric("evaluations", "evaluations of f in one forward pass"),
     "nfe_backward": Metric("evaluations", "evaluations of f in one backward pass"),

@@ -11,7 +11,7 @@ from node_repro.data.series import padded, tightened
 from node_repro.data.spirals import WINDOW, Shape, Spirals, paper_like, torchdiffeq
 
 SHAPES = (paper_like, torchdiffeq)
-PAPER = Spirals(shape=paper_like, trajectories=100, observed=30, noise=0.1, seed=0)
+PAPER = Spirals(shape=paper_like, trajectories=100, observed=30, noise_sd=0.1, seed=0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -70,7 +70,7 @@ def test_noise_has_the_given_deviation_and_no_noise_is_none() -> None:
     # 28,000 numbers: the deviation's own standard error is 0.0004
     assert residual.std() == pytest.approx(0.1, abs=0.002)
     assert abs(float(residual.mean())) < 0.003
-    exact = replace(PAPER, noise=0.0).load()
+    exact = replace(PAPER, noise_sd=0.0).load()
     assert torch.equal(exact.train.noisy, exact.train.clean)
 
 

@@ -34,7 +34,7 @@ CPU: Any = {
 
 @pytest.fixture(scope="module")
 def spirals() -> SpiralData:
-    return Spirals(shape=paper_like, trajectories=50, observed=30, noise=0.1, seed=0).load()
+    return Spirals(shape=paper_like, trajectories=50, observed=30, noise_sd=0.1, seed=0).load()
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["events", "marked"])
@@ -364,7 +364,7 @@ def test_errors_by_channel_are_in_the_units_of_the_file(ward: IrregularData) -> 
 
 
 def field_fit(**changes: Any) -> FieldFit:
-    data = CubicSpiral(points=200, noise=0.0, seed=0).load()
+    data = CubicSpiral(points=200, noise_sd=0.0, seed=0).load()
     options: dict[str, Any] = {"window": 5} | CPU | changes
     return FieldFit(data=data, **options)
 
