@@ -140,9 +140,8 @@ def _checked_value(value: Tensor, t: Tensor) -> Tensor:
         kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise SolverError("bad_input", f"an event must return a tensor of real numbers, not {kind}")
     if not torch.isfinite(value).all():
-        raise SolverError(
-            "bad_input", f"the event's value is NaN or infinite at t = {float(t):g}", t=float(t)
-        )
+        now = t.item()
+        raise SolverError("bad_input", f"the event's value is not finite at t = {now:g}", t=now)
     return value.reshape(-1)
 
 
