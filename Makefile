@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-cuda check smoke bench tensorboard clean
+.PHONY: help install demo test test-all test-cuda check smoke bench numerics tensorboard clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ smoke: $(VENV)/installed  ## every experiment for a few iterations on the embedd
 
 bench: $(VENV)/installed  ## one ODE-Net training iteration beside torchdiffeq's
 	$(BIN)/python scripts/bench_odenet.py
+
+numerics: $(VENV)/installed  ## orders, work and precision of the solvers: docs/numerics.md
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/work_precision.py
 
 tensorboard: $(VENV)/installed  ## the curves of every run, on http://localhost:6006
 	$(BIN)/tensorboard --logdir outputs --host localhost --port 6006

@@ -6,16 +6,17 @@ itself a dotted path of this package stands for the object found there.
 
 import ctypes
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from node_repro.config import Component, Config
+from node_repro.config import Component, Config, ODEConfig, SolverConfig
 from node_repro.data import DataSet
-from node_repro.ode.solver import RungeKutta
+from node_repro.ode.gradients import GradientMethod
+from node_repro.ode.solver import RungeKutta, Solver
 from node_repro.tasks import Task
 
 
@@ -45,6 +46,7 @@ def construct(component: Component, **built: object) -> Any:  # noqa: ANN401
         key: found(value) if isinstance(value, str) and value.startswith("node_repro.") else value
         for key, value in component.options.items()
     }
+    assert component.target is not None
     return found(component.target)(**options, **built)
 
 
@@ -103,17 +105,25 @@ def task(config: Config, data_set: DataSet, where: Machine) -> Task:
     )
 
 
-def solver(config: Config) -> RungeKutta:
-    """The method under its controller. Raises SolverError (bad_input) if they do not fit."""
-    assert config.ode is not None
-    tolerance = {}
-    if config.ode.error_controlled:
-        tolerance = {"rtol": config.ode.rtol, "atol": config.ode.atol}
-    return RungeKutta(
-        method=found(config.ode.solver.method),
-        controller=construct(config.ode.controller, **tolerance),
-        max_steps=config.ode.solver.max_steps,
-    )
+def solver(chosen: SolverConfig, ode: ODEConfig) -> Solver:
+    """The method under its controller, or scipy's solver. Raises SolverError (bad_input)."""
+    tolerance = {"rtol": ode.rtol, "atol": ode.atol} if ode.error_controlled else {}
+    if chosen.target is not None:
+        return found(chosen.target)(**chosen.options, **tolerance)
+    assert chosen.method is not None
+    controller = construct(ode.controller, **tolerance)
+    max_steps = chosen.options["max_steps"]
+    assert isinstance(max_steps, int)
+    return RungeKutta(found(chosen.method), controller, max_steps)
+
+
+def gradient(ode: ODEConfig) -> GradientMethod:
+    """How the loss is differentiated, with the solver of the backward solve if it has its own."""
+    if "solver" not in ode.gradient.options:
+        return construct(ode.gradient)
+    rest = {key: value for key, value in ode.gradient.options.items() if key != "solver"}
+    backward = None if ode.backward is None else solver(ode.backward, ode)
+    return construct(replace(ode.gradient, options=rest), solver=backward)
 
 
 def model(config: Config, where: Machine) -> nn.Module:
@@ -121,7 +131,7 @@ def model(config: Config, where: Machine) -> nn.Module:
     torch.manual_seed(config.seed)
     ode = {}
     if config.ode is not None:
-        ode = {"solver": solver(config), "gradient": construct(config.ode.gradient)}
+        ode = {"solver": solver(config.ode.solver, config.ode), "gradient": gradient(config.ode)}
     return construct(config.model, **ode).to(device=where.device, dtype=where.dtype)
 
 

@@ -25,7 +25,14 @@ def found(path: str) -> Any:  # noqa: ANN401
 
 
 def company(group: str, name: str) -> list[str]:
-    """The task that takes data or a model of this kind, as an override."""
+    """What else must be chosen for a choice to fit, as overrides."""
+    fitting = {
+        ("controller", "constant"): ["controller=constant"],
+        ("controller", "own"): ["solver=lsoda"],
+        ("gradient", "reversible"): ["solver=reversible_dopri5"],
+    }
+    if (group, name) in fitting:
+        return fitting[group, name]
     if group not in ("data", "model"):
         return []
     kind = load(CHOICES.path(group, name))["_kind_"]
@@ -48,8 +55,7 @@ def test_every_choice_says_what_it_is_and_composes(group: str, name: str) -> Non
     lines = CHOICES.path(group, name).read_text().splitlines()
     assert lines[0].startswith("#")
     assert CHOICES.comment(group, name).endswith(".") or "(" in CHOICES.comment(group, name)
-    controller = "controller=constant" if (group, name) == ("controller", "constant") else "seed=0"
-    config = compose([f"{group}={name}", controller, *company(group, name)])
+    config = compose([f"{group}={name}", *company(group, name)])
     if group in ("solver", "controller", "gradient"):
         assert config.ode is not None
         assert getattr(config.ode, group).name == name
@@ -65,6 +71,9 @@ def test_every_choice_says_what_it_is_and_composes(group: str, name: str) -> Non
 def test_options_of_a_choice_are_arguments_of_its_class(group: str, name: str) -> None:
     content = load(CHOICES.path(group, name))
     content = content["task"] if group == "task" else content
+    if content["_target_"] is None:  # a solver's own controller
+        assert (group, name) == ("controller", "own")
+        return
     arguments = inspect.signature(found(content["_target_"])).parameters
     assert {key for key in content if not key.startswith("_")} <= set(arguments)
 
@@ -73,7 +82,15 @@ def test_options_of_a_choice_are_arguments_of_its_class(group: str, name: str) -
 def test_solver_yaml_tells_the_truth_about_its_method(name: str) -> None:
     config = compose([f"solver={name}"])
     assert config.ode is not None
-    assert found(config.ode.solver.method).adaptive is config.ode.solver.adaptive
+    solver = config.ode.solver
+    assert (solver.method is None) != (solver.target is None)
+    if solver.method is not None:
+        assert found(solver.method).adaptive is solver.adaptive
+    else:
+        assert solver.adaptive and config.ode.controller.target is None
+    reversible = solver.method is not None and hasattr(found(solver.method), "unstep")
+    steps = "own" if solver.target else "reversible" if reversible else "single"
+    assert load(CHOICES.path("solver", name))["_steps_"] == steps
 
 
 def test_every_declared_key_is_used() -> None:

@@ -24,18 +24,19 @@ class Component:
     """One choice of one group: the object at `target` is called with `**options`."""
 
     name: str  # the yaml's name: "odenet" for conf/model/odenet.yaml
-    target: str  # "node_repro.models.odenet.ODENet"
+    target: str | None  # "node_repro.models.odenet.ODENet"; None for a solver's own controller
     options: Mapping[str, Value]
 
 
 @dataclass(frozen=True)
 class SolverConfig:
-    """The step method; `method` is the dotted path of an object that exists, not of a class."""
+    """A step method, the dotted path of an object that exists, or a solver of its own (scipy's)."""
 
     name: str  # "dopri5"
-    method: str  # "node_repro.ode.methods.dopri5.DOPRI5"
+    method: str | None  # "node_repro.ode.methods.dopri5.DOPRI5"; None with a target
+    target: str | None  # "node_repro.ode.host.lsoda.Lsoda", called with `options` and tolerances
     adaptive: bool  # whether the method estimates its error; the yaml's `_adaptive_`
-    max_steps: int
+    options: Mapping[str, Value]  # max_steps, ...
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class ODEConfig:
     """How the model's ODE is solved and differentiated."""
 
     solver: SolverConfig
+    backward: SolverConfig | None  # of the backward solve; None: the forward one's
     controller: Component
     gradient: Component
     rtol: float

@@ -134,6 +134,24 @@ COMPONENT_OPTIONS = (
     Option("model.depth", int, "maps one after the other", low=1),
     Option("model.direction", str, "of the maps", choices=("to_data", "to_base")),
     Option("solver.method", str, "dotted path of the method", fixed=True),
+    Option("solver._target_", str, "dotted path of the class", fixed=True),
+    Option("solver.max_order", int, "highest order", low=1, high=12),
+    Option(
+        "solver._steps_",
+        str,
+        "single ones, that can be redone; reversible ones; or hidden in a solver of its own",
+        choices=("single", "reversible", "own"),
+        fixed=True,
+        semantic=False,
+    ),
+    Option(
+        "gradient._steps_",
+        str,
+        "which steps of a solver it needs",
+        choices=("any", "single", "reversible"),
+        fixed=True,
+        semantic=False,
+    ),
     Option("solver._adaptive_", bool, "estimates its error", fixed=True, semantic=False),
     Option("solver.max_steps", int, "steps of one solve before it is given up", low=1),
     Option("controller._adaptive_", bool, "needs the error", fixed=True, semantic=False),
@@ -148,9 +166,10 @@ COMPONENT_OPTIONS = (
         "gradient.norm",
         str,
         "which parts judge the error",
-        choices=("node_repro.ode.norm.FULL", "node_repro.ode.norm.SEMI"),
+        choices=tuple(f"node_repro.ode.norm.{name}" for name in ("FULL", "SEMI", "FLAT")),
         fixed=True,
     ),
+    Option("gradient.solver", str, "solver of the backward solve", null="the forward one"),
     *_TOLERANCES,
     Option("data._kind_", str, "what it holds", fixed=True, semantic=False),
     Option("data.dataset", str, "which set", choices=("mnist", "fashion_mnist"), fixed=True),
@@ -186,7 +205,13 @@ COMPONENT_OPTIONS = (
     Option("schedule.milestones", float, "where the rate falls", above=0, below=1, many=True),
     Option("schedule.factor", float, "what the rate is multiplied with there", above=0, high=1),
     *(
-        Option(f"{group}._target_", str, "dotted path of the class", fixed=True)
+        Option(
+            f"{group}._target_",
+            str,
+            "dotted path of the class",
+            null="the solver's own" if group == "controller" else None,
+            fixed=True,
+        )
         for group in COMPONENTS
     ),
 )

@@ -75,8 +75,12 @@ def _values(config: Config) -> dict[str, Any]:
         values[f"{group}._target_"] = part.target
         values |= {f"{group}.{key}": value for key, value in part.options.items()}
     if config.ode is not None:
-        values["solver.method"] = config.ode.solver.method
-        values["solver.max_steps"] = config.ode.solver.max_steps
+        solver = config.ode.solver
+        if solver.method is not None:
+            values["solver.method"] = solver.method
+        if solver.target is not None:
+            values["solver._target_"] = solver.target
+        values |= {f"solver.{key}": value for key, value in solver.options.items()}
         values |= {"rtol": config.ode.rtol, "atol": config.ode.atol}
     return values
 

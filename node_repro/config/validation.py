@@ -1,7 +1,8 @@
 """From what hydra composed to a `Config`: every key known, every value in range, all of it fitting.
 
 Choices carry facts in keys between underscores, which are no arguments of a constructor:
-`_target_` (the class), `_kind_` of data and of a model, and `_data_` and `_model_` of a task (the
+`_target_` (the class), `_steps_` of a solver (what its steps are) and of a gradient method (which
+it needs), `_kind_` of data and of a model, and `_data_` and `_model_` of a task (the
 kinds that it takes), `_ode_` of a model (it solves an ODE), `_adaptive_` of a solver (the method
 estimates its error) and of a controller (it needs that estimate), `_lr_batch_` of an optimizer (the
 batch size that lr is given for).
@@ -22,7 +23,7 @@ from node_repro.config import (
     TrainerConfig,
     Value,
 )
-from node_repro.config.choices import Choices, leaves
+from node_repro.config.choices import Choices, leaves, load, unknown_choice
 from node_repro.config.options import COMPONENTS, ODE_GROUPS, OPTIONS, ROOT, TRAINER
 from node_repro.config.overrides import misplaced_key, unknown_key
 
@@ -35,6 +36,8 @@ _FACTS = {
     "data._kind_",
     "model._kind_",
     "model._ode_",
+    "solver._steps_",
+    "gradient._steps_",
     "solver._adaptive_",
     "controller._adaptive_",
     "optimizer._lr_batch_",
@@ -50,7 +53,7 @@ def validate(
     ConfigError says in one sentence what is wrong.
     """
     values = _checked_values(_plain(cfg), chosen, choices)
-    config = _build(values, chosen)
+    config = _build(values, chosen, choices)
     _refuse_misfits(config, values)
     _refuse_ignored(config, typed, choices)
     return config
@@ -104,18 +107,14 @@ def _words(key: str) -> str:
     return OPTIONS[key].allowed() if key in OPTIONS else "declared in node_repro/config/options.py"
 
 
-def _build(values: Mapping[str, Any], chosen: Mapping[str, str | None]) -> Config:
+def _build(values: Mapping[str, Any], chosen: Mapping[str, str | None], choices: Choices) -> Config:
     parts = {group: _component(group, values, chosen) for group in COMPONENTS}
     ode = None
     if values["model._ode_"]:
-        solver = SolverConfig(
-            name=str(chosen["solver"]),
-            method=values["solver.method"],
-            adaptive=values["solver._adaptive_"],
-            max_steps=values["solver.max_steps"],
-        )
+        inside = {k.partition(".")[2]: v for k, v in values.items() if k.startswith("solver.")}
         ode = ODEConfig(
-            solver=solver,
+            solver=_solver(str(chosen["solver"]), inside),
+            backward=_backward(values.get("gradient.solver"), choices),
             controller=parts["controller"],
             gradient=parts["gradient"],
             rtol=values["rtol"],
@@ -133,6 +132,27 @@ def _build(values: Mapping[str, Any], chosen: Mapping[str, str | None]) -> Confi
         experiment=chosen.get("experiment"),
         **root,
     )
+
+
+def _solver(name: str, inside: Mapping[str, Any]) -> SolverConfig:
+    options = {k: v for k, v in inside.items() if k != "method" and not k.startswith("_")}
+    return SolverConfig(
+        name=name,
+        method=inside.get("method"),
+        target=inside.get("_target_"),
+        adaptive=inside["_adaptive_"],
+        options=options,
+    )
+
+
+def _backward(name: str | None, choices: Choices) -> SolverConfig | None:
+    """The solver named by gradient.solver, as its yaml has it."""
+    if name is None:
+        return None
+    if name not in choices.names("solver"):
+        raise unknown_choice("gradient.solver", name, choices.names("solver"))
+    content = load(choices.path("solver", name))
+    return _solver(name, {k: v for k, v in content.items() if k != "defaults"})
 
 
 def _component(group: str, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Component:
@@ -182,10 +202,37 @@ def _refuse_misfits(config: Config, values: Mapping[str, Any]) -> None:
         raise ConfigError(
             "trainer.epochs=null must be a whole number >= 1 where trainer.iterations is null, too"
         )
-    if config.ode and config.ode.error_controlled and not config.ode.solver.adaptive:
+    if config.ode:
+        _refuse_misfit_steps(config.ode, values["solver._steps_"], values["gradient._steps_"])
+        _refuse_misfit_solver("solver", config.ode.solver, config.ode)
+        if config.ode.backward:
+            _refuse_misfit_solver("gradient.solver", config.ode.backward, config.ode)
+
+
+def _refuse_misfit_steps(ode: ODEConfig, given: str, needed: str) -> None:
+    sentences = {
+        ("single", "own"): "needs every single step, which solver={} keeps to itself: use "
+        "gradient=adjoint or another solver",
+        ("reversible", "own"): "undoes steps, which solver={} cannot: use solver=reversible_dopri5",
+        ("reversible", "single"): "undoes steps, which solver={} cannot: use a solver=reversible_*",
+    }
+    if (needed, given) in sentences:
+        sentence = sentences[needed, given].format(ode.solver.name)
+        raise ConfigError(f"gradient={ode.gradient.name} {sentence}")
+
+
+def _refuse_misfit_solver(key: str, solver: SolverConfig, ode: ODEConfig) -> None:
+    controller = ode.controller
+    if (solver.target is None) != (controller.target is not None):
+        kind = "controls its steps itself" if solver.target else "has no steps of its own control"
+        other = "remove controller=" if key == "solver" else "take one of the kind that solver= is"
         raise ConfigError(
-            f"controller={config.ode.controller.name} needs an error estimate, which "
-            f"solver={config.ode.solver.name} has not: use controller=constant or another solver"
+            f"{key}={solver.name} {kind}, and controller={controller.name} does not fit: {other}"
+        )
+    if ode.error_controlled and not solver.adaptive:
+        raise ConfigError(
+            f"controller={controller.name} needs an error estimate, which "
+            f"{key}={solver.name} has not: use controller=constant or another solver"
         )
 
 

@@ -5,8 +5,21 @@ Read in this order: tableau, methods/runge_kutta, methods/dopri5, engines/eager,
 """
 
 from node_repro.ode.block import ODEBlock
+from node_repro.ode.dense import DenseSolution, odeint_dense
+from node_repro.ode.event import EventSolution, odeint_event
 from node_repro.ode.odeint import odeint
 from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import RungeKutta
 
-__all__ = ["ODEBlock", "RungeKutta", "Solution", "SolverError", "Stats", "odeint"]
+__all__ = [
+    "DenseSolution",
+    "EventSolution",
+    "ODEBlock",
+    "RungeKutta",
+    "Solution",
+    "SolverError",
+    "Stats",
+    "odeint",
+    "odeint_dense",
+    "odeint_event",
+]

@@ -6,7 +6,7 @@ import torch
 
 from node_repro.ode.methods import Field, Slope, State, at
 from node_repro.ode.methods.runge_kutta import combine
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import RmsNorm, Tolerances
 from node_repro.ode.solution import SolverError, count_non_finite
 
 
@@ -19,8 +19,7 @@ def initial_step(
     *,
     end: float,
     error_order: int,
-    rtol: float,
-    atol: float,
+    tolerances: Tolerances,
     norm: RmsNorm,
 ) -> float:
     """A signed first step from t towards end, for one more evaluation of f.
@@ -31,8 +30,8 @@ def initial_step(
         SolverError: f(t, y) is not finite (kind non_finite_dynamics).
     """
     slope_state = State(slope.dy, slope.integrands)
-    d0 = float(norm.of(state, rtol, atol, state))
-    d1 = float(norm.of(slope_state, rtol, atol, state))
+    d0 = float(norm.of(state, tolerances, state))
+    d1 = float(norm.of(slope_state, tolerances, state))
     if not (math.isfinite(d0) and math.isfinite(d1)):
         raise SolverError(
             "non_finite_dynamics",
@@ -53,7 +52,7 @@ def initial_step(
         ahead.dy - slope.dy,
         tuple(q1 - q0 for q1, q0 in zip(ahead.integrands, slope.integrands, strict=False)),
     )
-    d2 = float(norm.of(turn, rtol, atol, state)) / h0
+    d2 = float(norm.of(turn, tolerances, state)) / h0
     fastest = max(d1, d2)
     h1 = max(1e-6, h0 * 1e-3) if fastest <= 1e-15 else (0.01 / fastest) ** (1.0 / error_order)
     if not math.isfinite(h1):

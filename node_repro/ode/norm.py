@@ -1,13 +1,14 @@
 """Norms of a state's error: what "the error is below the tolerance" means (HNW I, eq. (4.11)).
 
-A norm takes errors already divided by atol + rtol |y|, so a step is good when the norm is at most
-1.
+A norm takes errors divided by atol + rtol |y|, so a step is good when the norm is at most 1.
 """
 
 # pyright: reportPrivateImportUsage=false
 # (torch exports its fused operations on lists of tensors under private names)
 import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import NamedTuple
 
 import torch
 from torch import (
@@ -21,55 +22,150 @@ from torch import (
 )
 
 from node_repro.ode.methods import State, Step
+from node_repro.ode.solution import SolverError
+
+
+class Tolerances(NamedTuple):
+    """rtol, atol: numbers, or tensors that broadcast to y with one for every element. integrals:
+    (rtol, atol) of the integrals, the strictest of y's.
+    """
+
+    rtol: float | Tensor
+    atol: float | Tensor
+    integrals: tuple[float, float]
+
+    @classmethod
+    def of(cls, rtol: float | Tensor, atol: float | Tensor) -> "Tolerances":
+        """Raises SolverError (bad_input) where one is negative or not finite, or both are 0."""
+        least = []
+        for name, value in (("rtol", rtol), ("atol", atol)):
+            if not isinstance(value, Real | Tensor):
+                raise SolverError("bad_input", f"{name} must be a number >= 0, not {value!r}")
+            values = torch.as_tensor(value, dtype=torch.float64)
+            if values.numel() == 0 or not bool((torch.isfinite(values) & (values >= 0)).all()):
+                shown = value if not isinstance(value, Tensor) else "a tensor with other elements"
+                raise SolverError("bad_input", f"{name} must be a number >= 0, not {shown}")
+            least.append(float(values.min()))
+        if least == [0.0, 0.0]:
+            where = "" if isinstance(rtol, Real) and isinstance(atol, Real) else " somewhere"
+            raise SolverError(
+                "bad_input", f"rtol and atol are both 0{where}: give at least one of them"
+            )
+        return cls(rtol, atol, (least[0], least[1]))
+
+    def scale(self, *sizes: Tensor) -> Tensor:
+        """atol + rtol max |size|: the error that each element is allowed."""
+        scale = sizes[0].abs()
+        for size in sizes[1:]:
+            scale = torch.maximum(scale, size.abs())
+        rtol, atol, (_, atol_least) = self
+        if isinstance(rtol, Tensor):
+            scale = scale * rtol.to(scale)
+        else:
+            scale.mul_(rtol)
+        scale = scale + atol.to(scale) if isinstance(atol, Tensor) else scale.add_(atol)
+        return _positive(scale) if atol_least == 0 else scale
+
+    def check(self, y: Tensor) -> None:
+        """Raises SolverError (bad_input) where they do not fit y: too small for its dtype, or of a
+        shape or on a device that does not match.
+        """
+        allowed = 4 * torch.finfo(y.dtype.to_real()).eps
+        least = self.integrals[0]
+        if 0 < least < allowed:
+            raise SolverError(
+                "bad_input",
+                f"rtol = {least:g} cannot be met in {y.dtype}: the smallest allowed is "
+                f"{allowed:.3g}; use a larger rtol or float64",
+            )
+        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
+            if not isinstance(value, Tensor):
+                continue
+            if value.device != y.device:
+                raise SolverError(
+                    "bad_input", f"{name} is on {value.device} and y on {y.device}: move one"
+                )
+            if not _broadcasts(value.shape, y.shape):
+                raise SolverError(
+                    "bad_input",
+                    f"{name} of shape {tuple(value.shape)} does not broadcast to a state of shape "
+                    f"{tuple(y.shape)}",
+                )
+
+
+def _broadcasts(shape: torch.Size, target: torch.Size) -> bool:
+    """Whether a shape can be expanded to the target."""
+    pairs = zip(reversed(shape), reversed(target), strict=False)
+    return len(shape) <= len(target) and all(n in (1, m) for n, m in pairs)
 
 
 @dataclass(frozen=True)
 class RmsNorm:
-    """The largest root mean square over the segments of a state.
+    """The largest root mean square over the parts of a state.
 
-    segments: how many equal parts y's first dimension holds, each with a mean of its own (1: y as a
-    whole; 2: a state and its adjoint stacked). integrals: whether every integral counts as one more
-    segment, or none does (the seminorm of Kidger, Chen, Lyons 2021).
+    segments: how many equal blocks y's first dimension holds (1: y itself; 2: a state and its
+    adjoint stacked). parts: the numbers of elements of a block's parts, each with a mean of its
+    own; empty: a block is one part. integrals: whether every integral counts as one more part, or
+    none does (the seminorm of Kidger, Chen, Lyons 2021). flat: one mean over all that counts, as in
+    scipy's solvers, instead of the largest of the means.
     """
 
     segments: int = 1
+    parts: tuple[int, ...] = ()
     integrals: bool = False
+    flat: bool = False
 
-    def of(self, value: State, rtol: float, atol: float, *sizes: State) -> Tensor:
+    def of(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
         """The norm of value / (atol + rtol max |size|) over the given sizes, a scalar."""
-        scaled = value.y / _scales(rtol, atol, *((size.y,) for size in sizes))[0]
-        parts = scaled.reshape(self.segments, -1)
-        count = max(parts.shape[1], 1)
-        norm = torch.linalg.vector_norm(parts, dim=1).max() / math.sqrt(count)
-        if not self.integrals or not value.integrals:
-            return norm
-        # one launch for all integrals, as there is one for every parameter
-        scales = _scales(rtol, atol, *(size.integrals for size in sizes))
-        norms = _foreach_norm(_foreach_div(value.integrals, scales))
-        counts = [math.sqrt(max(q.numel(), 1)) for q in value.integrals]
-        return torch.stack([norm, *_foreach_div(norms, counts)]).max()
+        scaled = value.y / tolerances.scale(*(size.y for size in sizes))
+        integrals = value.integrals if self.integrals else ()
+        norms, counts = self._of_parts(scaled)
+        if integrals:
+            # one launch for all integrals, as there is one for every parameter
+            scales = _scales(tolerances.integrals, *(size.integrals for size in sizes))
+            norms = torch.cat((norms, torch.stack(_foreach_norm(_foreach_div(integrals, scales)))))
+            counts = counts + [q.numel() for q in integrals]
+        if self.flat:
+            return torch.linalg.vector_norm(norms) / math.sqrt(max(sum(counts), 1))
+        if len(set(counts)) == 1:
+            return norms.max() / math.sqrt(max(counts[0], 1))
+        roots = torch.tensor([math.sqrt(max(n, 1)) for n in counts])
+        return (norms / roots.to(norms)).max()
+
+    def _of_parts(self, scaled: Tensor) -> tuple[Tensor, list[int]]:
+        """The 2-norms of y's parts and their numbers of elements."""
+        blocks = scaled.reshape(self.segments, -1)
+        if not self.parts or self.flat:
+            norms = torch.linalg.vector_norm(blocks, dim=1)
+            return norms, [blocks.shape[1]] * self.segments
+        pieces = [torch.linalg.vector_norm(x, dim=1) for x in blocks.split(self.parts, dim=1)]
+        return torch.cat(pieces), [n for n in self.parts for _ in range(self.segments)]
 
 
 STATE = RmsNorm()
 SEMI = RmsNorm(segments=2)
 FULL = RmsNorm(segments=2, integrals=True)
+FLAT = RmsNorm(segments=2, integrals=True, flat=True)
 
 
-def _scales(rtol: float, atol: float, *sizes: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _scales(tolerance: tuple[float, float], *sizes: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """atol + rtol max |size| for every tensor of a tuple."""
+    rtol, atol = tolerance
     scales = _foreach_abs(sizes[0])
     for size in sizes[1:]:
         _foreach_maximum_(scales, _foreach_abs(size))
     _foreach_mul_(scales, rtol)
     _foreach_add_(scales, atol)
-    if atol == 0:  # an element that is exactly zero would be 0 / 0
-        for scale in scales:
-            scale.clamp_min_(torch.finfo(scale.dtype).tiny)
-    return tuple(scales)
+    return tuple(scales) if atol > 0 else tuple(map(_positive, scales))
 
 
-def error_ratio(before: State, step: Step, rtol: float, atol: float, norm: RmsNorm) -> Tensor:
+def _positive(scale: Tensor) -> Tensor:
+    """Without zeros: an element that is exactly zero would be 0 / 0."""
+    return scale.clamp_min_(torch.finfo(scale.dtype).tiny)
+
+
+def error_ratio(before: State, step: Step, tolerances: Tolerances, norm: RmsNorm) -> Tensor:
     """The norm of the step's error estimate in units of the tolerance; at most 1 is acceptable."""
     if step.error is None:
         raise ValueError("the method gives no error estimate")
-    return norm.of(step.error, rtol, atol, before, step.end)
+    return norm.of(step.error, tolerances, before, step.end)

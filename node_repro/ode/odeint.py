@@ -1,16 +1,19 @@
 """The function that solves an initial value problem: dy/dt = f(t, y), y(t0) = y0."""
 
 from collections.abc import Iterable
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
 from node_repro.ode.field import VectorField, trained_parameters
-from node_repro.ode.gradients import GradientMethod
+from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.solution import Solution, SolverError
 from node_repro.ode.solver import Solver
+from node_repro.ode.state import Layout, Packed, TupleField
 
 
+@overload
 def odeint(
     f: VectorField,
     y0: Tensor,
@@ -19,31 +22,69 @@ def odeint(
     solver: Solver,
     gradient: GradientMethod,
     parameters: Iterable[Tensor] | None = None,
-) -> Solution:
+) -> Solution[Tensor]: ...
+
+
+@overload
+def odeint(
+    f: TupleField,
+    y0: tuple[Tensor, ...],
+    ts: Tensor,
+    *,
+    solver: Solver,
+    gradient: GradientMethod,
+    parameters: Iterable[Tensor] | None = None,
+) -> Solution[tuple[Tensor, ...]]: ...
+
+
+def odeint(
+    f: Any,
+    y0: Tensor | tuple[Tensor, ...],
+    ts: Tensor,
+    *,
+    solver: Solver,
+    gradient: GradientMethod,
+    parameters: Iterable[Tensor] | None = None,
+):
     """The states at the times ts, ys of shape (T, *S), with ys[0] = y0.
 
-    y0: (*S), any shape, floating or complex. ts: (T,), rising or falling; times may repeat, and
-    wherever ts wants a gradient it gets one. parameters: what f depends on besides t and y, if f
-    is not a module (the gradient methods that do not keep f's graph must know). There are no
-    default tolerances: the solver is always a choice. States between two steps are dense output,
-    whose order is the method's dense_order: below the solution's for dopri8 and rk4.
+    y0: (*S), any shape, floating or complex; or a tuple of such, of one dtype, for f(t, (y1, y2,
+    ...)) -> (dy1, dy2, ...), whose errors are judged part by part. ts: (T,), rising or falling;
+    times may repeat, and wherever ts wants a gradient it gets one. parameters: what f depends on
+    besides t and y, if f is not a module (the gradient methods that do not keep f's graph must
+    know). There are no default tolerances: the solver is always a choice. States between two steps
+    are dense output, whose order is the method's dense_order: below the solution's for dopri8 and
+    rk4.
 
     Raises:
         SolverError: what was given makes no sense (kind bad_input), or the solve failed.
     """
-    times = _check(y0, ts)
-    if torch.is_autocast_enabled(y0.device.type):
-        raise SolverError(
-            "bad_input",
-            "autocast is on around the solve, and its rounding would be taken for an error of the "
-            "steps: leave it with torch.autocast(..., enabled=False), or use autocast inside f",
-        )
     given = trained_parameters(f) if parameters is None else tuple(parameters)
-    return gradient.solve(f, y0, times, solver, given)
+    if isinstance(y0, tuple):
+        layout = Layout.of(y0)
+        packed = layout.pack(y0)
+        times = checked(packed, ts)
+        problem = Problem(Packed(f, layout), packed, times, given, layout.sizes)
+        ys, stats = gradient.solve(problem, solver)
+        return Solution(layout.unpack(ys), stats)
+    times = checked(y0, ts)
+    return gradient.solve(Problem(f, y0, times, given), solver)
 
 
-def _check(y0: Tensor, ts: Tensor) -> Tensor:
-    """ts as float64 on the host."""
+def span(t0: float | Tensor, t1: float | Tensor) -> Tensor:
+    """(t0, t1), differentiable where they are: float64 on the host. Raises SolverError (bad_input)
+    unless both are finite.
+    """
+    ends = (torch.as_tensor(t, dtype=torch.float64).cpu().reshape(()) for t in (t0, t1))
+    ts = torch.stack(tuple(ends))
+    if not torch.isfinite(ts).all():
+        a, b = ts.tolist()
+        raise SolverError("bad_input", f"a solve from {a:g} to {b:g} has no end: give finite times")
+    return ts
+
+
+def checked(y0: Tensor, ts: Tensor) -> Tensor:
+    """ts as float64 on the host. Raises SolverError (bad_input)."""
     for name, value in (("y0", y0), ("ts", ts)):
         if not isinstance(value, Tensor):
             raise SolverError("bad_input", f"{name} must be a tensor, not {type(value).__name__}")
@@ -71,5 +112,11 @@ def _check(y0: Tensor, ts: Tensor) -> Tensor:
             "bad_input",
             f"ts must be sorted one way: ts[{i}] = {float(seconds[i]):g} and "
             f"ts[{i + 1}] = {float(seconds[i + 1]):g} are not in the order of the rest",
+        )
+    if torch.is_autocast_enabled(y0.device.type):
+        raise SolverError(
+            "bad_input",
+            "autocast is on around the solve, and its rounding would be taken for an error of the "
+            "steps: leave it with torch.autocast(..., enabled=False), or use autocast inside f",
         )
     return times

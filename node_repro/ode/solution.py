@@ -1,7 +1,7 @@
 """What a solve returns, and how it fails."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,7 +28,9 @@ class Stats:
     """What a solve cost, counted by the solver.
 
     nfe: evaluations of f; nvjp: vector-Jacobian products through f; accepted, rejected: steps;
-    h_min, h_max: the sizes of the accepted steps. backward: the same for all backward passes made
+    h_min, h_max: the sizes of the accepted steps. reconstruction: how far a backward solve comes
+    back from the states it started from, the largest relative root mean square of all its legs
+    (None where nothing is solved back). backward: the same for all backward passes made
     through the solution so far, None before the first.
     """
 
@@ -38,6 +40,7 @@ class Stats:
     rejected: int = 0
     h_min: float = float("inf")
     h_max: float = 0.0
+    reconstruction: float | None = None
     backward: "Stats | None" = None
 
     def accept(self, h: float) -> None:
@@ -54,6 +57,8 @@ class Stats:
         self.rejected += other.rejected
         self.h_min = min(self.h_min, other.h_min)
         self.h_max = max(self.h_max, other.h_max)
+        if other.reconstruction is not None:
+            self.reconstruction = max(self.reconstruction or 0.0, other.reconstruction)
 
     def add_backward(self, other: "Stats") -> None:
         """Count a backward pass's work."""
@@ -62,10 +67,15 @@ class Stats:
         self.backward.add(other)
 
 
-class Solution(NamedTuple):
-    """ys: the states at the requested times, (T, *S); stats: what they cost."""
+Y = TypeVar("Y")
 
-    ys: Tensor
+
+class Solution(NamedTuple, Generic[Y]):
+    """ys: the states at the requested times, (T, *S), or a tuple of such for a tuple of states;
+    stats: what they cost.
+    """
+
+    ys: Y
     stats: Stats
 
 

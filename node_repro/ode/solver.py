@@ -6,7 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from node_repro.ode.controllers import Controller
-from node_repro.ode.engines import Engine, Trajectory
+from node_repro.ode.engines import Engine, Trajectory, Watch
 from node_repro.ode.engines.eager import Eager
 from node_repro.ode.methods import Field, Method, State
 from node_repro.ode.norm import STATE, RmsNorm
@@ -17,7 +17,9 @@ class Solver(Protocol):
     """Integrates a field from ts[0] to ts[-1], forwards or backwards in time."""
 
     @property
-    def method(self) -> Method: ...
+    def differentiable(self) -> bool:
+        """Whether autograd sees through a solve."""
+        ...
 
     def solve(
         self,
@@ -28,11 +30,12 @@ class Solver(Protocol):
         norm: RmsNorm = STATE,
         first_step: float | None = None,
         keep: bool = False,
+        watch: Watch | None = None,
     ) -> Trajectory:
         """See Engine.integrate. first_step: signed; None leaves it to the controller."""
         ...
 
-    def with_tolerance(self, rtol: float | None, atol: float | None) -> "Solver":
+    def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> "Solver":
         """The same solver with other tolerances; None keeps one."""
         ...
 
@@ -61,6 +64,10 @@ class RungeKutta:
         if self.max_steps < 1:
             raise SolverError("bad_input", f"max_steps must be at least 1, not {self.max_steps}")
 
+    @property
+    def differentiable(self) -> bool:
+        return True
+
     def solve(
         self,
         f: Field,
@@ -70,8 +77,9 @@ class RungeKutta:
         norm: RmsNorm = STATE,
         first_step: float | None = None,
         keep: bool = False,
+        watch: Watch | None = None,
     ) -> Trajectory:
-        self.controller.check(state.y.dtype)
+        self.controller.check(state.y)
         return self.engine.integrate(
             f,
             state,
@@ -82,7 +90,10 @@ class RungeKutta:
             max_steps=self.max_steps,
             first_step=first_step,
             keep=keep,
+            watch=watch,
         )
 
-    def with_tolerance(self, rtol: float | None, atol: float | None) -> "RungeKutta":
+    def with_tolerance(
+        self, rtol: float | Tensor | None, atol: float | Tensor | None
+    ) -> "RungeKutta":
         return replace(self, controller=self.controller.with_tolerance(rtol, atol))

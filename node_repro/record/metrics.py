@@ -40,6 +40,9 @@ METRICS: dict[str, Metric] = {
     "rejected": Metric("steps", "rejected steps of the forward solve"),
     "accepted_backward": Metric("steps", "accepted steps of the backward solve"),
     "rejected_backward": Metric("steps", "rejected steps of the backward solve"),
+    "reconstruction_error": Metric(
+        "1", "relative root mean square by which the backward solve misses the state at t0"
+    ),
     "h_min": Metric("time", "smallest accepted step size of the forward solve, as a magnitude"),
     "h_max": Metric("time", "largest accepted step size of the forward solve, as a magnitude"),
     "learning_rate": Metric("1", "learning rate that the optimiser used"),

@@ -16,6 +16,7 @@ def solver_cost(model: nn.Module) -> dict[str, float]:
     if not solves:
         return {}
     backward = [stats.backward or Stats() for stats in solves]
+    strayed = [s.reconstruction for s in backward if s.reconstruction is not None]
     return {
         "nfe_forward": sum(stats.nfe for stats in solves),
         "nfe_backward": sum(stats.nfe for stats in backward),
@@ -26,6 +27,7 @@ def solver_cost(model: nn.Module) -> dict[str, float]:
         "rejected_backward": sum(stats.rejected for stats in backward),
         "h_min": min(stats.h_min for stats in solves),
         "h_max": max(stats.h_max for stats in solves),
+        **({"reconstruction_error": max(strayed)} if strayed else {}),
     }
 
 

@@ -3,6 +3,7 @@ tested without a change here.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,15 @@ from torch import Tensor, nn
 from node_repro.ode import RungeKutta
 from node_repro.ode.controllers import Controller
 from node_repro.ode.controllers.constant import Constant
-from node_repro.ode.gradients import GradientMethod
+from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.gradients.adjoint import Adjoint
+from node_repro.ode.gradients.forward import Forward
+from node_repro.ode.gradients.reversible import Reversible
+from node_repro.ode.methods import Method
+from node_repro.ode.methods.reversible import Coupled
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
+from node_repro.ode.solution import Solution
+from node_repro.ode.solver import Solver
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -40,22 +47,54 @@ def _arguments(choice: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _coupled(method: Method) -> Method:
+    """The method itself if it can be undone, or else coupled with itself."""
+    return Coupled(method) if isinstance(method, ExplicitRungeKutta) else method
+
+
+@dataclass(frozen=True)
+class WithCoupling:
+    """gradient=reversible for every solver: a method that cannot be undone is coupled first."""
+
+    gradient: Reversible
+
+    def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
+        assert isinstance(solver, RungeKutta)
+        return self.gradient.solve(problem, replace(solver, method=_coupled(solver.method)))
+
+
+def taken(gradient: str, solver: RungeKutta) -> RungeKutta:
+    """The solver that GRADIENTS[gradient] solves with if it is given this one."""
+    if isinstance(GRADIENTS[gradient], WithCoupling):
+        return replace(solver, method=_coupled(solver.method))
+    return solver
+
+
 def _gradient(choice: dict[str, Any]) -> GradientMethod:
     arguments = _arguments(choice)
     if "norm" in arguments:
         arguments["norm"] = _found(arguments["norm"])
-    return _found(choice["_target_"])(**arguments)
+    gradient = _found(choice["_target_"])(**arguments)
+    return WithCoupling(gradient) if isinstance(gradient, Reversible) else gradient
 
 
-METHODS: dict[str, ExplicitRungeKutta] = {
-    name: _found(choice["method"]) for name, choice in _choices("solver").items()
+_SOLVERS = _choices("solver")
+METHODS: dict[str, Method] = {
+    name: _found(choice["method"]) for name, choice in _SOLVERS.items() if choice.get("method")
 }
+HOSTS = {name: choice for name, choice in _SOLVERS.items() if not choice.get("method")}
+TABLEAUS = {name: m for name, m in METHODS.items() if isinstance(m, ExplicitRungeKutta)}
+REVERSIBLE = {name: m for name, m in METHODS.items() if hasattr(m, "unstep")}
 ADAPTIVE = {name: method for name, method in METHODS.items() if method.adaptive}
-CONTROLLERS = _choices("controller")
+STABLE = {name: method for name, method in ADAPTIVE.items() if name not in REVERSIBLE}
+"""Those that damp what the solution damps; of the reversible ones see test_reversible.py."""
+CONTROLLERS = {name: c for name, c in _choices("controller").items() if c["_target_"]}
 TOLERANCE = [name for name, choice in CONTROLLERS.items() if choice["_adaptive_"]]
 GRADIENTS = {name: _gradient(choice) for name, choice in _choices("gradient").items()}
-DISCRETE = [name for name, method in GRADIENTS.items() if not isinstance(method, Adjoint)]
 ADJOINTS = {name: method for name, method in GRADIENTS.items() if isinstance(method, Adjoint)}
+REAL_ONLY = [name for name, method in GRADIENTS.items() if isinstance(method, Forward)]
+DISCRETE = [name for name in GRADIENTS if name not in (*ADJOINTS, *REAL_ONLY)]
+"""Those whose gradient is that of the steps taken; the others approach that of the ODE."""
 
 
 def controller(name: str, **changes: Any) -> Controller:

@@ -11,6 +11,7 @@ from chosen import (
     DISCRETE,
     GRADIENTS,
     METHODS,
+    STABLE,
     TOLERANCE,
     Calls,
     Net,
@@ -128,7 +129,7 @@ def test_a_step_cut_short_by_the_end_does_not_shrink_the_one_planned(control: st
     for t1 in (0.58, -0.58):
         trajectory = solver.solve(Plain(lambda t, y: -y), State(real(1.0)), real(0, t1))
         assert trajectory.stats.accepted == 2 and trajectory.stats.h_min < 0.0801
-        assert trajectory.h * math.copysign(1, t1) > 0.4
+        assert trajectory.h and trajectory.h * math.copysign(1, t1) > 0.4
 
 
 @every_solver
@@ -260,7 +261,7 @@ def test_rejected_steps_leave_no_trace(method: str, gradient: str) -> None:
         assert torch.equal(plain, hesitant)
 
 
-@pytest.mark.parametrize("method", ADAPTIVE)
+@pytest.mark.parametrize("method", STABLE)
 @pytest.mark.parametrize("control", TOLERANCE)
 @pytest.mark.parametrize("first", [None, 0.9])
 def test_a_trial_outside_of_the_domain_shrinks_the_step_and_goes_on(
@@ -276,7 +277,7 @@ def test_a_trial_outside_of_the_domain_shrinks_the_step_and_goes_on(
 
     y0 = leaf(1.0)
     ys, stats = odeint(
-        f, y0, real(0, 0.9), solver=adaptive(method, 1e-4, control, first_step=first),
+        f, y0, real(0, 0.9), solver=adaptive(method, 1e-5, control, first_step=first),
         gradient=DIRECT,
     )  # fmt: skip
     assert ys[-1].item() == pytest.approx(1e-4, abs=1e-3)
@@ -285,7 +286,7 @@ def test_a_trial_outside_of_the_domain_shrinks_the_step_and_goes_on(
     assert y0.grad is not None and torch.isfinite(y0.grad).all()
 
 
-@pytest.mark.parametrize("method", ADAPTIVE)
+@pytest.mark.parametrize("method", STABLE)
 def test_the_square_root_that_stops_others_is_crossed(method: str) -> None:
     ys, _ = odeint(
         lambda t, y: torch.sqrt(20 - y), real(1.0), real(0, 8), gradient=DIRECT,

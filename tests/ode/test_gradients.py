@@ -13,10 +13,12 @@ from chosen import (
     GRADIENTS,
     METHODS,
     Net,
+    WithCoupling,
     adaptive,
     leaf,
     real,
     steps,
+    taken,
 )
 from torch import Tensor
 
@@ -58,7 +60,7 @@ def gradients(
 def test_discrete_gradients_are_those_of_autograd_to_rounding(
     name: str, solver: RungeKutta, ts: Tensor
 ) -> None:
-    expected, found = gradients("direct", solver, ts), gradients(name, solver, ts)
+    expected, found = gradients("direct", taken(name, solver), ts), gradients(name, solver, ts)
     for key, value in expected.items():
         size = float(value.abs().max())
         torch.testing.assert_close(found[key], value, rtol=1e-12, atol=1e-12 * size, msg=key)
@@ -170,10 +172,13 @@ def test_gradients_of_quadratic_decay_are_the_closed_form(
     )
     ys[-1].sum().backward()
     y1 = 5 / (5 * (span[1] - span[0]) + 1)
-    torch.testing.assert_close(ys[-1], real(y1), rtol=1e-10, atol=0)
+    # what the solution damps, a reversible method's errors grow by: see test_reversible.py
+    damped = max(1.0, (5 / y1) ** 2 / 25)
+    growth = damped if isinstance(GRADIENTS[gradient], WithCoupling) else 1.0
+    torch.testing.assert_close(ys[-1], real(y1), rtol=1e-10 * growth, atol=0)
     # y0's gradient falls from 1 to 4e-4 along the way, and its error is against the larger
-    torch.testing.assert_close(y0.grad, real((y1 / 5) ** 2), rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(ts.grad, real(y1**2, -(y1**2)), rtol=1e-8, atol=0)
+    torch.testing.assert_close(y0.grad, real((y1 / 5) ** 2), rtol=1e-9 * growth, atol=1e-12)
+    torch.testing.assert_close(ts.grad, real(y1**2, -(y1**2)), rtol=1e-8 * growth, atol=0)
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)

@@ -85,7 +85,7 @@ def test_times_converge_to_their_gradients_with_every_method(gradient: str, meth
         float((time_gradient(gradient, ts, cotangents, steps(method, h))[0] - aim).abs().max())
         for h in (0.05, 0.0125)
     )
-    order = min(METHODS[method].order, METHODS[method].tableau.dense_order)
+    order = min(METHODS[method].order, METHODS[method].dense_order)
     assert fine < max(1e-9, coarse / 4 ** (order - 0.5)), (coarse, fine)
 
 

@@ -4,13 +4,13 @@ be?
 
 from typing import NamedTuple, Protocol
 
-import torch
+from torch import Tensor
 
 from node_repro.ode.methods import Field, Method, Slope, State, Step
 from node_repro.ode.norm import RmsNorm
 
 
-class Start(NamedTuple):
+class Beginning(NamedTuple):
     """Where a solve begins, at (t, state) with the slope there, and the time at which it ends."""
 
     f: Field
@@ -39,15 +39,17 @@ class Controller(Protocol):
         """Whether verdicts need an error estimate."""
         ...
 
-    def check(self, dtype: torch.dtype) -> None:
-        """Raises SolverError (bad_input) where the tolerance is too small for this dtype."""
+    def check(self, y: Tensor) -> None:
+        """Raises SolverError (bad_input) where the tolerance does not fit the state y."""
         ...
 
-    def with_tolerance(self, rtol: float | None, atol: float | None) -> "Controller":
+    def with_tolerance(
+        self, rtol: float | Tensor | None, atol: float | Tensor | None
+    ) -> "Controller":
         """The same controller with other tolerances; None keeps one."""
         ...
 
-    def first(self, start: Start, method: Method, norm: RmsNorm) -> float:
+    def first(self, start: Beginning, method: Method, norm: RmsNorm) -> float:
         """The signed first step."""
         ...
 
@@ -55,4 +57,8 @@ class Controller(Protocol):
         self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
     ) -> Verdict:
         """The verdict on a step of size h. memory: the last verdict's, 0 at first."""
+        ...
+
+    def blame(self, before: State, step: Step) -> str:
+        """Where a step's error is largest, in words for a message; empty if no error is judged."""
         ...

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 
-from node_repro.ode.controllers import Start, Verdict
+from node_repro.ode.controllers import Beginning, Verdict
 from node_repro.ode.methods import Method, State, Step
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import SolverError
@@ -27,16 +27,21 @@ class Constant:
     def adaptive(self) -> bool:
         return False
 
-    def check(self, dtype: torch.dtype) -> None:
+    def check(self, y: Tensor) -> None:
         """A constant step has no tolerance to check."""
 
-    def with_tolerance(self, rtol: float | None, atol: float | None) -> "Constant":
+    def with_tolerance(
+        self, rtol: float | Tensor | None, atol: float | Tensor | None
+    ) -> "Constant":
         return self
 
-    def first(self, start: Start, method: Method, norm: RmsNorm) -> float:
+    def first(self, start: Beginning, method: Method, norm: RmsNorm) -> float:
         return math.copysign(self.step_size, start.end - start.t)
 
     def judge(
         self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
     ) -> Verdict:
         return Verdict(True, math.copysign(self.step_size, h), memory, 0.0)
+
+    def blame(self, before: State, step: Step) -> str:
+        return ""

@@ -17,8 +17,8 @@ class Integral(Tolerance):
     def judge(
         self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
     ) -> Verdict:
-        ratio = float(error_ratio(before, step, self.rtol, self.atol, norm))
-        accept = ratio <= 1.0
+        ratio = float(error_ratio(before, step, self.tolerances, norm))
+        accept = self.acceptable(ratio, h)
         factor = (
             self.factor_max if ratio == 0.0 else self.safety * ratio ** (-1.0 / method.error_order)
         )

@@ -34,9 +34,9 @@ class PI(Tolerance):
     def judge(
         self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
     ) -> Verdict:
-        ratio = float(error_ratio(before, step, self.rtol, self.atol, norm))
+        ratio = float(error_ratio(before, step, self.tolerances, norm))
         q = method.error_order
-        accept = ratio <= 1.0
+        accept = self.acceptable(ratio, h)
         rejected_before, last = memory < 0, abs(memory) or 1.0
         if not accept:
             return Verdict(

@@ -1,11 +1,12 @@
 """The contract of an engine: how the stepping loop runs, and the mesh that it leaves behind."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 from node_repro.ode.controllers import Controller
-from node_repro.ode.methods import Field, Method, State, Time
+from node_repro.ode.methods import Field, Method, State, Step, Time
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Stats
 
@@ -21,17 +22,38 @@ class Mesh(NamedTuple):
     observed: tuple[tuple[int, int], ...]
 
 
+class Start(NamedTuple):
+    """What a step started from, as far as it cannot be found again: y, and a method's twin."""
+
+    y: Tensor
+    twin: Tensor | None
+
+
 class Trajectory(NamedTuple):
-    """ys: (T, *S); end: the state at t1; states: y at the start of every step, if they were kept;
-    h: the signed step that the controller would take next.
+    """ys: (T, *S); end, twin: the state at t1; starts: of every step, if they were kept; h: the
+    signed step to go on with, None where no step was taken.
     """
 
     ys: Tensor
     end: State
+    twin: Tensor | None
     mesh: Mesh
-    states: tuple[Tensor, ...]
-    h: float
+    starts: tuple[Start, ...]
+    h: float | None
     stats: Stats
+
+
+class Leg(NamedTuple):
+    """An accepted step from (t, y) to t1."""
+
+    t: Time
+    t1: Time
+    y: Tensor
+    step: Step
+
+
+Watch = Callable[[Leg], bool]
+"""Sees every accepted step; True ends the solve there."""
 
 
 class Engine(Protocol):
@@ -49,8 +71,9 @@ class Engine(Protocol):
         max_steps: int,
         first_step: float | None,
         keep: bool,
+        watch: Watch | None,
     ) -> Trajectory:
-        """ts: (T,) float64 on the host, monotone. keep: keep the states at accepted steps.
+        """ts: (T,) float64 on the host, monotone. keep: keep the starts of the accepted steps.
 
         Under autograd the result is differentiable in y, in f's parameters and in ts: steps keep
         their ends fixed, but for the first step's start and the last step's end.

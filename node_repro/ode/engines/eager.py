@@ -9,12 +9,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from node_repro.ode.controllers import Controller, Start, Verdict
-from node_repro.ode.engines import Mesh, Trajectory, at_start, interval, positions
+from node_repro.ode.controllers import Beginning, Controller
+from node_repro.ode.engines import (
+    Leg,
+    Mesh,
+    Start,
+    Trajectory,
+    Watch,
+    at_start,
+    interval,
+    positions,
+)
+from node_repro.ode.engines.failure import Failure, check_finite, too_many, too_short, underflow
 from node_repro.ode.field import Counted
 from node_repro.ode.methods import Field, Method, State
 from node_repro.ode.norm import RmsNorm
-from node_repro.ode.solution import SolverError, Stats, count_non_finite
+from node_repro.ode.solution import Stats
 
 SNAP = 1e-10  # a step that would stop this close to t1, as a fraction of itself, goes to t1
 STRETCH = 0.1  # the same for error-controlled steps: 1.1^5 stays within the safety of 0.9^5
@@ -38,6 +48,7 @@ class Eager:
         max_steps: int,
         first_step: float | None,
         keep: bool,
+        watch: Watch | None,
     ) -> Trajectory:
         times: list[float] = ts.tolist()
         t, end = times[0], times[-1]
@@ -46,35 +57,50 @@ class Eager:
         seen = _leading(times)
         if seen == len(times) and not ts.requires_grad:
             ys = at_start(state.y, ts, None).clone()
-            return Trajectory(ys, state, Mesh((t,), ()), (), first_step or 0.0, stats)
+            return Trajectory(ys, state, None, Mesh((t,), ()), (), first_step, stats)
         carry = method.init(f, ts[0] if ts.requires_grad else t, state.y)
-        outputs = [at_start(state.y, ts[:seen], carry[0].dy if ts.requires_grad else None)]
+        slope = carry.slope
+        assert slope is not None
+        outputs = [at_start(state.y, ts[:seen], slope.dy if ts.requires_grad else None)]
         if seen == len(times):
-            return Trajectory(outputs[0], state, Mesh((t,), ()), (), first_step or 0.0, stats)
-        points, observed, states = [t], [], []
+            return Trajectory(outputs[0], state, None, Mesh((t,), ()), (), first_step, stats)
+        points, observed, starts, step = [t], [], [], None
         h = first_step
         if h is None:
-            h = controller.first(Start(f, t, state, carry[0], end), method, norm)
+            h = controller.first(Beginning(f, t, state, slope, end), method, norm)
         if not controller.adaptive and abs(end - t) > abs(h) * max_steps * (1 + SNAP):
-            raise _too_short(h, end - t, max_steps)
+            raise too_short(h, end - t, max_steps)
         reach = 1 + (STRETCH if controller.adaptive else SNAP)
         memory, verdict = 0.0, None
         while t != end:
             if stats.accepted + stats.rejected == max_steps:
-                raise _too_many(max_steps, t, end, h, verdict)
-            last = abs(h) * reach >= abs(end - t)
+                raise too_many(max_steps, end, Failure(t, h, state, step, verdict, controller))
+            stretch = 1 + SNAP if verdict is not None and not verdict.accept else reach
+            last = abs(h) * stretch >= abs(end - t)
             t1 = end if last else t + h
             smallest = max(ULPS * math.ulp(t), SPAN * abs(end - times[0]))
             if not abs(t1 - t) > smallest and not last:  # NaN too
-                raise _underflow(t, h, state, verdict)
+                raise underflow(Failure(t, h, state, step, verdict, controller))
             t_, t1_ = interval(ts, t, t1, first=len(points) == 1, last=last)
-            carry = carry or method.init(f, t_, state.y)
-            step = method.step(f, t_, t1_, state, carry)
+            begun = stats.nfe
+            try:
+                if carry.slope is None:
+                    carry = method.init(f, t_, state.y, carry.twin)
+                step = method.step(f, t_, t1_, state, carry)
+            except Exception as error:
+                tries = stats.accepted + stats.rejected
+                error.add_note(
+                    f"in step {tries + 1}, from t = {t:g} with h = {t1 - t:g}, at its evaluation "
+                    f"{stats.nfe - begun} of f"
+                )
+                raise
             with torch.no_grad():  # the choice of the steps is not differentiated
                 verdict = controller.judge(state, step, t1 - t, method, memory, norm)
             memory = verdict.memory
             if not verdict.accept:
                 stats.rejected += 1
+                if verdict.h == h:  # a least step that cannot be accepted
+                    raise underflow(Failure(t, h, state, step, verdict, controller))
                 h = verdict.h
                 continue
             stats.accept(t1 - t)
@@ -83,16 +109,20 @@ class Eager:
                 x = positions(ts, inside, t_, t1_)
                 outputs.append(method.interpolate(state.y, t1_ - t_, step.stages, x))
             if keep:
-                states.append(state.y)
+                starts.append(Start(state.y, carry.twin))
             points.append(t1)
             observed.append(inside)
+            leg = Leg(t_, t1_, state.y, step)
             # a step cut short by t1 says little against the size that was planned
             h = max(verdict.h, h, key=abs) if last else verdict.h
             seen, t, state, carry = inside[1], t1, step.end, step.carry
-        outputs.append(state.y.unsqueeze(0))
-        _check_finite(state, end)
+            if watch is not None and watch(leg):
+                break
+        if t == end:
+            outputs.append(state.y.unsqueeze(0))
+        check_finite(state, t)
         mesh = Mesh(tuple(points), tuple(observed))
-        return Trajectory(torch.cat(outputs), state, mesh, tuple(states), h, stats)
+        return Trajectory(torch.cat(outputs), state, carry.twin, mesh, tuple(starts), h, stats)
 
 
 def _leading(times: list[float]) -> int:
@@ -106,55 +136,3 @@ def _passed(times: list[float], seen: int, t1: float, span: float) -> int:
     while seen < len(times) - 1 and sign * (times[seen] - t1) <= 0:
         seen += 1
     return seen
-
-
-def _check_finite(state: State, t: float) -> None:
-    if not torch.isfinite(state.y).all():
-        raise SolverError(
-            "non_finite_state",
-            f"{count_non_finite(state.y)} of the state at t = {t:g} are NaN or infinite; take "
-            "smaller steps or an adaptive solver, and check the parameters",
-            t=t,
-        )
-
-
-def _too_short(h: float, span: float, max_steps: int) -> SolverError:
-    return SolverError(
-        "max_steps",
-        f"a time of {abs(span):g} takes {abs(span / h):.0f} steps of {abs(h):g}, more than "
-        f"max_steps = {max_steps}: take a longer step_size or raise max_steps",
-        h=h,
-    )
-
-
-def _too_many(
-    max_steps: int, t: float, end: float, h: float, verdict: Verdict | None
-) -> SolverError:
-    ratio = "" if verdict is None else f", error/tolerance {verdict.ratio:.3g}"
-    return SolverError(
-        "max_steps",
-        f"{max_steps} steps were not enough: t = {t:g} of {end:g}, step {h:.3g}{ratio}; the "
-        "problem may be stiff or the tolerance too small: raise rtol and atol, or raise max_steps",
-        t=t,
-        h=h,
-    )
-
-
-def _underflow(t: float, h: float, state: State, verdict: Verdict | None) -> SolverError:
-    if verdict is not None and not math.isfinite(verdict.ratio):
-        return SolverError(
-            "non_finite_dynamics",
-            f"f is not finite beyond t = {t:g}, however small the step (now {h:.3g}); the state "
-            f"there is at most {float(state.y.abs().max()):.3g}: the solution may blow up, or "
-            "leave the domain of f",
-            t=t,
-            h=h,
-        )
-    return SolverError(
-        "dt_underflow",
-        f"the step fell to {h:.3g} at t = {t:g}, where the state is at most "
-        f"{float(state.y.abs().max()):.3g}; the problem may be stiff or blow up there: raise rtol "
-        "and atol, or use float64",
-        t=t,
-        h=h,
-    )

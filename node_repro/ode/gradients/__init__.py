@@ -1,18 +1,37 @@
 """The contract of a gradient method: it solves, and knows how to differentiate what it solved."""
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
 from node_repro.ode.field import VectorField
+from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, SolverError
 from node_repro.ode.solver import Solver
 
 Parameters = tuple[Tensor, ...] | None
 """What f depends on besides t and y; None where that is unknown."""
+
+
+class Problem(NamedTuple):
+    """dy/dt = f(t, y), y(ts[0]) = y0: (*S), wanted at ts: (T,) float64 on the host.
+
+    parts: the numbers of elements of a tuple's parts that y packs together, empty for one tensor.
+    """
+
+    f: VectorField
+    y0: Tensor
+    ts: Tensor
+    parameters: Parameters
+    parts: tuple[int, ...] = ()
+
+    @property
+    def norm(self) -> RmsNorm:
+        """Of the forward solve's error."""
+        return RmsNorm(parts=self.parts)
 
 
 Context = Any
@@ -63,11 +82,15 @@ def refuse_second_derivative(method: str) -> None:
         )
 
 
+def spread(gradients: Iterable[Tensor | None], needed: Sequence[bool]) -> list[Tensor | None]:
+    """The gradients of those that need one, with None for the others between them."""
+    found = iter(gradients)
+    return [next(found) if need else None for need in needed]
+
+
 class GradientMethod(Protocol):
     """Gives dL/dy0, dL/dtheta and dL/dt for every requested time."""
 
-    def solve(
-        self, f: VectorField, y0: Tensor, ts: Tensor, solver: Solver, parameters: Parameters
-    ) -> Solution:
-        """ts: (T,) float64 on the host. solution.stats.backward is filled by the backward pass."""
+    def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
+        """ys: (T, *S). solution.stats.backward is filled by the backward pass."""
         ...

@@ -5,7 +5,8 @@ With a(t) = dL/dy(t): da/dt = -a^T df/dy and dL/dtheta = int_{t0}^{t1} a^T df/dt
 that of the ODE, to the tolerance of the backward solve; memory is one state an output.
 """
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,46 +14,61 @@ from torch import Tensor
 from node_repro.ode.field import Plain, VectorField, evaluate
 from node_repro.ode.gradients import (
     Context,
-    Parameters,
+    Problem,
     declared,
     refuse_second_derivative,
     refuse_undeclared,
+    spread,
 )
 from node_repro.ode.methods import Slope, State, at
 from node_repro.ode.norm import FULL, RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats, count_non_finite
 from node_repro.ode.solver import Solver
 
+ASTRAY = 0.5  # of the state itself: nothing of the gradient can be trusted
+
 
 @dataclass(frozen=True)
 class Adjoint:
     """norm: which errors of the backward solve count (FULL: the state's, the adjoint's and every
-    parameter gradient's; SEMI: the first two). rtol, atol: of the backward solve, None for the
-    forward ones.
+    parameter gradient's, the largest; SEMI: the first two; FLAT: one mean over all). solver: of the
+    backward solve, None for the forward one. rtol, atol: of the backward solve, None for its own.
     """
 
     norm: RmsNorm = FULL
+    solver: Solver | None = None
     rtol: float | None = None
     atol: float | None = None
 
-    def solve(
-        self, f: VectorField, y0: Tensor, ts: Tensor, solver: Solver, parameters: Parameters
-    ) -> Solution:
-        known = declared(parameters, "adjoint")
-        backward = solver.with_tolerance(self.rtol, self.atol)
-        run = _Run(f, solver, backward, self.norm)
-        ys: Tensor = _Solve.apply(run, y0, ts, *known)  # type: ignore[assignment]
+    def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
+        known = declared(problem.parameters, "adjoint")
+        backward = (self.solver or solver).with_tolerance(self.rtol, self.atol)
+        norm = replace(self.norm, parts=problem.parts)
+        run = _Run(problem, solver, backward, norm, goes_on=self.solver is None)
+        ys: Tensor = _Solve.apply(run, problem.y0, problem.ts, *known)  # type: ignore[assignment]
         return Solution(ys, run.stats)
 
 
 class _Run:
-    """What forward leaves for backward besides tensors: its step size, and where to count."""
+    """What forward leaves for backward besides tensors: its step size, and where to count.
+
+    goes_on: whether the backward solve starts with the step size of the forward one.
+    """
 
     stats: Stats
-    h: float
+    h: float | None
 
-    def __init__(self, f: VectorField, forward: Solver, backward: Solver, norm: RmsNorm) -> None:
-        self.f, self.forward, self.backward, self.norm = f, forward, backward, norm
+    def __init__(
+        self,
+        problem: Problem,
+        forward: Solver,
+        backward: Solver,
+        norm: RmsNorm,
+        *,
+        goes_on: bool,
+    ) -> None:
+        self.f, self.forward_norm = problem.f, problem.norm
+        self.forward, self.backward, self.norm, self.goes_on = forward, backward, norm, goes_on
 
 
 class _Augmented:
@@ -85,7 +101,7 @@ class _Augmented:
 class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
-        trajectory = run.forward.solve(Plain(run.f), State(y0), ts.detach())
+        trajectory = run.forward.solve(Plain(run.f), State(y0), ts.detach(), norm=run.forward_norm)
         run.stats, run.h = trajectory.stats, trajectory.h
         ctx.run = run
         ctx.save_for_backward(ts, trajectory.ys, *parameters)
@@ -108,7 +124,8 @@ class _Solve(torch.autograd.Function):
         gts = torch.zeros_like(ts) if ctx.needs_input_grad[2] else None
         a = gys[-1]
         integrals = tuple(map(torch.zeros_like, wanted))
-        h = -run.h
+        h = -run.h if run.goes_on and run.h is not None else None
+        strayed = []
         for i in reversed(range(1, len(ts))):
             leg = run.backward.solve(
                 field,
@@ -123,15 +140,17 @@ class _Solve(torch.autograd.Function):
                 # the output itself moves with its time; what lies behind it feels only t0
                 gts[i] = _rate(run.f, ts[i], ys[i], gys[i], stats)
             a, integrals, h = leg.end.y[1], leg.end.integrals, leg.h
+            strayed.append(_distance(leg.end.y[0], ys[i - 1], ys[i]))
             if i > 1:
                 a = a + gys[i - 1]
         if gts is not None and len(ts) > 1:
             gts[0] -= _rate(run.f, ts[0], ys[0], a, stats)
         gy0 = a + gys[0] if len(ts) > 1 else a
+        if strayed:
+            stats.reconstruction = float(torch.stack(strayed).max())
+            _warn_of(stats.reconstruction)
         run.stats.add_backward(stats)
-        found = iter(integrals)
-        gparameters = [next(found) if need else None for need in ctx.needs_input_grad[3:]]
-        return None, gy0, gts, *gparameters
+        return None, gy0, gts, *spread(integrals, ctx.needs_input_grad[3:])
 
 
 def _rate(f: VectorField, t: Tensor, y: Tensor, a: Tensor, stats: Stats) -> Tensor:
@@ -139,3 +158,20 @@ def _rate(f: VectorField, t: Tensor, y: Tensor, a: Tensor, stats: Stats) -> Tens
     stats.nfe += 1
     dy = evaluate(f, at(t, y), y)
     return torch.sum((a.conj() * dy).real).to(device=t.device, dtype=t.dtype)
+
+
+def _distance(y: Tensor, true: Tensor, other: Tensor) -> Tensor:
+    """The root mean square of y - true, relative to that of the leg's larger end."""
+    norm = torch.linalg.vector_norm
+    size = torch.maximum(norm(true), norm(other))
+    return norm(y - true) / size.clamp_min(torch.finfo(size.dtype).tiny)
+
+
+def _warn_of(reconstruction: float) -> None:
+    if reconstruction > ASTRAY:
+        warnings.warn(
+            f"the backward solve came back to a state {reconstruction:.0e} away from the one it "
+            "should meet (relative root mean square): the gradient is that of another trajectory; "
+            "take smaller rtol and atol, float64, or gradient=checkpointed",
+            stacklevel=2,
+        )

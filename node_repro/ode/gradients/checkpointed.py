@@ -1,38 +1,33 @@
 """Checkpointed differentiation: keep the state at every accepted step, redo one step at a time.
 
 The gradient is that of the discrete solution, as with direct differentiation, for O(steps) states
-of memory and one more evaluation of f a stage.
+of memory and one more evaluation of f a stage. A step's first slope is a function of its first
+state, so states (and the twins of a reversible method) are all that is kept.
 """
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+from torch.autograd import Function
 
-from node_repro.ode.engines import Mesh, interval, positions
-from node_repro.ode.field import Counted, Plain, VectorField
-from node_repro.ode.gradients import (
-    Context,
-    Parameters,
-    declared,
-    refuse_second_derivative,
-    refuse_undeclared,
-)
-from node_repro.ode.methods import State, at
+from node_repro.ode.engines import Mesh, Start
+from node_repro.ode.field import Plain, VectorField
+from node_repro.ode.gradients import Context, Problem, declared, refuse_second_derivative, spread
+from node_repro.ode.gradients.replay import Replay, stepping
+from node_repro.ode.methods import State
+from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, Stats
-from node_repro.ode.solver import Solver
+from node_repro.ode.solver import RungeKutta, Solver
 
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """A step's first slope is a function of its first state, so states are all that is kept."""
+    """Exact to rounding; memory is one state a step."""
 
-    def solve(
-        self, f: VectorField, y0: Tensor, ts: Tensor, solver: Solver, parameters: Parameters
-    ) -> Solution:
-        known = declared(parameters, "checkpointed")
-        run = _Run(f, solver)
-        ys: Tensor = _Solve.apply(run, y0, ts, *known)  # type: ignore[assignment]
+    def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
+        known = declared(problem.parameters, "checkpointed")
+        run = _Run(problem.f, stepping(solver, "checkpointed"), problem.norm)
+        ys: Tensor = _Solve.apply(run, problem.y0, problem.ts, *known)  # type: ignore[assignment]
         return Solution(ys, run.stats)
 
 
@@ -42,76 +37,35 @@ class _Run:
     mesh: Mesh
     stats: Stats
 
-    def __init__(self, f: VectorField, solver: Solver) -> None:
-        self.f, self.solver = f, solver
+    def __init__(self, f: VectorField, solver: RungeKutta, norm: RmsNorm) -> None:
+        self.f, self.solver, self.norm = f, solver, norm
 
 
-class _Solve(torch.autograd.Function):
+class _Solve(Function):
     @staticmethod
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
-        trajectory = run.solver.solve(Plain(run.f), State(y0), ts.detach(), keep=True)
+        trajectory = run.solver.solve(
+            Plain(run.f), State(y0), ts.detach(), norm=run.norm, keep=True
+        )
         run.mesh, run.stats = trajectory.mesh, trajectory.stats
-        states = trajectory.states or (y0,)
-        ctx.run, ctx.states = run, len(states)
-        ctx.save_for_backward(ts, *states, *parameters)
+        starts = trajectory.starts or (Start(y0, None),)
+        twins = [start.twin for start in starts if start.twin is not None]
+        ctx.run, ctx.starts, ctx.twins = run, len(starts), len(twins)
+        ctx.save_for_backward(ts, *(start.y for start in starts), *twins, *parameters)
         return trajectory.ys
 
     @staticmethod
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative("checkpointed")
         ts, *saved = ctx.saved_tensors
-        states, parameters = saved[: ctx.states], saved[ctx.states :]
+        ys, rest = saved[: ctx.starts], saved[ctx.starts :]
+        twins, parameters = rest[: ctx.twins] or [None] * ctx.starts, rest[ctx.twins :]
         run: _Run = ctx.run
+        needed = ctx.needs_input_grad[3:]
+        wanted = tuple(p for p, need in zip(parameters, needed, strict=True) if need)
         stats = Stats()
-        field = Counted(Plain(run.f, stats), stats)
-        method, points = run.solver.method, run.mesh.points
-        times = ts.detach().requires_grad_(ctx.needs_input_grad[2])
-        wanted = [p for p, need in zip(parameters, ctx.needs_input_grad[3:], strict=True) if need]
-        totals: list[Tensor | None] = [None] * (len(wanted) + 1)  # and the times'
-        a, steps = gys[-1], len(points) - 1
-        for n in reversed(range(steps)):
-            inside = run.mesh.observed[n]
-            observing = inside[0] < inside[1]
-            y = states[n].detach().requires_grad_()
-            with torch.enable_grad():
-                t, t1 = interval(times, points[n], points[n + 1], first=n == 0, last=n == steps - 1)
-                carry = method.init(field, t, y)
-                if n == steps - 1:
-                    refuse_undeclared(carry[0].dy, (y, *wanted, times))
-                step = method.step(field, t, t1, State(y), carry, advance_only=not observing)
-                outputs, cotangents = [step.end.y], [a]
-                if observing:
-                    x = positions(times, inside, t, t1)
-                    outputs.append(method.interpolate(y, t1 - t, step.stages, x))
-                    cotangents.append(gys[inside[0] : inside[1]])
-            inputs = [y, *wanted, *([times] if times.requires_grad else [])]
-            a, *others = torch.autograd.grad(outputs, inputs, cotangents, allow_unused=True)
-            for i, g in enumerate(others):
-                totals[i] = _sum(totals[i], g)
-            stats.accept(points[n + 1] - points[n])
-        resting = run.mesh.observed[0][0] if steps else len(gys)
-        gts = totals[-1] if steps else None
-        if times.requires_grad:
-            gts = _sum(gts, _moving(field, states[0], ts, gys[:resting]))
+        replay = Replay(run.f, run.solver.method, run.mesh, ts, ctx.needs_input_grad[2], wanted)
+        starts = map(Start, reversed(ys), reversed(twins))
+        gy0, gts, gparameters = replay.gradients(starts, gys, stats)
         run.stats.add_backward(stats)
-        found = iter(totals)
-        gparameters = [next(found) if need else None for need in ctx.needs_input_grad[3:]]
-        gy0 = a + gys[:resting].sum(0) if steps else gys.sum(0)
-        return None, gy0, gts, *gparameters
-
-
-def _moving(field: Counted, y0: Tensor, ts: Tensor, gys: Tensor) -> Tensor:
-    """The gradient of the times of outputs at the start, which move at the rate f(t0, y0)."""
-    gts = torch.zeros_like(ts)
-    if len(gys) > 1:
-        dy = field(at(float(ts[0]), y0), y0, integrands=False).dy
-        rates = (gys.conj() * dy).real.flatten(1).sum(1).to(gts)
-        gts[: len(gys)] += rates
-        gts[0] -= rates.sum()
-    return gts
-
-
-def _sum(total: Tensor | None, g: Tensor | None) -> Tensor | None:
-    if g is None or total is None:
-        return g if total is None else total
-    return total + g
+        return None, gy0, gts, *spread(gparameters, needed)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from node_repro.ode.field import Plain, VectorField
-from node_repro.ode.gradients import Parameters
+from node_repro.ode.field import Plain
+from node_repro.ode.gradients import Problem
 from node_repro.ode.methods import State
-from node_repro.ode.solution import Solution, Stats
+from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import Solver
 
 
@@ -18,11 +18,17 @@ from node_repro.ode.solver import Solver
 class Direct:
     """Rejected steps leave nothing behind; the choice of the steps is not differentiated."""
 
-    def solve(
-        self, f: VectorField, y0: Tensor, ts: Tensor, solver: Solver, parameters: Parameters
-    ) -> Solution:
+    def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
+        if not solver.differentiable:
+            raise SolverError(
+                "bad_input",
+                f"autograd does not see through {type(solver).__name__}: take gradient=adjoint, or "
+                "a Runge-Kutta method",
+            )
         backward = Stats()
-        trajectory = solver.solve(Plain(f, backward), State(y0), ts)
+        trajectory = solver.solve(
+            Plain(problem.f, backward), State(problem.y0), problem.ts, norm=problem.norm
+        )
         ys, stats = trajectory.ys, trajectory.stats
 
         def begin(cotangent: Tensor) -> None:

@@ -49,8 +49,13 @@ class Field(Protocol):
     def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope: ...
 
 
-Carry = tuple[Slope, ...]
-"""What the next step starts from besides y: the slope at its start, or nothing."""
+class Carry(NamedTuple):
+    """What the next step starts from besides y: the slope at its start, if it is known; twin: the
+    second state (*S) of a reversible method.
+    """
+
+    slope: Slope | None = None
+    twin: Tensor | None = None
 
 
 class Step(NamedTuple):
@@ -65,8 +70,8 @@ class Step(NamedTuple):
 
 
 class Method(Protocol):
-    """A one-step method. order: of the solution; error_order: the power of h that the error
-    estimate falls with.
+    """A one-step method. order: of the solution; dense_order: of the dense output; error_order:
+    the power of h that the error estimate falls with.
     """
 
     @property
@@ -76,6 +81,9 @@ class Method(Protocol):
     def order(self) -> int: ...
 
     @property
+    def dense_order(self) -> int: ...
+
+    @property
     def error_order(self) -> int: ...
 
     @property
@@ -83,16 +91,32 @@ class Method(Protocol):
         """Whether steps carry an error estimate."""
         ...
 
-    def init(self, f: Field, t: Time, y: Tensor) -> Carry:
-        """The carry to start from at (t, y): one evaluation of f."""
+    def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
+        """The carry to step from at (t, y), its slope evaluated; twin: None at a solve's start."""
         ...
 
     def step(
         self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
     ) -> Step:
-        """From t to t1. advance_only leaves out what only error, dense output and carry need."""
+        """From t to t1; the carry's slope must be known. advance_only leaves out what only error,
+        dense output and the next carry's slope need.
+        """
         ...
 
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         """The dense output of a step of size h at the fractions x: (m,) of it, as (m, *S)."""
+        ...
+
+    def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        """The dense output's derivative with respect to time, at the fractions x: (m, *S)."""
+        ...
+
+
+class ReversibleMethod(Method, Protocol):
+    """A method whose step can be undone, to rounding, from its end and the twin there."""
+
+    def unstep(
+        self, f: Field, t: Time, t1: Time, y1: Tensor, twin1: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(y, twin) at t from those at t1."""
         ...

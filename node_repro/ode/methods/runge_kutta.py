@@ -53,6 +53,10 @@ class ExplicitRungeKutta:
         return self.tableau.order
 
     @property
+    def dense_order(self) -> int:
+        return self.tableau.dense_order
+
+    @property
     def error_order(self) -> int:
         return min(self.tableau.order, self.tableau.embedded_order) + 1
 
@@ -65,15 +69,16 @@ class ExplicitRungeKutta:
         """The dense output's coefficients, (s, degree), float64 on the host."""
         return torch.tensor(self.tableau.dense_weights, dtype=torch.float64)
 
-    def init(self, f: Field, t: Time, y: Tensor) -> Carry:
-        return (f(at(t, y), y, integrands=self.tableau.uses_integrands[0]),)
+    def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
+        return Carry(f(at(t, y), y, integrands=self.tableau.uses_integrands[0]))
 
     def step(
         self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
     ) -> Step:
         tableau, h = self.tableau, t1 - t
         count = tableau.essential if advance_only else tableau.stages
-        slope = carry[0]
+        slope = carry.slope
+        assert slope is not None
         stages = [slope.dy]
         integrals = _Quadrature(tableau, h, state.integrals)
         integrals.add(0, slope.integrands)
@@ -95,7 +100,7 @@ class ExplicitRungeKutta:
                 error = State(
                     combine(None, h, tableau.error_weights, stages), tuple(integrals.error)
                 )
-        after = (slope,) if tableau.fsal and not advance_only else ()
+        after = Carry(slope if tableau.fsal and not advance_only else None)
         return Step(State(y1, integrals.onto(state.integrals)), error, after, tuple(stages))
 
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
@@ -103,6 +108,12 @@ class ExplicitRungeKutta:
         powers = x.unsqueeze(1) ** torch.arange(1, dense.shape[1] + 1)
         weights = (powers @ dense.T * h).to(stages[0])
         return y + torch.tensordot(weights, torch.stack(stages), dims=1)
+
+    def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        dense = self._dense
+        degrees = torch.arange(1, dense.shape[1] + 1)
+        weights = (degrees * x.unsqueeze(1) ** (degrees - 1)) @ dense.T
+        return torch.tensordot(weights.to(stages[0]), torch.stack(stages), dims=1)
 
 
 class _Quadrature:

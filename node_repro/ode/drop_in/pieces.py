@@ -1,0 +1,138 @@
+"""A solve in pieces that meet at given times; gradients flow from piece to piece."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from node_repro.ode.drop_in.options import Scheme, State, Task, refused
+from node_repro.ode.event import odeint_event
+from node_repro.ode.gradients import GradientMethod
+from node_repro.ode.methods import at
+from node_repro.ode.odeint import odeint
+from node_repro.ode.solution import SolverError
+from node_repro.ode.solver import RungeKutta
+
+FURTHER = 10.0  # times as far an event is looked for, when there was none
+FURTHEST = 1e9  # times the first way
+
+
+class Plan(NamedTuple):
+    """A task and how to solve it. func: the task's, without what is to get no gradient."""
+
+    task: Task
+    func: Callable[..., Any]
+    scheme: Scheme
+    gradient: GradientMethod
+    parameters: tuple[Tensor, ...]
+
+
+def each(function: Callable[..., Tensor], *states: Any) -> Any:  # noqa: ANN401
+    """The function of tensors, or of every part of tuples."""
+    if isinstance(states[0], Tensor):
+        return function(*states)
+    return tuple(function(*parts) for parts in zip(*states, strict=True))
+
+
+def whole(plan: Plan) -> Any:  # noqa: ANN401
+    """The states at all times: (T, *S), or a tuple of such."""
+    (_, y, _, times), scheme = plan.task, plan.scheme
+    seconds = times.tolist()
+    sign = math.copysign(1.0, seconds[-1] - seconds[0])
+    order = [sign * time for time in seconds]
+    cuts = _ahead(scheme.cuts, order[0], order[-1], sign)
+    if not cuts and not scheme.sided:
+        return _solve(plan, plan.func, y, times)
+    pieces = [each(lambda part: part.unsqueeze(0), y)]
+    start, seen = times[:1], 1
+    for end in (*cuts, times[-1]):
+        passed = bisect_right(order, sign * end.item())
+        inside = times[seen:passed]
+        reached = passed > seen and seconds[passed - 1] == end.item()
+        ts = torch.cat((start, inside) if reached else (start, inside, end.reshape(1)))
+        ys = _solve(plan, _field(plan, ts), y, ts)
+        upto = 1 + len(inside)
+        pieces.append(each(lambda part, upto=upto: part[1:upto], ys))
+        y = each(lambda part: part[-1], ys)
+        start, seen = ts[-1:], passed
+    return each(lambda *parts: torch.cat(parts), *pieces)
+
+
+def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any]:
+    """(t, y) where the sign of event_fn changes first, or at once where it begins as zero.
+
+    The way to t[1] is only the first that is searched. Raises SolverError (bad_input) for a scheme
+    that finds no events, and where there is none.
+    """
+    (_, y, _, times), scheme = plan.task, plan.scheme
+    if len(times) != 2 or times[0] == times[1]:
+        raise refused(f"with event_fn, t must hold two different times, not {times.tolist()}")
+    if not isinstance(scheme.solver, RungeKutta):
+        raise refused("method='scipy_solver' finds no events: take another method")
+    if scheme.gridded:
+        raise refused("events of a method of fixed steps need the option step_size")
+    t, reach = times[0], (times[1] - times[0]).item()
+    sign = math.copysign(1.0, reach)
+    with torch.no_grad():
+        first = y[0] if isinstance(y, tuple) else y
+        if (event_fn(at(t.item(), first), y) == 0).any():
+            return t.detach(), y
+    cuts = _ahead(scheme.cuts, sign * t.item(), math.inf, sign)
+    most = abs(reach) * FURTHEST
+    while abs(reach) <= most:
+        end = t.item() + reach
+        cut = bool(cuts) and sign * cuts[0].item() <= sign * end
+        limit = cuts[0].item() if cut else end
+        try:
+            found = odeint_event(
+                _field(plan, torch.tensor((t.item(), limit), dtype=torch.float64)),
+                y,
+                t,
+                event_fn,
+                solver=scheme.solver,
+                gradient=plan.gradient,
+                limit=limit,
+                parameters=plan.parameters,
+            )
+        except SolverError as error:
+            error.add_note(f"event_fn had not changed its sign up to t = {t.item():g}")
+            raise
+        t, y = found.t, found.y
+        if found.index is not None:
+            return t, y
+        if cut:
+            cuts = cuts[1:]
+        else:
+            reach *= FURTHER
+    raise refused(f"event_fn does not change its sign up to t = {t.item():g}: there is no event")
+
+
+def _solve(plan: Plan, f: Callable[..., Any], y: State, ts: Tensor) -> Any:  # noqa: ANN401
+    arguments = {"solver": plan.scheme.solver, "gradient": plan.gradient}
+    return odeint(f, y, ts, parameters=plan.parameters, **arguments).ys
+
+
+def _ahead(cuts: Tensor, after: float, before: float, sign: float) -> Sequence[Tensor]:
+    """The cuts between two times, all of them times the sign, in order and once each."""
+    found = {sign * cut.item(): cut for cut in cuts}
+    return [found[time] for time in sorted(found) if after < time < before]
+
+
+def _field(plan: Plan, ts: Tensor) -> Callable[..., Any]:
+    return _Sided(plan.func, ts) if plan.scheme.sided else plan.func
+
+
+class _Sided:
+    """func, called strictly within the ends of a piece: a jump at an end belongs to the other."""
+
+    def __init__(self, func: Callable[..., Any], ts: Tensor) -> None:
+        self.func = func
+        self.low, self.high = sorted((ts[0].item(), ts[-1].item()))
+
+    def __call__(self, t: Tensor, y: Any) -> Any:  # noqa: ANN401
+        low, high = (torch.full_like(t.detach(), end) for end in (self.low, self.high))
+        inner = t.detach().clamp(torch.nextafter(low, high), torch.nextafter(high, low))
+        return self.func(t + (inner - t.detach()), y)

@@ -1,0 +1,143 @@
+"""Forward sensitivities: integrate the state's derivatives along with the state.
+
+With S = dy/d(y0, theta): dS/dt = df/dy S + (0, df/dtheta), S(t0) = (1, 0): D + D^2 + D K equations
+for D states and K parameters, where the adjoint method has 2 D + K (Chen et al. 2018,
+section 7; Hairer, Norsett, Wanner: Solving ODEs I, I.14). For small D and K; nothing is solved
+backwards.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from node_repro.ode.field import VectorField, evaluate
+from node_repro.ode.gradients import (
+    Context,
+    Problem,
+    declared,
+    refuse_second_derivative,
+    refuse_undeclared,
+    spread,
+)
+from node_repro.ode.methods import Slope, State, at
+from node_repro.ode.norm import RmsNorm
+from node_repro.ode.solution import Solution, SolverError, Stats
+from node_repro.ode.solver import Solver
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The gradient of the ODE, to the solver's tolerance; the error of the sensitivities counts as
+    one more part of the state's. Real states only.
+    """
+
+    def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
+        known = declared(problem.parameters, "forward")
+        if problem.y0.is_complex():
+            raise SolverError(
+                "bad_input",
+                f"gradient=forward takes real states, not {problem.y0.dtype}: split it into its "
+                "real and imaginary part, or take gradient=adjoint",
+            )
+        if any(p.is_complex() for p in known):
+            raise SolverError(
+                "bad_input",
+                "gradient=forward takes real parameters, and one is complex: split it into its "
+                "real and imaginary part, or take gradient=adjoint",
+            )
+        run = _Run(problem, solver)
+        ys: Tensor = _Solve.apply(run, problem.y0, problem.ts, *known)  # type: ignore[assignment]
+        return Solution(ys, run.stats)
+
+
+class _Run:
+    """What forward leaves for backward besides tensors: where to count."""
+
+    stats: Stats
+
+    def __init__(self, problem: Problem, solver: Solver) -> None:
+        self.f, self.parts, self.solver = problem.f, problem.parts, solver
+
+
+class _Sensitivities:
+    """The field of y and its derivatives, stacked: (1 + D + K, *S), row 0 is y."""
+
+    def __init__(self, f: VectorField, parameters: tuple[Tensor, ...], stats: Stats) -> None:
+        self.f, self.parameters, self.stats, self.checked = f, parameters, stats, False
+
+    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+        with torch.enable_grad():
+            z = y[0].detach().requires_grad_()
+            dz = evaluate(self.f, t, z)
+        if not self.checked:
+            refuse_undeclared(dz, (z, *self.parameters))
+            self.checked = True
+        count = dz.numel()
+        if not dz.requires_grad or not count:  # f depends on neither y nor a parameter
+            return Slope(torch.cat((dz.detach().unsqueeze(0), torch.zeros_like(y[1:]))))
+        self.stats.nvjp += count
+        each = torch.eye(count, dtype=y.dtype, device=y.device).reshape(count, *dz.shape)
+        wanted = (z, *self.parameters)
+        found = torch.autograd.grad(dz, wanted, each, is_grads_batched=True, allow_unused=True)
+        jacobian, *by_parameter = (
+            x.new_zeros(count, x.numel()) if g is None else g.reshape(count, x.numel())
+            for x, g in zip(wanted, found, strict=True)
+        )
+        ds = y[1:].reshape(-1, count) @ jacobian.T
+        if by_parameter:
+            ds[count:] += torch.cat(by_parameter, dim=1).T
+        return Slope(torch.cat((dz.detach().unsqueeze(0), ds.reshape(y[1:].shape))))
+
+
+class _Solve(Function):
+    @staticmethod
+    def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
+        needed = ctx.needs_input_grad[3:]
+        wanted = tuple(p for p, need in zip(parameters, needed, strict=True) if need)
+        count, columns = y0.numel(), y0.numel() + sum(p.numel() for p in wanted)
+        start = y0.new_zeros(1 + columns, count)
+        start[0] = y0.reshape(-1)
+        start[1 : 1 + count] = torch.eye(count, dtype=y0.dtype, device=y0.device)
+        stats = Stats()
+        trajectory = run.solver.solve(
+            _Sensitivities(run.f, wanted, stats),
+            State(start.reshape(1 + columns, *y0.shape)),
+            ts.detach(),
+            norm=RmsNorm(parts=(*(run.parts or (count,)), columns * count)),
+        )
+        run.stats = trajectory.stats
+        run.stats.nvjp = stats.nvjp
+        ctx.run = run
+        ctx.save_for_backward(ts, trajectory.ys)
+        ctx.shapes = [p.shape for p in wanted]
+        return trajectory.ys[:, 0].clone()
+
+    @staticmethod
+    def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative("forward")
+        ts, ys = ctx.saved_tensors
+        run: _Run = ctx.run
+        stats = Stats()
+        count = gys[0].numel()
+        g = gys.reshape(len(ts), count)
+        sensitivities = ys[:, 1:].reshape(len(ts), ys.shape[1] - 1, count)
+        # every output's cotangent with every column; then a column for each number
+        by_output = torch.einsum("td,tcd->tc", g, sensitivities)
+        total = by_output.sum(0)
+        gts = None
+        if ctx.needs_input_grad[2]:
+            gts = torch.zeros_like(ts)
+            for i in range(1, len(ts)):
+                stats.nfe += 1
+                rate = evaluate(run.f, at(float(ts[i]), ys[i, 0]), ys[i, 0]).reshape(-1)
+                gts[i] = g[i] @ rate
+            if len(ts) > 1:
+                stats.nfe += 1
+                rate = evaluate(run.f, at(float(ts[0]), ys[0, 0]), ys[0, 0]).reshape(-1)
+                gts[0] = -(by_output[1:, :count].sum(0) @ rate)
+        run.stats.add_backward(stats)
+        gy0, *gparameters = total.split([count, *(shape.numel() for shape in ctx.shapes)])
+        shaped = [g.reshape(shape) for g, shape in zip(gparameters, ctx.shapes, strict=True)]
+        return None, gy0.reshape(gys[0].shape), gts, *spread(shaped, ctx.needs_input_grad[3:])

@@ -1,0 +1,115 @@
+"""Differentiates a discrete solution one step at a time, from the last to the first.
+
+Each step is done again from its start with a graph, and its cotangents are pulled through: those
+of its end, of a reversible method's twin, and of the outputs inside of it (dense output). The
+choice of the steps is not differentiated.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from node_repro.ode.engines import Mesh, Start, interval, positions
+from node_repro.ode.field import Counted, Plain, VectorField
+from node_repro.ode.gradients import refuse_undeclared
+from node_repro.ode.methods import Method, State, at
+from node_repro.ode.solution import SolverError, Stats
+from node_repro.ode.solver import RungeKutta, Solver
+
+
+def stepping(solver: Solver, gradient: str) -> RungeKutta:
+    """The solver, whose steps can be taken one by one. Raises SolverError (bad_input)."""
+    if not isinstance(solver, RungeKutta):
+        raise SolverError(
+            "bad_input",
+            f"gradient={gradient} redoes single steps, which {type(solver).__name__} does not "
+            "give: take gradient=adjoint, or a Runge-Kutta method",
+        )
+    return solver
+
+
+class Gradients(NamedTuple):
+    """Of y0, of the times (None unless wanted), and of the wanted parameters."""
+
+    y0: Tensor
+    ts: Tensor | None
+    parameters: tuple[Tensor | None, ...]
+
+
+class Replay(NamedTuple):
+    """What the steps are redone with. wanted: parameters; times: whether ts wants a gradient."""
+
+    f: VectorField
+    method: Method
+    mesh: Mesh
+    ts: Tensor
+    times: bool
+    wanted: tuple[Tensor, ...]
+
+    def gradients(self, starts: Iterable[Start], gys: Tensor, stats: Stats) -> Gradients:
+        """starts: of the steps, the last one first (without steps: of the solve). gys: (T, *S)."""
+        field = Counted(Plain(self.f, stats), stats)
+        method, (points, observed), wanted = self.method, self.mesh, self.wanted
+        times = self.ts.detach().requires_grad_(self.times)
+        totals: list[Tensor | None] = [None] * (len(wanted) + 1)  # and the times'
+        a, a_twin = gys[-1], None
+        steps = len(points) - 1
+        start = None
+        for n, start in zip(reversed(range(max(steps, 1))), starts, strict=True):
+            if not steps:
+                break
+            inside = observed[n]
+            observing = inside[0] < inside[1]
+            y = start.y.detach().requires_grad_()
+            twin = None if start.twin is None else start.twin.detach().requires_grad_()
+            with torch.enable_grad():
+                t, t1 = interval(times, points[n], points[n + 1], first=n == 0, last=n == steps - 1)
+                carry = method.init(field, t, y, twin)
+                step = method.step(field, t, t1, State(y), carry, advance_only=not observing)
+                outputs, cotangents = [step.end.y], [a]
+                if a_twin is not None and step.carry.twin is not None:
+                    outputs.append(step.carry.twin)
+                    cotangents.append(a_twin)
+                if observing:
+                    x = positions(times, inside, t, t1)
+                    outputs.append(method.interpolate(y, t1 - t, step.stages, x))
+                    cotangents.append(gys[inside[0] : inside[1]])
+            inputs = [y, *([] if twin is None else [twin])]
+            known = [*wanted, *([times] if times.requires_grad else [])]
+            if n == steps - 1:
+                refuse_undeclared(step.end.y, (*inputs, *known))
+            a, *others = torch.autograd.grad(
+                outputs, (*inputs, *known), cotangents, allow_unused=True
+            )
+            if twin is not None:
+                a_twin = others.pop(0)
+            for i, g in enumerate(others):
+                totals[i] = _sum(totals[i], g)
+            stats.accept(points[n + 1] - points[n])
+        assert start is not None
+        resting = observed[0][0] if steps else len(gys)
+        gts = totals[-1] if steps and self.times else None
+        if self.times:
+            gts = _sum(gts, self._moving(field, start.y, gys[:resting]))
+        gy0 = gys[:resting].sum(0)
+        if steps:
+            gy0 = a + gy0 if a_twin is None else a + a_twin + gy0
+        return Gradients(gy0, gts, tuple(totals[: len(wanted)]))
+
+    def _moving(self, field: Counted, y0: Tensor, gys: Tensor) -> Tensor:
+        """The gradient of the times of outputs at the start, which move at the rate f(t0, y0)."""
+        gts = torch.zeros_like(self.ts)
+        if len(gys) > 1:
+            dy = field(at(float(self.ts[0]), y0), y0, integrands=False).dy
+            rates = (gys.conj() * dy).real.flatten(1).sum(1).to(gts)
+            gts[: len(gys)] += rates
+            gts[0] -= rates.sum()
+        return gts
+
+
+def _sum(total: Tensor | None, g: Tensor | None) -> Tensor | None:
+    if g is None or total is None:
+        return g if total is None else total
+    return total + g

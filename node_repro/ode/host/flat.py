@@ -1,0 +1,101 @@
+"""A state as one vector of reals on the host, and a norm as weights of its elements."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from node_repro.ode.methods import State
+from node_repro.ode.norm import RmsNorm, Tolerances
+
+Vector = np.ndarray
+"""(N,) float64: y's elements and then every integral's; a complex number is two reals."""
+
+
+class Flat:
+    """Between states like the given one and vectors of N reals."""
+
+    def __init__(self, like: State) -> None:
+        self.like = like
+        self.sizes = [_reals_of(x) for x in (like.y, *like.integrals)]
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    def vector(self, y: Tensor, integrals: tuple[Tensor, ...]) -> Vector:
+        """One copy from y's device, however many tensors there are."""
+        return torch.cat([_flattened(x) for x in (y, *integrals)]).cpu().numpy()
+
+    def y(self, v: Vector) -> Tensor:
+        return _shaped(v[: self.sizes[0]], self.like.y)
+
+    def state(self, v: Vector) -> State:
+        y, *integrals = np.split(v, np.cumsum(self.sizes)[:-1])
+        like = self.like
+        pairs = zip(integrals, like.integrals, strict=True)
+        return State(_shaped(y, like.y), tuple(_shaped(q, x) for q, x in pairs))
+
+    def tolerances(self, given: Tolerances) -> "Weighted":
+        """rtol and atol of every real; those of a complex number's two are the number's own."""
+        y = self.like.y
+        values = (given.rtol, given.atol)
+        rtol, atol = (
+            np.concatenate((_spread(value, y), np.full(len(self) - self.sizes[0], least)))
+            for value, least in zip(values, given.integrals, strict=True)
+        )
+        return Weighted(rtol, np.maximum(atol, np.finfo(np.float64).tiny))  # 0 / 0 at y = 0
+
+    def counts(self, norm: RmsNorm) -> Vector:
+        """For every real the number of elements of the part whose mean it enters; 0: of none."""
+        y, integrals = self.like
+        block = y.numel() // norm.segments
+        parts = norm.parts or (block,)
+        of_y = np.tile(np.repeat(parts, parts), norm.segments)
+        sizes = [q.numel() for q in integrals]
+        of_integrals = np.repeat(sizes, sizes) * norm.integrals
+        elements = np.concatenate((of_y, of_integrals)).astype(np.float64)
+        if norm.flat:
+            elements = np.where(elements > 0, np.count_nonzero(elements), 0.0)
+        reals = [2 if x.is_complex() else 1 for x in (y, *integrals)]
+        return np.repeat(elements, np.repeat(reals, [y.numel(), *sizes]))
+
+
+class Weighted(NamedTuple):
+    """The tolerance of every real, rtol |v_i| + atol: (N,) each."""
+
+    rtol: Vector
+    atol: Vector
+
+    def times(self, weights: Vector) -> "Weighted":
+        """With other weights; a weight of 0 stands for no tolerance at all: any error is allowed.
+
+        scipy's integrators take an infinite atol as that: the element's share is then e / inf = 0.
+        """
+        atol = np.where(weights > 0, self.atol * weights, np.inf)
+        return Weighted(self.rtol * weights, atol)
+
+
+def _reals_of(x: Tensor) -> int:
+    return x.numel() * (2 if x.is_complex() else 1)
+
+
+def _flattened(x: Tensor) -> Tensor:
+    x = x.detach()
+    x = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+    return x.reshape(-1).to(torch.float64)
+
+
+def _shaped(v: Vector, like: Tensor) -> Tensor:
+    """A copy, as the integrators write into their vectors again."""
+    x = torch.tensor(v, dtype=like.dtype.to_real(), device=like.device)
+    if like.is_complex():
+        return torch.view_as_complex(x.reshape(*like.shape, 2))
+    return x.reshape(like.shape)
+
+
+def _spread(value: float | Tensor, y: Tensor) -> Vector:
+    """A tolerance for every real of y."""
+    host = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    each = np.broadcast_to(host, tuple(y.shape)).astype(np.float64).reshape(-1)
+    return np.repeat(each, 2) if y.is_complex() else each

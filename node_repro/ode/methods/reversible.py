@@ -1,0 +1,127 @@
+"""Algebraically reversible methods: a step that can be undone, to rounding, without its start.
+
+Coupled (McCallum, Foster 2024: Efficient, accurate and stable gradients for neural ODEs, eq. (5)):
+any explicit Runge-Kutta method with increment Psi_h(t, y), coupled with itself through a second
+state z, the twin, that starts as y:
+
+    y1 = l y + (1 - l) z + Psi_h(t, z)         z = z1 + Psi_{-h}(t1, y1)
+    z1 = z - Psi_{-h}(t1, y1)                  y = (y1 - (1 - l) z - Psi_h(t, z)) / l
+
+It keeps the order of Psi. Undoing n steps multiplies rounding errors by up to l^-n. The difference
+y - z grows by l e^{kh} a step of y' = -k y: while the solution is damped by e^{-K} along the way,
+errors grow by up to e^K. These methods are for problems that damp little; the error estimate is
+Psi's and what the difference grew by in the step, so that elsewhere the steps shrink and end with
+a message.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from node_repro.ode.methods import Carry, Field, Slope, State, Step, Time
+from node_repro.ode.methods.bosh3 import BOSH3
+from node_repro.ode.methods.dopri5 import DOPRI5
+from node_repro.ode.methods.rk4 import RK4
+from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
+from node_repro.ode.methods.tsit5 import TSIT5
+from node_repro.ode.solution import SolverError
+
+COUPLING = 0.999
+
+
+@dataclass(frozen=True)
+class Coupled:
+    """A ReversibleMethod made of an explicit one. coupling: l in (0, 1]; below 1 it damps the
+    difference of the two states. A step takes two steps of the method. Raises SolverError
+    (bad_input): a coupling out of its range.
+    """
+
+    method: ExplicitRungeKutta
+    coupling: float = COUPLING
+
+    def __post_init__(self) -> None:
+        if not 0 < self.coupling <= 1:
+            raise SolverError("bad_input", f"coupling must lie in (0, 1], not {self.coupling}")
+
+    @property
+    def name(self) -> str:
+        return f"reversible_{self.method.name}"
+
+    @property
+    def order(self) -> int:
+        return self.method.order
+
+    @property
+    def dense_order(self) -> int:
+        return self.method.dense_order
+
+    @property
+    def error_order(self) -> int:
+        return self.method.error_order
+
+    @property
+    def adaptive(self) -> bool:
+        return self.method.adaptive
+
+    def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
+        z = y if twin is None else twin
+        return Carry(self.method.init(f, t, z).slope, z)
+
+    def step(
+        self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
+    ) -> Step:
+        y, z = state.y, carry.twin
+        assert z is not None
+        ahead = self.method.step(
+            f, t, t1, State(z, state.integrals), Carry(carry.slope), advance_only=advance_only
+        )
+        y1 = ahead.end.y + self.coupling * (y - z)
+        z1 = z - self._back(f, t, t1, y1)
+        error = ahead.error
+        if error is not None:
+            with torch.no_grad():  # where errors decay the states drift apart, and this is seen
+                error = State(error.y + (y1 - z1) - (y - z), error.integrals)
+        # the difference of the states lets the dense output begin at y and end at y1
+        apart = (y - z, (self.coupling - 1.0) * (y - z))
+        return Step(State(y1, ahead.end.integrals), error, Carry(twin=z1), (*ahead.stages, *apart))
+
+    def unstep(
+        self, f: Field, t: Time, t1: Time, y1: Tensor, twin1: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        z = twin1 + self._back(f, t, t1, y1)
+        return z + (y1 - self._end(f, t, t1, z)) / self.coupling, z
+
+    def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        """The method's own along z, shifted by the difference of the states."""
+        *slopes, apart, change = stages
+        z = y - apart
+        along = x.to(y).reshape(-1, *(1 for _ in y.shape))
+        return self.method.interpolate(z, h, tuple(slopes), x) + apart + along * change
+
+    def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        *slopes, _, change = stages
+        each = 1.0 / h
+        return self.method.rate(h, tuple(slopes), x) + (
+            change * (each.to(change) if isinstance(each, Tensor) else each)
+        )
+
+    def _back(self, f: Field, t: Time, t1: Time, y1: Tensor) -> Tensor:
+        """Psi_{-h}(t1, y1)."""
+        return self._end(f, t1, t, y1) - y1
+
+    def _end(self, f: Field, t: Time, t1: Time, y: Tensor) -> Tensor:
+        """y + Psi_h(t, y) for h = t1 - t."""
+
+        def plain(t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+            return f(t, y, integrands=False)
+
+        carry = self.method.init(plain, t, y)
+        carry = Carry(Slope(carry.slope.dy)) if carry.slope else carry
+        return self.method.step(plain, t, t1, State(y), carry, advance_only=True).end.y
+
+
+REVERSIBLE_RK4 = Coupled(RK4)
+REVERSIBLE_BOSH3 = Coupled(BOSH3)
+REVERSIBLE_DOPRI5 = Coupled(DOPRI5)
+REVERSIBLE_TSIT5 = Coupled(TSIT5)

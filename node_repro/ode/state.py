@@ -1,0 +1,89 @@
+"""States of several tensors: packed into one vector for the solver, and unpacked for the user."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from node_repro.ode.solution import SolverError
+
+TupleField = Callable[[Tensor, tuple[Tensor, ...]], Sequence[Tensor]]
+"""f(t, (y1, y2, ...)) -> (dy1/dt, dy2/dt, ...)."""
+
+
+class Layout(NamedTuple):
+    """The shapes of the parts of a state, in their order in the vector."""
+
+    shapes: tuple[torch.Size, ...]
+
+    @classmethod
+    def of(cls, y: Sequence[Tensor]) -> "Layout":
+        """Raises SolverError (bad_input): no part, or parts of different dtypes or devices."""
+        if not y or not all(isinstance(part, Tensor) for part in y):
+            raise SolverError("bad_input", "a tuple of states must hold tensors, at least one")
+        kinds = sorted({f"{part.dtype} on {part.device}" for part in y})
+        if len(kinds) > 1:
+            raise SolverError(
+                "bad_input",
+                f"the parts of a state must have one dtype and device, not {' and '.join(kinds)}: "
+                "convert them",
+            )
+        return cls(tuple(part.shape for part in y))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Elements of each part."""
+        return tuple(shape.numel() for shape in self.shapes)
+
+    def pack(self, y: Sequence[Tensor]) -> Tensor:
+        """One vector (N,)."""
+        return torch.cat([part.reshape(-1) for part in y])
+
+    def unpack(self, y: Tensor) -> tuple[Tensor, ...]:
+        """y: (..., N) -> tensors (..., *S_i)."""
+        pieces = y.split(self.sizes, dim=-1)
+        return tuple(
+            piece.reshape((*y.shape[:-1], *shape))
+            for piece, shape in zip(pieces, self.shapes, strict=True)
+        )
+
+    def tolerance(self, values: Sequence[float | Tensor], like: Tensor) -> Tensor:
+        """(N,): one tolerance for each part, as a number or a tensor that broadcasts to it."""
+        parts = [
+            torch.as_tensor(value, dtype=torch.float64, device=like.device).expand(shape)
+            for value, shape in zip(values, self.shapes, strict=True)
+        ]
+        return self.pack(parts)
+
+
+class Packed:
+    """The field of the packed state."""
+
+    def __init__(self, f: TupleField, layout: Layout) -> None:
+        self.f, self.layout = f, layout
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        layout = self.layout
+        dy = self.f(t, layout.unpack(y))
+        if not isinstance(dy, tuple | list):
+            raise SolverError(
+                "bad_input", f"f must return a tuple like the state, not {type(dy).__name__}"
+            )
+        got = [
+            tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in dy
+        ]
+        if got != [tuple(shape) for shape in layout.shapes]:
+            raise SolverError(
+                "bad_input",
+                f"f must return tensors like those of the state, of shapes "
+                f"{[tuple(shape) for shape in layout.shapes]}, and gave {got}",
+            )
+        others = sorted({str(part.dtype) for part in dy if part.dtype != y.dtype})
+        if others:
+            raise SolverError(
+                "bad_input",
+                f"f must return tensors like those of the state, of {y.dtype}, and gave "
+                f"{' and '.join(others)}",
+            )
+        return layout.pack(tuple(dy))
