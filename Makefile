@@ -43,8 +43,9 @@ smoke: $(VENV)/installed  ## every experiment for a few iterations on the embedd
 	    $(BIN)/node-run experiment=$$name profile=smoke outputs=outputs/smoke || exit 1; \
 	done
 
-bench: $(VENV)/installed  ## one ODE-Net training iteration beside torchdiffeq's
+bench: $(VENV)/installed  ## an ODE-Net's and a continuous flow's training iteration beside torchdiffeq's
 	$(BIN)/python scripts/bench_odenet.py
+	$(BIN)/python scripts/bench_cnf.py
 
 numerics: $(VENV)/installed  ## orders, work and precision of the solvers: docs/numerics.md
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/work_precision.py
