@@ -1,13 +1,13 @@
 """What `node-run --help` prints, made from the declared options and the yaml files."""
 
-import textwrap
 from collections.abc import Iterable
+from textwrap import fill
 from typing import Any
 
 from node_repro.config.choices import Choices, leaves
 from node_repro.config.options import COMPONENT_OPTIONS, GROUPS, ROOT, TRAINER, Option
 
-_WIDTH = 120
+_WIDTH = 118
 _HEAD = """\
 node-run trains the networks of "Neural Ordinary Differential Equations" (Chen et al. 2018).
 
@@ -82,4 +82,4 @@ def _choice_keys(choices: Choices) -> Iterable[str]:
 
 
 def _wrapped(line: str, indent: int) -> str:
-    return textwrap.fill(line, _WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return fill(line, width=_WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)

@@ -74,9 +74,8 @@ class Planar(torch.autograd.Function):
         s = torch.mm(torch.cat((2 * w, 2 * b[:, None]), dim=1), z1).sigmoid_()
         q = torch.addcmul(s, s, s, value=-1)
         wu = (w * u).sum(dim=1)
-        dy = torch.empty_like(y)
-        torch.addmm(-u.mean(dim=0)[:, None], u.T, s, alpha=2 * mean, out=dy[:d])
-        torch.mv(q.T, wu * (-4 * mean), out=dy[d])
+        dz = torch.addmm(-u.mean(dim=0)[:, None], u.T, s, alpha=2 * mean)
+        dy = torch.cat((dz, torch.mm(wu[None] * (-4 * mean), q)))
         ctx.save_for_backward(z1, s, q, w, u, wu)
         return dy
 
@@ -88,8 +87,7 @@ class Planar(torch.autograd.Function):
         az, ap = a[:d], a[d]
         gx = torch.mm(torch.cat((u, -2 * wu[:, None]), dim=1), a)
         gx.addcmul_(s, torch.outer(wu, ap), value=4).mul_(q)  # half the gradient of w z + b
-        gy = torch.zeros_like(a)
-        torch.mm(w.T, gx, out=gy[:d]).mul_(2)
+        gy = torch.cat((torch.mm(2 * w.T, gx), torch.zeros_like(a[d:])))
         gwb = 2 * torch.mm(gx, z1.T)
         gwu = -2 * torch.mv(q, ap)[:, None]
         gw = torch.addcmul(gwb[:, :d], gwu, u)
