@@ -127,6 +127,22 @@ FAULTS = [
     (["experiment=table1_rknet", "model=mlp"], r"gradient= \(asked for by experiment=table1_rknet"),
     (["profile=smoke", "trainer.epochs=2"], r"add trainer.iterations=null"),
     (["profile=smoke", "trainer={epochs: 2}"], r"add trainer.iterations=null"),
+    (
+        ["data=u1"],
+        r"takes data of the kind 'images'.*data=fashion_mnist or data=mnist",
+    ),
+    (
+        ["task=cnf", "data=u1"],
+        r"kind 'density'.*data=u1 is of the kind 'energy'.*=two_moons",
+    ),
+    (["task=cnf", "model=mlp"], r"model of the kind 'flow'.*model=mlp is of the kind 'classifier'"),
+    (["task=cnf", "trainer.iterations=null"], r"trainer.epochs=null must be a whole number >= 1"),
+    (["task=cnf", "data.limit=3"], r"no key 'data.limit'|belongs to data=fashion_mnist"),
+    (["task=cnf", "model=planar_flow", "rtol=1e-3"], r"model=planar_flow solves no ODE"),
+    (
+        ["experiment=fig5_moons_nf", "solver=rk4"],
+        r"planar_flow solves no ODE: remove solver=",
+    ),
     (["data=fashion_mnist", "profile=smoke"], r"no embedded images"),
 ]
 

@@ -44,7 +44,7 @@ def usage(choices: Choices, defaults: dict[str, Any]) -> str:
             *_groups(choices, chosen),
             "\nexperiments:",
             *(
-                f"  {name:<20}{choices.comment('experiment', name)}"
+                f"  {name:<25}{choices.comment('experiment', name)}"
                 for name in choices.names("experiment")
             ),
             "\nkeys:",
@@ -62,12 +62,7 @@ def _groups(choices: Choices, chosen: dict[str, str]) -> Iterable[str]:
         if group == "experiment":
             continue
         names = (f"{name}*" if chosen[group] == name else name for name in choices.names(group))
-        yield fill(
-            f"  {group:<11} {' '.join(names)}   ({meaning})",
-            width=_WIDTH,
-            subsequent_indent=" " * 14,
-            break_on_hyphens=False,
-        )
+        yield _wrapped(f"  {group:<11} {' '.join(names)}   ({meaning})", 14)
 
 
 def _keys(options: Iterable[Option], values: dict[str, Any]) -> Iterable[str]:
@@ -83,4 +78,8 @@ def _choice_keys(choices: Choices) -> Iterable[str]:
             group = option.key.partition(".")[0]
             owners = [owner.partition("=")[2] for owner in choices.owners(option.key)]
             where = f" [{', '.join(owners)}]" if len(owners) < len(choices.names(group)) else ""
-            yield f"  {option.key:<30} {option.meaning}; {option.allowed()}{where}"
+            yield _wrapped(f"  {option.key:<30} {option.meaning}; {option.allowed()}{where}", 33)
+
+
+def _wrapped(line: str, indent: int) -> str:
+    return fill(line, width=_WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)

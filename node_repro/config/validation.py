@@ -54,7 +54,6 @@ def validate(
     """
     values = _checked_values(_plain(cfg), chosen, choices)
     config = _build(values, chosen, choices)
-    _refuse_wrong_kinds(config, values, choices)
     _refuse_misfits(config, values)
     _refuse_ignored(config, typed, choices)
     return config
@@ -83,6 +82,7 @@ def _checked_values(
         if name is None or not isinstance(content.get(group), Mapping):
             raise ConfigError(f"no {group} is chosen; there are: {', '.join(choices.names(group))}")
         expected |= _keys_of(group, name, choices)
+    _refuse_wrong_kinds(content, chosen, choices)
     found = dict(leaves(content))
     for key in found:
         if key not in OPTIONS:
@@ -163,16 +163,18 @@ def _component(group: str, values: Mapping[str, Any], chosen: Mapping[str, Any])
     return Component(str(chosen[group]), inside["_target_"], options)
 
 
-def _refuse_wrong_kinds(config: Config, values: Mapping[str, Any], choices: Choices) -> None:
+def _refuse_wrong_kinds(
+    content: Mapping[str, Any], chosen: Mapping[str, str | None], choices: Choices
+) -> None:
     """Data and models that are not what the task is about."""
-    for group, chosen in (("data", config.data.name), ("model", config.model.name)):
-        kind, wanted = values[f"{group}._kind_"], values[f"task._{group}_"]
+    for group in ("data", "model"):
+        kind, wanted = content[group].get("_kind_"), content["task"].get(f"_{group}_")
         if kind != wanted:
-            fitting = choices.of_kind(group, wanted)
+            fitting = f" or {group}=".join(choices.of_kind(group, str(wanted)))
             raise ConfigError(
-                f"task={config.task.name} takes {group} of the kind {wanted!r}, and "
-                f"{group}={chosen} is of the kind {kind!r}: choose another task, or {group}="
-                f"{f' or {group}='.join(fitting)}"
+                f"task={chosen['task']} takes {group} of the kind {wanted!r}, and "
+                f"{group}={chosen[group]} is of the kind {kind!r}: choose another task, or "
+                f"{group}={fitting}"
             )
 
 

@@ -5,7 +5,6 @@ The order and the crops are drawn on the CPU, for a whole epoch at once, from a 
 own seeded by (seed, epoch): they are the same on every device and wherever a run resumes.
 """
 
-import hashlib
 from collections.abc import Iterator
 
 import torch
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from node_repro.data import Batch, Split
+from node_repro.data.seeds import generator
 
 
 def batches_per_epoch(split: Split, batch_size: int) -> int:
@@ -45,9 +45,9 @@ def training_batches(
     _require("crop_padding", crop_padding, 0)
     _require("start", start, 0)
     size, device = len(split.labels), split.images.device
-    generator = _generator(seed, epoch)
-    order = torch.randperm(size, generator=generator).to(device)
-    offsets = torch.randint(2 * crop_padding + 1, (size, 2), generator=generator).to(device)
+    drawn = generator(seed, epoch)
+    order = torch.randperm(size, generator=drawn).to(device)
+    offsets = torch.randint(2 * crop_padding + 1, (size, 2), generator=drawn).to(device)
     white = _white(dtype, device)
 
     def batches() -> Iterator[Batch]:
@@ -97,12 +97,6 @@ def _white(dtype: torch.dtype, device: torch.device) -> Tensor:
 
 def _scaled(images: Tensor, white: Tensor) -> Tensor:
     return images.to(white.dtype).div_(white).unsqueeze(1)
-
-
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    """A CPU generator for the pair: hashed, so that neighbouring pairs share nothing."""
-    digest = hashlib.sha256(f"{seed},{epoch}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
 
 
 def _require(name: str, value: int, least: int) -> None:

@@ -42,8 +42,9 @@ def _frame(figure: Figure) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("P")
 
 
-def npz(**arrays: np.ndarray) -> bytes:
+def npz(**arrays: object) -> bytes:
     """Named arrays as a compressed .npz file: what a picture was drawn from."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType]
+    plain: dict = {name: np.asarray(value) for name, value in arrays.items()}
+    np.savez_compressed(buffer, **plain)
     return buffer.getvalue()

@@ -49,11 +49,14 @@ class ODEBlock(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """y(t1): (*S). Raises SolverError."""
+        return self.along(y, between(*self.span))[-1]
+
+    def along(self, y: Tensor, ts: Tensor) -> Tensor:
+        """The states at the times ts: (T,) instead of the span, from y at ts[0]: (T, *S)."""
         if not isinstance(y, Tensor):
             raise SolverError(
                 "bad_input", "a block takes one tensor: call odeint for a tuple of states"
             )
-        ts = between(*self.span)
         solution = odeint(self.f, y, ts, solver=self.solver, gradient=self.gradient)
         self.stats = solution.stats
-        return solution.ys[-1]
+        return solution.ys

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from node_repro.ode.block import ODEBlock
 from node_repro.ode.solution import Stats
 
 
 def solver_cost(model: nn.Module) -> dict[str, float]:
-    """Sums over the model's ODE blocks for their last solve; empty without a block."""
-    solves = [module.stats for module in model.modules() if isinstance(module, ODEBlock)]
+    """Sums over the last solves of the modules that solve an ODE, which say so in `stats`; empty
+    where there is none."""
+    said = (getattr(module, "stats", None) for module in model.modules())
+    solves = [stats for stats in said if isinstance(stats, Stats)]
     if not solves:
         return {}
     backward = [stats.backward or Stats() for stats in solves]

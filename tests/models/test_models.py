@@ -28,8 +28,9 @@ from node_repro.training.cost import solver_cost
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 MODELS = {
-    file.stem: yaml.safe_load(file.read_text(encoding="utf-8"))
+    file.stem: content
     for file in sorted(CONF.glob("*.yaml"))
+    if (content := yaml.safe_load(file.read_text(encoding="utf-8")))["_kind_"] == "classifier"
 }
 GRADIENTS = {"direct": Direct(), "checkpointed": Checkpointed(), "adjoint": Adjoint()}
 

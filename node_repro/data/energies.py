@@ -1,0 +1,130 @@
+"""Unnormalised densities exp(-U) in the plane: kind "energy". U1 to U4 of Rezende and Mohamed
+(2015), table 1.
+
+U2 to U4 are bands without end, so exp(-U) has no integral. A soft wall around the square
+[-box, box]^2 makes them proper: U grows by (distance / (2 WALL))^2 / 2 in each coordinate outside.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+WALL = 0.1
+POINTS = 1200  # a side of the grid of the integral
+MARGIN = 2.0  # beyond the wall exp(-U) is below 1e-20
+
+
+@dataclass(frozen=True)
+class Energy:
+    """U with its wall. box: None where U is proper without one."""
+
+    name: str
+    u: Callable[[Tensor], Tensor]
+    box: float | None
+
+    notice = None
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """U(z): (N, 2) -> (N,)."""
+        energy = self.u(z)
+        if self.box is not None:
+            energy = energy + (relu(z.abs() - self.box) / (2 * WALL)).square().sum(dim=1) / 2
+        return energy
+
+    def log_integral(self, *, walled: bool = True) -> float:
+        """log of the integral of exp(-U): with the wall over the plane, or over the square alone.
+
+        The midpoint rule on a grid; without a box the grid reaches to 8.
+        """
+        side = 8.0 if self.box is None else self.box + (MARGIN if walled else 0.0)
+        step = 2 * side / POINTS
+        places = (torch.arange(POINTS, dtype=torch.float64) + 0.5) * step - side
+        z = torch.cartesian_prod(places, places)
+        return float(torch.logsumexp(-(self(z) if walled else self.u(z)), dim=0)) + math.log(
+            step**2
+        )
+
+    @property
+    def description(self) -> str:
+        where = "on the plane" if self.box is None else f"with a soft wall at ±{self.box:g}"
+        return f"the density exp(-U) {where}; -log Z = {-self.log_integral():.4f} nats"
+
+    @property
+    def facts(self) -> Mapping[str, float | None]:
+        return {
+            "box": self.box,
+            "floor_nats": -self.log_integral(),
+            "floor_of_the_square_nats": -self.log_integral(walled=False),
+        }
+
+
+@dataclass(frozen=True)
+class U1:
+    """Two half moons facing each other on a ring; proper."""
+
+    box: float | None
+
+    def load(self) -> Energy:
+        return Energy("u1", self.energy, self.box)
+
+    @staticmethod
+    def energy(z: Tensor) -> Tensor:
+        ring = (((z.norm(dim=1) - 2) / 0.4) ** 2) / 2
+        return ring - torch.logaddexp(_bump(z[:, 0] - 2, 0.6), _bump(z[:, 0] + 2, 0.6))
+
+
+@dataclass(frozen=True)
+class U2:
+    """A sine wave."""
+
+    box: float | None
+
+    def load(self) -> Energy:
+        return Energy("u2", self.energy, self.box)
+
+    @staticmethod
+    def energy(z: Tensor) -> Tensor:
+        return -_bump(z[:, 1] - _w1(z), 0.4)
+
+
+@dataclass(frozen=True)
+class U3:
+    """A sine wave that splits into two and joins again."""
+
+    box: float | None
+
+    def load(self) -> Energy:
+        return Energy("u3", self.energy, self.box)
+
+    @staticmethod
+    def energy(z: Tensor) -> Tensor:
+        height, w2 = z[:, 1] - _w1(z), 3 * _bump(z[:, 0] - 1, 0.6).exp()
+        return -torch.logaddexp(_bump(height, 0.35), _bump(height + w2, 0.35))
+
+
+@dataclass(frozen=True)
+class U4:
+    """A sine wave that splits into two for good."""
+
+    box: float | None
+
+    def load(self) -> Energy:
+        return Energy("u4", self.energy, self.box)
+
+    @staticmethod
+    def energy(z: Tensor) -> Tensor:
+        height, w3 = z[:, 1] - _w1(z), 3 * ((z[:, 0] - 1) / 0.3).sigmoid()
+        return -torch.logaddexp(_bump(height, 0.4), _bump(height + w3, 0.35))
+
+
+def _w1(z: Tensor) -> Tensor:
+    return (2 * math.pi * z[:, 0] / 4).sin()
+
+
+def _bump(x: Tensor, width: float) -> Tensor:
+    """The logarithm of exp(-(x / width)^2 / 2)."""
+    return -((x / width) ** 2) / 2

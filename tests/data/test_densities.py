@@ -1,0 +1,114 @@
+"""Densities and energies of the plane: their integrals, samples and published numbers."""
+
+import math
+
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from node_repro.build import construct
+from node_repro.config import Component
+from node_repro.config.choices import Choices, conf_folder
+from node_repro.data.curves import TwoCircles, TwoMoons
+from node_repro.data.density import Density
+from node_repro.data.energies import U1, U2, U3, U4, Energy
+from node_repro.data.seeds import generator
+
+CHOICES = Choices([conf_folder()])
+
+
+def loaded(name: str) -> Density | Energy:
+    content = yaml.safe_load(CHOICES.path("data", name).read_text(encoding="utf-8"))
+    options = {key: value for key, value in content.items() if not key.startswith("_")}
+    return construct(Component(name, content["_target_"], options)).load()
+
+
+DENSITIES = CHOICES.of_kind("data", "density")
+ENERGIES = CHOICES.of_kind("data", "energy")
+
+
+def grid(side: float, cells: int) -> tuple[Tensor, float]:
+    step = 2 * side / cells
+    places = (torch.arange(cells, dtype=torch.float64) + 0.5) * step - side
+    return torch.cartesian_prod(places, places), step**2
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_density_integrates_to_one(name: str) -> None:
+    """2e-3 is what the midpoint rule leaves at the edges of the checkerboard."""
+    data = loaded(name)
+    assert isinstance(data, Density) and data.name == name
+    x, area = grid(6.0, 120)
+    assert float(data.law.log_density(x).exp().sum()) * area == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_samples_lie_where_the_density_says(name: str) -> None:
+    """Shares of samples in coarse cells against the integral, within four standard errors."""
+    data = loaded(name)
+    assert isinstance(data, Density)
+    count = 20_000
+    points = data.law.sample(count, generator(1))
+    assert points.dtype == torch.float64 and points.shape == (count, 2)
+    x, area = grid(6.0, 120)
+    density = data.law.log_density(x).exp().view(12, 10, 12, 10).sum(dim=(1, 3)) * area
+    cell = ((points + 6) / 1.0).floor().long()
+    found = torch.zeros(12, 12, dtype=torch.float64)
+    found.index_put_((cell[:, 0], cell[:, 1]), torch.ones(count, dtype=torch.float64), True)
+    spread = (density * (1 - density) / count).sqrt() + 3e-4  # the grid's own error
+    assert bool(((found / count - density).abs() <= 4 * spread).all())
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_same_generator_draws_the_same_points(name: str) -> None:
+    data = loaded(name)
+    assert isinstance(data, Density)
+    first, second, other = (data.law.sample(5, generator(*key)) for key in ((1, 2), (1, 2), (1, 3)))
+    assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("data", "nats"),
+    [
+        (TwoCircles(noise=0.06, scale=1.0, factor=0.5), 0.775),
+        (TwoCircles(noise=0.06, scale=1.6, factor=0.5), 1.739),
+        (TwoMoons(noise=0.07, scale=1.0), 0.644),
+    ],
+)
+def test_entropy_is_the_one_others_found(data: TwoCircles | TwoMoons, nats: float) -> None:
+    """Theirs is known to 0.014 nats."""
+    found = data.load().entropy
+    assert 0 < found.standard_error < 0.01
+    assert found.nats == pytest.approx(nats, abs=3 * math.hypot(0.014, found.standard_error))
+
+
+@pytest.mark.parametrize(
+    ("energy", "side", "floor"),
+    [
+        (U1(box=None), None, -1.8775),
+        (U2(box=4.0), 4, -2.0826),
+        (U3(box=4.0), 4, -2.6422),
+        (U4(box=4.0), 4, -2.6852),
+        (U2(box=6.0), 6, -2.4881),
+        (U3(box=6.0), 6, -3.0477),
+        (U4(box=6.0), 6, -3.1167),
+    ],
+)
+def test_integrals_of_the_energies_are_known(
+    energy: U1 | U2 | U3 | U4, side: float | None, floor: float
+) -> None:
+    """The published ones were taken on a coarser grid: 1e-3."""
+    found = energy.load()
+    assert -found.log_integral(walled=False) == pytest.approx(floor, abs=1e-3)
+    if side is not None:  # what lies in the wall comes on top
+        assert 0 < found.log_integral() - found.log_integral(walled=False) < 0.1
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+def test_wall_is_outside_of_the_square_only(name: str) -> None:
+    energy = loaded(name)
+    assert isinstance(energy, Energy)
+    inside, outside = torch.tensor([[1.0, -2.0]]), torch.tensor([[4.5, 0.0]])
+    assert torch.equal(energy(inside), energy.u(inside))
+    assert (energy.box is None) == torch.equal(energy(outside), energy.u(outside))
