@@ -73,3 +73,11 @@ def test_a_deterministic_run_repeats_itself(tmp_path: Path) -> None:
         found.append(file["model"])
     for name, value in found[0].items():
         assert torch.equal(value, found[1][name]), name
+
+
+@pytest.mark.parametrize("task", ["density_match", "cnf"])
+def test_flows_train_and_draw_on_the_device(task: str, tmp_path: Path) -> None:
+    words = [f"task={task}", "profile=smoke", "device=cuda", f"outputs={tmp_path}", "progress=off"]
+    assert run(compose(words), words, ["node-run", *words]) == 0
+    (result,) = tmp_path.rglob("result.json")
+    assert (result.parent / "pictures").is_dir()
