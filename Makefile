@@ -43,9 +43,11 @@ smoke: $(VENV)/installed  ## every experiment for a few iterations on the embedd
 	    $(BIN)/node-run experiment=$$name profile=smoke outputs=outputs/smoke || exit 1; \
 	done
 
-bench: $(VENV)/installed  ## an ODE-Net's and a continuous flow's training iteration beside torchdiffeq's
+bench: $(VENV)/installed  ## training iterations of ODE-Net, flow and latent ODE beside torchdiffeq's
 	$(BIN)/python scripts/bench_odenet.py
 	$(BIN)/python scripts/bench_cnf.py
+	$(BIN)/python scripts/bench_latent.py
+	$(BIN)/python scripts/bench_latent.py --times 20,2000
 
 numerics: $(VENV)/installed  ## orders, work and precision of the solvers: docs/numerics.md
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/work_precision.py

@@ -6,6 +6,7 @@ itself a dotted path of this package stands for the object found there.
 
 import ctypes
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, ClassVar
@@ -126,13 +127,13 @@ def gradient(ode: ODEConfig) -> GradientMethod:
     return construct(replace(ode.gradient, options=rest), solver=backward)
 
 
-def model(config: Config, where: Machine) -> nn.Module:
-    """The network with weights drawn from the seed, on the device."""
+def model(config: Config, sizes: Mapping[str, int], where: Machine) -> nn.Module:
+    """The network with weights drawn from the seed, on the device. sizes: what the data decide."""
     torch.manual_seed(config.seed)
     ode = {}
     if config.ode is not None:
         ode = {"solver": solver(config.ode.solver, config.ode), "gradient": gradient(config.ode)}
-    return construct(config.model, **ode).to(device=where.device, dtype=where.dtype)
+    return construct(config.model, **sizes, **ode).to(device=where.device, dtype=where.dtype)
 
 
 def optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:

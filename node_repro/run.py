@@ -59,7 +59,7 @@ class Run:
         self.config, self.machine, self.data, self.directory = config, machine, data, directory
         self.mark = mark
         self.task: Task = build.task(config, data, machine)
-        self.model = build.model(config, machine)
+        self.model = build.model(config, self.task.sizes, machine)
         self.plan = Plan(
             iterations=self._iterations(),
             lr=build.learning_rate(config),

@@ -45,7 +45,7 @@ def load(run: Path) -> Trained:
     config = compose([*overrides, "precision=float64", "device=cpu"])
     machine = build.machine(config)
     task = build.task(config, build.data(config), machine)
-    flow = build.model(config, machine)
+    flow = build.model(config, {}, machine)
     if not isinstance(flow, ContinuousFlow) or not isinstance(task, CNF):
         raise SystemExit(f"{run} is no run of task=cnf with a continuous flow")
     state = torch.load(run / "checkpoints" / "best.pt", weights_only=True)

@@ -112,8 +112,9 @@ def odeint_dense(
     layout = Layout.of(y0) if isinstance(y0, tuple) else None
     y: Any = layout.pack(y0) if layout and isinstance(y0, tuple) else y0
     ts = checked(y, span(t0, t1))
-    if float(ts[0]) == float(ts[1]):
-        raise SolverError("bad_input", f"t0 = t1 = {float(ts[0]):g}: there is no span to solve")
+    start, end = ts.tolist()
+    if start == end:
+        raise SolverError("bad_input", f"t0 = t1 = {start:g}: there is no span to solve")
     legs: list[Leg] = []
 
     def watch(leg: Leg) -> bool:

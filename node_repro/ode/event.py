@@ -31,6 +31,7 @@ Event = Callable[[Tensor, Any], Tensor]
 
 ASIDE = 1e-4  # where in a step the sign is looked for if g begins as zero
 ROUNDS = 60
+FURTHEST = 0.01  # of a step: a Newton step beyond it follows a slope that means nothing
 NARROW = 1e-12  # of a step: the Newton step does the rest
 
 
@@ -128,7 +129,7 @@ def odeint_event(
     if crossing.index is None:
         return EventSolution(end, shaped(ys[-1]), None, stats)
     t, state = _FirstDerivatives.apply(  # type: ignore[misc]
-        *_corrected(field, g, crossing.index, end, ys[-1])
+        *_corrected(field, g, crossing, end, ys[-1])
     )
     stats.nfe += 1
     return EventSolution(t, shaped(state), crossing.index, stats)
@@ -140,9 +141,8 @@ def _checked_value(value: Tensor, t: Tensor) -> Tensor:
         kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise SolverError("bad_input", f"an event must return a tensor of real numbers, not {kind}")
     if not torch.isfinite(value).all():
-        raise SolverError(
-            "bad_input", f"the event's value is NaN or infinite at t = {float(t):g}", t=float(t)
-        )
+        now = t.item()
+        raise SolverError("bad_input", f"the event's value is not finite at t = {now:g}", t=now)
     return value.reshape(-1)
 
 
@@ -165,7 +165,9 @@ class _FirstDerivatives(Function):
 
 
 class _Crossing:
-    """A Watch that stops at the first change of sign. t, index: when, and of which element."""
+    """A Watch that stops at the first change of sign. t, index: when, and of which element; h: of
+    the step in which it happened.
+    """
 
     def __init__(
         self,
@@ -178,6 +180,7 @@ class _Crossing:
         self.g, self.method, self.direction = g, method, direction
         self.t: float | None = None
         self.index: int | None = None
+        self.h = 0.0
         self.signs = torch.sign(g(at(t0, y0), y0)).tolist()
 
     def __call__(self, leg: Leg) -> bool:
@@ -192,7 +195,8 @@ class _Crossing:
         if not crossed:
             return False
         x, self.index = min((self._root(leg, i), i) for i in crossed)
-        self.t = float(leg.t) + x * float(leg.t1 - leg.t)
+        self.h = float(leg.t1 - leg.t)
+        self.t = float(leg.t) + x * self.h
         return True
 
     def _inside(self, leg: Leg, x: float) -> Tensor:
@@ -229,24 +233,42 @@ class _Crossing:
 def _corrected(
     f: VectorField,
     g: Callable[[Tensor, Tensor], Tensor],
-    index: int,
+    crossing: _Crossing,
     end: Tensor,
     y: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """t and y at the event, by one Newton step from the time `end` and the state y there."""
-    with torch.enable_grad():
-        t_, y_ = at(end, y).detach().requires_grad_(), y.detach().requires_grad_()
-        value = g(t_, y_)[index]
-        g_t, g_y = torch.autograd.grad(value, (t_, y_), allow_unused=True, materialize_grads=True)
+    """t and y at the event, by one Newton step from the time `end` and the state y there.
+
+    Where the event's value has no reliable rate of change, the time that was found stands, unless a
+    gradient is wanted.
+    """
+    assert crossing.index is not None
     with torch.no_grad():
         dy = evaluate(f, at(end, y), y)
-        slope = float(g_t + torch.sum((g_y.conj() * dy).real))
-    if slope == 0.0 or not math.isfinite(slope):
+    slope = _rate_of_change(g, crossing.index, at(end, y), y, dy)
+    value = g(at(end, y), y)[crossing.index]
+    moved = math.inf if slope == 0.0 else abs(float(value.detach()) / slope)
+    if not moved <= FURTHEST * abs(crossing.h):
+        if not (torch.is_grad_enabled() and (value.requires_grad or y.requires_grad)):
+            return end, y
         raise SolverError(
             "bad_input",
-            f"the event's value has the rate of change {slope:g} at t = {float(end):g}, where its "
-            "sign changes: give a smooth event function that crosses zero at an angle",
+            f"the event's value has the rate of change {slope:.3g} at t = {float(end):g}, where "
+            "its sign changes: give a smooth event function that crosses zero at an angle",
             t=float(end),
         )
-    t = end - (g(at(end, y), y)[index] / slope).to(end)
+    t = end - (value / slope).to(end)
     return t, y + dy * (t - end).to(device=y.device, dtype=y.dtype.to_real())
+
+
+def _rate_of_change(
+    g: Callable[[Tensor, Tensor], Tensor], index: int, t: Tensor, y: Tensor, dy: Tensor
+) -> float:
+    """dg/dt along the solution; 0 where g depends on neither t nor y for autograd."""
+    with torch.enable_grad():
+        t_, y_ = t.detach().requires_grad_(), y.detach().requires_grad_()
+        value = g(t_, y_)[index]
+        if not value.requires_grad:
+            return 0.0
+        g_t, g_y = torch.autograd.grad(value, (t_, y_), allow_unused=True, materialize_grads=True)
+    return float(g_t + torch.sum((g_y.conj() * dy).real))

@@ -13,18 +13,28 @@ VectorField = Callable[[Tensor, Tensor], Tensor]
 """f(t, y) -> dy/dt, a new tensor each time, y left as it is. t: () in y's real dtype; y: (*S)."""
 
 
+def changes(x: Tensor) -> int:
+    """How often a tensor was written to; 0 under torch.inference_mode(), which does not count."""
+    return 0 if x.is_inference() else x._version
+
+
 def evaluate(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
     """f(t, y), checked.
 
     Raises:
         SolverError: f returns something else than a tensor like y (kind bad_input).
     """
+    version = changes(y)
     try:
         dy = f(t, y)
     except Exception as error:
         with contextlib.suppress(RuntimeError):  # after a fault on a GPU t cannot be read any more
             error.add_note(f"in the vector field at t = {float(t):g}, y of shape {tuple(y.shape)}")
         raise
+    if changes(y) != version:
+        raise SolverError(
+            "bad_input", "f changes y in place: return a new tensor, leave y as it is"
+        )
     if not isinstance(dy, Tensor):
         raise SolverError("bad_input", f"f must return a tensor like y, not {type(dy).__name__}")
     if dy.shape != y.shape or dy.dtype != y.dtype or dy.device != y.device:
@@ -60,10 +70,18 @@ class Counted:
 
     def __init__(self, field: Field, stats: Stats) -> None:
         self.field, self.stats = field, stats
+        self._last: tuple[Tensor, int] | None = None
 
     def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         self.stats.nfe += 1
-        return self.field(t, y, integrands=integrands)
+        slope = self.field(t, y, integrands=integrands)
+        if self._last is not None and changes(self._last[0]) != self._last[1]:
+            raise SolverError(
+                "bad_input",
+                "f writes into a tensor that it returned before: return a new one each time",
+            )
+        self._last = slope.dy, changes(slope.dy)
+        return slope
 
 
 def trained_parameters(f: VectorField) -> tuple[Tensor, ...] | None:

@@ -32,6 +32,13 @@ def initial_step(
     slope_state = State(slope.dy, slope.integrands)
     d0 = float(norm.of(state, tolerances, state))
     d1 = float(norm.of(slope_state, tolerances, state))
+    finite = torch.isfinite(state.y).all() and torch.isfinite(slope.dy).all()
+    if not math.isfinite(d1) and finite and tolerances.integrals[1] == 0:
+        raise SolverError(
+            "bad_input",
+            "an element of y0 is 0 and atol is 0, so no error of it is allowed: give atol > 0",
+            t=t,
+        )
     if not (math.isfinite(d0) and math.isfinite(d1)):
         raise SolverError(
             "non_finite_dynamics",

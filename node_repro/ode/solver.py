@@ -61,8 +61,10 @@ class RungeKutta:
                 f"{self.method.name} estimates no error, so its steps cannot be controlled by a "
                 "tolerance: give it constant steps, or take an adaptive method",
             )
-        if self.max_steps < 1:
-            raise SolverError("bad_input", f"max_steps must be at least 1, not {self.max_steps}")
+        if not (isinstance(self.max_steps, int) and self.max_steps >= 1):
+            raise SolverError(
+                "bad_input", f"max_steps must be at least 1, a whole number, not {self.max_steps}"
+            )
 
     @property
     def differentiable(self) -> bool:

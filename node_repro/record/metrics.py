@@ -29,8 +29,33 @@ METRICS: dict[str, Metric] = {
     "error": Metric(
         "fraction", "share of the digits classified wrongly, 0.0042 for 0.42 %", "error"
     ),
-    "nll_nats": Metric("nats", "mean negative log likelihood of the points under the model", "NLL"),
-    "kl_nats": Metric("nats", "divergence, to the model in cnf, from it in density_match", "KL"),
+    "nll_nats": Metric("nats", "negative log likelihood of a point, or of a series as seen", "NLL"),
+    "kl_nats": Metric("nats", "divergence, of a posterior or of the model", "KL"),
+    "rmse_noisy": Metric("1", "RMSE a coordinate of the 100 points ahead, noisy", "RMSE ahead"),
+    "rmse_clean": Metric("1", "the same against the curves without noise"),
+    "rmse_sample": Metric("1", "rmse_noisy of one posterior sample, not of their mean"),
+    "rmse_window": Metric("1", "RMSE a coordinate of all points of the window, without noise"),
+    "rmse_hidden": Metric("1", "RMSE of hidden values, standardised", "RMSE hidden"),
+    "rmse_carried": Metric("1", "the same of the last value shown before", "carried forward"),
+    "log_likelihood_nats": Metric(
+        "nats",
+        "predictive log likelihood; a point, a value or a sequence, as the task says",
+        "log p",
+    ),
+    "log_likelihood_true_nats": Metric("nats", "of a sequence under its true rate", "true rate"),
+    "log_likelihood_constant_nats": Metric(
+        "nats", "of a sequence under the constant rate of the training events", "constant rate"
+    ),
+    "integral_error": Metric(
+        "fraction",
+        "relative error of the rate's integral, sequence by sequence",
+        "integral's error",
+    ),
+    "rate_error": Metric(
+        "fraction", "integral of the rate's absolute error over that of the rate", "rate's error"
+    ),
+    "absolute_error": Metric("1", "mean absolute difference of the solution", "mean |error|"),
+    "field_error": Metric("fraction", "relative RMS error of the field on the trajectory", "field"),
     "outside": Metric("fraction", "share of the drawn points outside of the box", "outside"),
     "best_error": Metric("fraction", "smallest validation error so far"),
     "nfe_forward": Metric("evaluations", "evaluations of f in one forward pass"),

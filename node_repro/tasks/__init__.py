@@ -43,6 +43,11 @@ class Task(Protocol):
     @property
     def iterations_per_epoch(self) -> int | None: ...
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """What the data decide of a model: arguments for its constructor, by name."""
+        ...
+
     def training_batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """The epoch's batches from index start on: a pure function of seed, epoch and index.
 

@@ -53,6 +53,10 @@ class CNF:
         self.side = 1.4 * float(points.abs().max())
         self.drawn_points = points
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        return {}
+
     def training_batches(self, epoch: int, start: int) -> Iterator[Batch]:
         index = start
         while True:

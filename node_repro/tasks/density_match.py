@@ -50,6 +50,10 @@ class DensityMatch:
         self.seed, self.device, self.dtype = seed, device, dtype
         self.log_z = data.log_integral()
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        return {}
+
     def training_batches(self, epoch: int, start: int) -> Iterator[Batch]:
         index = start
         while True:

@@ -54,6 +54,10 @@ class MNIST:
     def iterations_per_epoch(self) -> int:
         return batches_per_epoch(self.train, self.batch_size)
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        return {}
+
     def training_batches(self, epoch: int, start: int) -> Iterator[Batch]:
         return training_batches(
             self.train,

@@ -69,6 +69,9 @@ class Prescribed:
             raise self._elsewhere(f"step {n + 1} of size {h:g}")
         return Verdict(True, self._size(n + 1) or size, memory + 1.0, 0.0)
 
+    def blame(self, before: State, step: Step) -> str:
+        return ""
+
     def _size(self, n: int) -> float:
         """The signed size of a step, 0 beyond the last."""
         return self.points[n + 1] - self.points[n] if n + 1 < len(self.points) else 0.0

@@ -46,7 +46,38 @@ def declared(parameters: Parameters, method: str) -> tuple[Tensor, ...]:
             f"gradient={method} needs to know what f depends on: make f an nn.Module, or pass "
             "parameters=(...), empty if there are none",
         )
-    return parameters
+    once = tuple({id(p): p for p in parameters}.values())
+    for p in once:
+        if p.grad_fn is not None:
+            _refuse_ancestors(p, once)
+    return once
+
+
+def _refuse_ancestors(p: Tensor, parameters: tuple[Tensor, ...]) -> None:
+    """Raises SolverError (bad_input) if p was made from another one: its gradient would be counted
+    through f, and through p once more.
+    """
+    others = {get_gradient_edge(q).node for q in parameters if q is not p and q.requires_grad}
+    others -= {p.grad_fn}  # parts of one split are not made of each other
+    pending, seen = [p.grad_fn], set()
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        if node in others:
+            raise SolverError(
+                "bad_input",
+                f"parameters hold a tensor of shape {tuple(p.shape)} and another one that it was "
+                "made from: declare only what f uses itself",
+            )
+        seen.add(node)
+        pending.extend(after for after, _ in node.next_functions)
+
+
+def _edge(x: Tensor) -> tuple[Any, int]:
+    """Where x leaves the graph: the node, and which of its outputs."""
+    edge = get_gradient_edge(x)
+    return edge.node, edge.output_nr
 
 
 def refuse_undeclared(dy: Tensor, known: Iterable[Tensor]) -> None:
@@ -54,11 +85,11 @@ def refuse_undeclared(dy: Tensor, known: Iterable[Tensor]) -> None:
 
     Its gradient would be lost in silence. Walks f's graph once.
     """
-    ends = {get_gradient_edge(x).node for x in known if x.requires_grad}
-    pending, seen = [dy.grad_fn], set()
+    ends = {_edge(x) for x in known if x.requires_grad}
+    pending, seen = [_edge(dy)] if dy.requires_grad else [], set()
     while pending:
-        node = pending.pop()
-        if node is None or node in seen or node in ends:
+        node, output = pending.pop()
+        if node is None or node in seen or (node, output) in ends:
             continue
         seen.add(node)
         if hasattr(node, "variable"):
@@ -69,7 +100,7 @@ def refuse_undeclared(dy: Tensor, known: Iterable[Tensor]) -> None:
                 "its parameters: pass parameters=(...) with all that f uses, or take "
                 "gradient=direct",
             )
-        pending.extend(after for after, _ in node.next_functions)
+        pending.extend(node.next_functions)
 
 
 def refuse_second_derivative(method: str) -> None:

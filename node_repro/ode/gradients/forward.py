@@ -26,6 +26,8 @@ from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import Solver
 
+LARGEST = 2**27  # numbers in the augmented state; a solve holds about ten times as many
+
 
 @dataclass(frozen=True)
 class Forward:
@@ -46,6 +48,13 @@ class Forward:
                 "bad_input",
                 "gradient=forward takes real parameters, and one is complex: split it into its "
                 "real and imaginary part, or take gradient=adjoint",
+            )
+        size = problem.y0.numel() * (1 + problem.y0.numel() + sum(p.numel() for p in known))
+        if size > LARGEST:
+            raise SolverError(
+                "bad_input",
+                f"gradient=forward would integrate {size:,} numbers, the states' derivatives with "
+                "respect to every initial value and parameter: take gradient=adjoint",
             )
         run = _Run(problem, solver)
         ys: Tensor = _Solve.apply(run, problem.y0, problem.ts, *known)  # type: ignore[assignment]
