@@ -44,9 +44,9 @@ def done(folder: Path) -> bool:
     return (folder / "result.json").is_file()
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Mean and standard deviation (0 of one value)."""
-    sd = statistics.stdev(values) if len(values) > 1 else 0.0
+def spread(values: list[float]) -> dict[str, float | None]:
+    """Mean and standard deviation, None of one value."""
+    sd = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.mean(values), "sd": sd}
 
 
@@ -88,11 +88,12 @@ def markdown(table: dict[str, dict[int, dict]]) -> str:
 
 
 def shown(record: dict | None, score: str, digits: int) -> str:
-    """ "0.133 ± 0.004" of the selected models."""
+    """ "0.133 ± 0.004 (3)" of the selected models, with the number of seeds."""
     if record is None:
         return "not run"
-    value = record["selected"][score]
-    return f"{value['mean']:.{digits}f} ± {value['sd']:.{digits}f}"
+    value, seeds = record["selected"][score], len(record["seeds"])
+    sd = "" if value["sd"] is None else f" ± {value['sd']:.{digits}f}"
+    return f"{value['mean']:.{digits}f}{sd} ({seeds})"
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ def moved_dimension(x: np.ndarray, steps: np.ndarray) -> bytes:
             _timed(ax, x[j, i], 1.4)
             _square(ax, reach, x.mean((0, 1, 2)))
             if i == 0:
-                ax.set_title(f"{steps[j]:+.1f} sd", fontsize="small")
+                ax.set_title(f"{round(float(steps[j]), 1) + 0.0:+.1f} sd", fontsize="small")
             if j == 0:
                 ax.set_ylabel(f"dimension {i + 1}", fontsize="small")
     return png(figure)
