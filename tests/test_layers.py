@@ -19,7 +19,18 @@ LAYERS: dict[str, set[str]] = {
     "models": {"ode"},
     "tasks": {"data", "figures"},
     "training": {"tasks", "record", "ode"},
-    "cli": {"config", "run"},
+    "probes": {
+        "config",
+        "build",
+        "data",
+        "models",
+        "tasks",
+        "training",
+        "record",
+        "ode",
+        "figures",
+    },
+    "cli": {"config", "run", "probe", "record"},
 }
 """Which of the others each may import. `run` and `build` put the whole together and may see all."""
 
