@@ -71,6 +71,8 @@ def _command(argv: Sequence[str]) -> int:
         folder = conf_folder()
         print(usage(Choices([folder]), load(folder / "config.yaml")), end="")
         return 0
+    if argv and argv[0] in ("list", "reproduce"):
+        return _whole(argv[0], argv[1:])
     import hydra
     import hydra.errors
 
@@ -93,6 +95,21 @@ def _command(argv: Sequence[str]) -> int:
             raise
         raise misplaced_key(key, f"the chosen {key.partition('.')[0]}", choices) from error
     return jobs.summary() if args.multirun else jobs.code
+
+
+def _whole(verb: str, words: Sequence[str]) -> int:
+    """All experiments at once: told about, or run."""
+    from node_repro.reproduce.asked import asked
+    from node_repro.reproduce.drive import reproduce
+    from node_repro.reproduce.listing import listing
+
+    choices = Choices([conf_folder()])
+    ask = asked(words, choices)
+    if verb == "list":
+        print(listing(ask, choices), end="")
+        return 0
+    refuse_wrong(_read(ask.extra, choices), choices, multirun=False)
+    return reproduce(ask, choices, ["node-run", verb, *words])
 
 
 def _parse(argv: Sequence[str]) -> Namespace:
@@ -170,6 +187,11 @@ class JobError(Exception):
 
 def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
     """The job that was asked for; returns the exit code. torch is imported where it is needed."""
+    if config.job == "compare":
+        from node_repro.compare import compare
+
+        print(compare(config.runs), end="")
+        return 0
     from node_repro.run import run
 
     return run(config, overrides, command)
