@@ -35,7 +35,7 @@ def compare(runs: Sequence[str]) -> str:
     """The table. ConfigError for a directory without a finished run, naming it."""
     columns = _titled([_column(Path(run)) for run in runs])
     keys = dict.fromkeys(key for column in columns for key in column.config)
-    configs = [(key, [column.config.get(key, "") for column in columns]) for key in keys]
+    configs = [(key, [column.config.get(key, "-") for column in columns]) for key in keys]
     differing = [(key, values) for key, values in configs if len(set(values)) > 1]
     names = dict.fromkeys(name for column in columns for name in _numbers(column.results[0]))
     numbers = [(name, [_told(name, column) for column in columns]) for name in names]

@@ -21,7 +21,8 @@ LAYERS: dict[str, set[str]] = {
     "training": {"tasks", "record", "ode"},
     "reproduce": {"config", "record"},
     "compare": {"config", "record"},
-    "cli": {"config", "run", "reproduce", "compare"},
+    "failures": {"config"},
+    "cli": {"config", "run", "failures", "reproduce", "compare"},
 }
 """Which of the others each may import. `run` and `build` put the whole together and may see all."""
 

@@ -32,11 +32,11 @@ _PR_SET_PDEATHSIG = 1
 _FAILED = 1
 
 
-def reproduce(ask: Ask, choices: Choices, command: Sequence[str]) -> int:
+def reproduce(ask: Ask, choices: Choices) -> int:
     """Runs what is missing of the plan; returns 0, 1 if something failed, or a signal's code.
 
-    command: what the user typed, to be told how to go on. Raises ConfigError, and OutputError where
-    the folder cannot be written or another reproduction works in it.
+    Raises ConfigError, and OutputError where the folder cannot be written or another reproduction
+    works in it.
     """
     plan = targets(ask, choices)
     folder = folder_of(ask)
@@ -46,7 +46,7 @@ def reproduce(ask: Ask, choices: Choices, command: Sequence[str]) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         lock, _ = Lock.take(folder / "lock")
         try:
-            return _reproduce(ask, plan, missing(ask, plan, choices), folder, command)
+            return _reproduce(ask, plan, missing(ask, plan, choices), folder)
         finally:
             lock.release()
     except OSError as error:
@@ -81,7 +81,6 @@ def _reproduce(
     plan: Sequence[Target],
     left: Sequence[Target],
     folder: Path,
-    command: Sequence[str],
 ) -> int:
     for target in left:
         (folder / target.name).unlink(missing_ok=True)
@@ -98,9 +97,8 @@ def _reproduce(
     for line in _told(failures, folder, begin, bool(stopped)):
         print(line)
     done = len(plan) - len(failures)
-    print(f"{'stopped' if stopped else 'end'}: {done} of {len(plan)} are done")
-    if failures or report:
-        print(f"to go on: {' '.join(command)}")
+    again = "; the same command goes on from here" if failures or report else ""
+    print(f"{'stopped' if stopped else 'end   '} {done} of {len(plan)} are done{again}")
     return stopped or (_FAILED if failures or report else 0)
 
 
@@ -162,7 +160,9 @@ def _report(ask: Ask, folder: Path) -> int:
     path = folder / "report.log"
     with path.open("wb") as file:
         command = [*NODE_RUN, *words]
-        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+        code = subprocess.run(
+            command, stdout=file, stderr=subprocess.STDOUT, check=False
+        ).returncode
     if code:
         print(f"failed  report: {_last_line(path)}  ({path})")
     else:
@@ -170,9 +170,7 @@ def _report(ask: Ask, folder: Path) -> int:
     return code
 
 
-def _told(
-    failures: Sequence[Target], folder: Path, begin: float, stopped: bool
-) -> list[str]:
+def _told(failures: Sequence[Target], folder: Path, begin: float, stopped: bool) -> list[str]:
     """A line for every target that was not done: why, and its log."""
     lines = []
     names = {target.name for target in failures}

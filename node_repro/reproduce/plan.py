@@ -41,9 +41,7 @@ def targets(ask: Ask, choices: Choices) -> list[Target]:
     return sorted([*runs, *probes], key=lambda target: -target.seconds)
 
 
-def probed(
-    experiments: Iterable[Experiment], choices: Choices
-) -> Iterator[tuple[str, Experiment]]:
+def probed(experiments: Iterable[Experiment], choices: Choices) -> Iterator[tuple[str, Experiment]]:
     """Which probes measure the runs of which experiments: the `_experiments_` of their yaml."""
     known = {one.name: one for one in experiments}
     for probe in choices.names("probe"):
