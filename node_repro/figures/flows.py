@@ -59,6 +59,19 @@ def panels(
     return png(figure)
 
 
+def columns(shown: Mapping[str, tuple[np.ndarray, np.ndarray]], side: float) -> bytes:
+    """A column for each name: a density (n, n) above, points (N, 2) below, as a PNG."""
+    figure = Figure(figsize=(1.5 * INCH * len(shown), 3.2 * INCH), layout="constrained")
+    axes = figure.subplots(2, len(shown), squeeze=False)
+    for (title, (density, points)), (above, below) in zip(shown.items(), axes.T, strict=True):
+        _density(above, density, side)
+        _points(below, points, side)
+        above.set_title(title)
+    axes[0, 0].set_ylabel("Density")
+    axes[1, 0].set_ylabel("Samples")
+    return png(figure)
+
+
 def animation(
     density: np.ndarray, samples: np.ndarray, fractions: Sequence[float], side: float
 ) -> bytes:

@@ -17,6 +17,10 @@ Weights = Literal["fresh", "selected", "last"]
 """Of the run's start, drawn from its seed; of the model that validation selected; of the end."""
 
 
+Row = dict[str, Any]
+"""One point of a figure: plain values by name."""
+
+
 class Misfit(Exception):
     """A probe that the run has nothing for; its text says what the run would need."""
 
@@ -29,7 +33,7 @@ class Findings(NamedTuple):
     """
 
     facts: Mapping[str, object]
-    rows: Sequence[Mapping[str, object]]
+    rows: Sequence[Row]
     files: Mapping[str, bytes] = {}
 
 

@@ -17,7 +17,7 @@ from node_repro.build import gradient_names, named_gradient, stepping_solver, un
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
-from node_repro.probes import Findings, Finished
+from node_repro.probes import Findings, Finished, Row
 from node_repro.probes.solve import Solve, differentiated, median, recorded
 from node_repro.record.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
 
@@ -38,7 +38,7 @@ class Memory:
         solve = recorded(run.model(), run.task, run.training_batch(self.batch))
         ts = solve.problem.ts
         span = abs(float(ts[-1] - ts[0]))
-        rows: list[dict[str, object]] = []
+        rows: list[Row] = []
         left_out: dict[str, str] = {}
         for name in gradient_names():
             gradient = named_gradient(name, BACKWARD_TOLERANCE)
@@ -65,7 +65,7 @@ class Memory:
         }
         return Findings(facts, rows)
 
-    def _costs(self, solve: Solve, solver: Solver, gradient: GradientMethod) -> dict[str, object]:
+    def _costs(self, solve: Solve, solver: Solver, gradient: GradientMethod) -> Row:
         device = solve.problem.y0.device
         meter = SavedBytes(exclude=solve.parameters)
         with meter:
@@ -94,7 +94,7 @@ class Memory:
         }
 
 
-def _growth(rows: list[dict[str, object]]) -> dict[str, Mapping[str, float]]:
+def _growth(rows: list[Row]) -> dict[str, Mapping[str, float]]:
     """By gradient method: how much a step adds, the slope of the least-squares line."""
     growth = {}
     for name in dict.fromkeys(str(row["gradient"]) for row in rows):
@@ -102,14 +102,14 @@ def _growth(rows: list[dict[str, object]]) -> dict[str, Mapping[str, float]]:
         if len(mine) > 1:
             steps = np.array([row["steps"] for row in mine], dtype=float)
             growth[name] = {
-                key: float(np.polyfit(steps, [float(row[key]) for row in mine], 1)[0])  # pyright: ignore
+                key: float(np.polyfit(steps, [float(row[key]) for row in mine], 1)[0])
                 for key in GROWING
                 if mine[0][key] is not None
             }
     return growth
 
 
-def _told(name: str, rows: list[dict[str, object]]) -> str:
+def _told(name: str, rows: list[Row]) -> str:
     mine = [row for row in rows if row["gradient"] == name]
-    cells = (f"{row['steps']}: {float(row['held_bytes']) / 2**20:.2f}" for row in mine)  # pyright: ignore
+    cells = (f"{row['steps']}: {float(row['held_bytes']) / 2**20:.2f}" for row in mine)
     return f"{name}: MiB held by steps, {', '.join(cells)}"

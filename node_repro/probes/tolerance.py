@@ -15,7 +15,8 @@ from torch import Tensor
 
 from node_repro.build import named_gradient, named_solver
 from node_repro.ode.solution import SolverError
-from node_repro.probes import Findings, Finished
+from node_repro.ode.solver import Solver
+from node_repro.probes import Findings, Finished, Row
 from node_repro.probes.solve import (
     Distance,
     Solve,
@@ -62,17 +63,19 @@ class Tolerance:
     def measure(self, run: Finished) -> Findings:
         whole = self._with_reference(run, self.batch)
         single = whole if self.batch == 1 else self._with_reference(run, 1)
-        rows: list[dict[str, object]] = []
+        rows: list[Row] = []
         for solver, gradient in WAYS:
             solves, examples = (single, 1) if solver in ALONE else (whole, self.batch)
             for tolerance in self.tolerances:
                 new = list(self._rows(solves, solver, gradient, tolerance))
                 rows += [{**row, "examples": examples} for row in new]
                 run.say(_told(solver, gradient, tolerance, new))
-        solve = whole[0][0]
+        solve, reference = whole[0]
+        looser = forward(in_float64(solve), named_solver(REFERENCE, 10 * self.reference)).ys[-1]
         facts = {
             "examples_a_batch": self.batch,
             "reference": f"{REFERENCE} at {self.reference:g} in float64",
+            "reference_at_ten_times_the_tolerance": Distance.of(looser, reference.y)._asdict(),
             "reference_nfe": [reference.nfe for _, reference in whole],
             "state_size": solve.problem.y0.numel(),
             "state_rms": rms(solve.problem.y0),
@@ -99,41 +102,46 @@ class Tolerance:
         solver_name: str,
         gradient_name: str,
         tolerance: float,
-    ) -> Iterator[dict[str, object]]:
+    ) -> Iterator[Row]:
         solver = named_solver(solver_name, tolerance)
         gradient = named_gradient(gradient_name, tolerance)
         for k, (solve, reference) in enumerate(solves):
-            row: dict[str, object] = {
+            row: Row = {
                 "solver": solver_name,
                 "gradient": gradient_name,
                 "tolerance": tolerance,
                 "batch": k,
             }
             try:
-                ys, stats = forward(solve, solver)
-                error = Distance.of(ys[-1], reference.y)
-                row |= {
-                    "nfe_forward": stats.nfe,
-                    "accepted": stats.accepted,
-                    "rejected": stats.rejected,
-                    **{f"error_{name}": value for name, value in error._asdict().items()},
-                    "forward_seconds": median_seconds(
-                        lambda solve=solve: forward(solve, solver), ys.device, self.repeats
-                    ),
-                }
-                both = differentiated(solve, solver, gradient)
-                row |= {
-                    "nfe_backward": both.backward.nfe,
-                    "backward_seconds": both.backward_seconds,
-                }
+                row |= self._forward(solve, solver, reference)
             except SolverError as failure:
                 row["failure"] = str(failure)
+                yield row
+                continue
+            try:
+                found = differentiated(solve, solver, gradient)
+                row["nfe_backward"] = found.backward.nfe
+                row["backward_seconds"] = found.backward_seconds
+            except SolverError as failure:
+                row["backward_failure"] = str(failure)
             yield row
 
+    def _forward(self, solve: Solve, solver: Solver, reference: Reference) -> Row:
+        ys, stats = forward(solve, solver)
+        error = Distance.of(ys[-1], reference.y)
+        seconds = median_seconds(lambda: forward(solve, solver), ys.device, self.repeats)
+        return {
+            "nfe_forward": stats.nfe,
+            "accepted": stats.accepted,
+            "rejected": stats.rejected,
+            **{f"error_{name}": value for name, value in error._asdict().items()},
+            "forward_seconds": seconds,
+        }
 
-def _told(solver: str, gradient: str, tolerance: float, rows: list[dict[str, object]]) -> str:
+
+def _told(solver: str, gradient: str, tolerance: float, rows: list[Row]) -> str:
     def middle(name: str) -> float:
-        return median([float(row[name]) for row in rows if name in row])  # pyright: ignore
+        return median([float(row[name]) for row in rows if name in row])
 
     return (
         f"{solver} {gradient} at {tolerance:g}: NFE {middle('nfe_forward'):g} / "

@@ -1,0 +1,112 @@
+"""Accuracy against the tolerance used at test time: "train tight, test loose" (section 3.2 of the
+paper), and how far a trained model depends on its solver (Ott et al. 2021).
+
+The selected model is tested with other tolerances and with other methods in constant steps. Each
+score is a mean over test examples with its standard error; the difference from the model's own
+solver is taken example by example, which has a far smaller one.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from node_repro.build import named_solver, stepping_solver
+from node_repro.ode.solution import SolverError, Stats
+from node_repro.ode.solver import Solver
+from node_repro.probes import Findings, Finished, Row
+from node_repro.probes.solve import solving_part
+
+ADAPTIVE = ("dopri5", "tsit5")
+STEPPING = ("euler", "midpoint", "rk4")
+
+
+@dataclass(frozen=True)
+class AtTestTime:
+    """tolerances: of the adaptive solvers. steps: of the constant ones. examples: of the test set,
+    in batches of `batch`.
+    """
+
+    tolerances: tuple[float, ...]
+    steps: tuple[int, ...]
+    examples: int
+    batch: int
+
+    def measure(self, run: Finished) -> Findings:
+        model, task = run.model(), run.task
+        part = solving_part(model)
+        own: Solver = part.solver  # pyright: ignore[reportAssignmentType]
+        usual, cost = self._tested(run, model, part, own)
+        count = len(next(iter(usual.values())))
+        rows = [{"solver": "own", **_scores(usual, usual), **cost}]
+        for row, solver in self._solvers():
+            try:
+                scores, cost = self._tested(run, model, part, solver)
+                row |= _scores(scores, usual) | cost
+            except SolverError as failure:
+                row["failure"] = str(failure)
+            rows.append(row)
+            run.say(_told(row, task.selected_by))
+        ode = run.config.ode
+        facts = {
+            "examples": count,
+            "batch": self.batch,
+            "score": task.selected_by,
+            "trained_with": None if ode is None else f"{ode.solver.name} at rtol {ode.rtol:g}",
+        }
+        return Findings(facts, rows)
+
+    def _solvers(self) -> Iterator[tuple[Row, Solver]]:
+        for name in ADAPTIVE:
+            for tolerance in self.tolerances:
+                yield {"solver": name, "tolerance": tolerance}, named_solver(name, tolerance)
+        for name in STEPPING:  # every block here has the span (0, 1)
+            for steps in self.steps:
+                yield {"solver": name, "steps": steps}, stepping_solver(name, 1 / steps)
+
+    def _tested(
+        self, run: Finished, model: nn.Module, part: nn.Module, solver: Solver
+    ) -> tuple[dict[str, Tensor], Row]:
+        """Of each example the scores, by name; and what they cost."""
+        part.solver = solver  # pyright: ignore[reportArgumentType]
+        task, values = run.task, {}
+        nfe, began = [], time.perf_counter()
+        with torch.no_grad():
+            for batch in run.test_batches(self.batch, math.ceil(self.examples / self.batch)):
+                for name, value in task.scores(model, batch).items():
+                    values.setdefault(name, []).append(value.double().cpu())
+                stats = part.stats
+                assert isinstance(stats, Stats)
+                nfe.append(stats.nfe)
+        seconds = time.perf_counter() - began
+        scores = {name: torch.cat(parts)[: self.examples] for name, parts in values.items()}
+        return scores, {"nfe_forward": sum(nfe) / len(nfe), "seconds": seconds}
+
+
+def _scores(scores: Mapping[str, Tensor], usual: Mapping[str, Tensor]) -> Row:
+    row: Row = {}
+    for name, values in scores.items():
+        difference = values - usual[name]
+        row[name] = float(values.mean())
+        row[f"{name}_standard_error"] = _standard_error(values)
+        row[f"{name}_difference"] = float(difference.mean())
+        row[f"{name}_difference_standard_error"] = _standard_error(difference)
+    return row
+
+
+def _standard_error(values: Tensor) -> float:
+    return float(values.std(correction=0)) / math.sqrt(len(values))
+
+
+def _told(row: Row, score: str) -> str:
+    how = f"at {row['tolerance']:g}" if "tolerance" in row else f"in {row['steps']} steps"
+    if "failure" in row:
+        return f"{row['solver']} {how}: {row['failure']}"
+    return (
+        f"{row['solver']} {how}: {score} {row[score]:.4f} ± {row[f'{score}_standard_error']:.4f}, "
+        f"{row[f'{score}_difference']:+.4f} ± {row[f'{score}_difference_standard_error']:.4f} "
+        f"against its own solver, NFE {row['nfe_forward']:g}"
+    )

@@ -1,0 +1,83 @@
+"""Evaluations of f over training: figure 3 d of the paper.
+
+Recorded are those that the run wrote down: on the validation set, the same in every epoch, and
+the training mean over the epoch, the backward pass included. Weights of single epochs are not kept,
+so only the start (drawn from the seed again), the selected and the last model are measured: on
+single test examples, at several tolerances, by the default solver and by the paper's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from node_repro.build import named_gradient, named_solver
+from node_repro.probes import Findings, Finished, Row, Weights
+from node_repro.probes.solve import Solve, differentiated, recorded
+
+WAYS = (("dopri5", "adjoint"), ("vode_adams", "adjoint_flat"))
+WEIGHTS: tuple[Weights, ...] = ("fresh", "selected", "last")
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """tolerances: rtol = atol. examples: of the test set, each solved alone."""
+
+    tolerances: tuple[float, ...]
+    examples: int
+
+    def measure(self, run: Finished) -> Findings:
+        rows: list[Row] = []
+        task, batches = run.task, run.test_batches(1, self.examples)
+        for weights in WEIGHTS:
+            model = run.model(weights)
+            solves = [recorded(model, task, batch) for batch in batches]
+            for solver, gradient in WAYS:
+                for tolerance in self.tolerances:
+                    cost = _cost(solves, solver, gradient, tolerance)
+                    step = run.step(weights)
+                    rows.append({"source": "measured", "weights": weights, "step": step, **cost})
+                    run.say(
+                        f"{weights}, {solver} at {tolerance:g}: NFE {cost['nfe_forward']:.1f} / "
+                        f"{cost['nfe_backward']:.1f}"
+                    )
+        facts = {
+            "examples": len(batches),
+            "iterations_per_epoch": task.iterations_per_epoch,
+            "recorded": "nfe_forward: mean over the batches of the validation set; "
+            "nfe_forward_training, nfe_backward_training: means over the training batches since "
+            "the line before",
+            "measured": "means over single test examples; weights of single epochs are not kept",
+        }
+        return Findings(facts, [*_recorded(run), *rows])
+
+
+def _cost(solves: list[Solve], solver: str, gradient: str, tolerance: float) -> Row:
+    solving, way = named_solver(solver, tolerance), named_gradient(gradient, tolerance)
+    passes = [differentiated(solve, solving, way) for solve in solves]
+    forward = [each.stats.nfe for each in passes]
+    backward = [each.backward.nfe for each in passes]
+    return {
+        "solver": solver,
+        "gradient": gradient,
+        "tolerance": tolerance,
+        "nfe_forward": sum(forward) / len(forward),
+        "nfe_forward_min": min(forward),
+        "nfe_forward_max": max(forward),
+        "nfe_backward": sum(backward) / len(backward),
+        "nfe_backward_min": min(backward),
+        "nfe_backward_max": max(backward),
+    }
+
+
+def _recorded(run: Finished) -> Iterator[Row]:
+    """One row for each evaluation during training."""
+    training = {line["step"]: line for line in run.metrics if line["split"] == "epoch"}
+    for line in run.metrics:
+        if line["split"] == "validation":
+            mean = training.get(line["step"], {})
+            yield {
+                "source": "recorded",
+                "step": line["step"],
+                "nfe_forward": line.get("nfe_forward"),
+                "nfe_forward_training": mean.get("nfe_forward"),
+                "nfe_backward_training": mean.get("nfe_backward"),
+            }

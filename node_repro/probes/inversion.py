@@ -1,0 +1,106 @@
+"""Error control on inversion: how exactly a trained continuous flow comes back, by tolerance.
+
+The selected model in float64, and test points x of its data. For every tolerance: the error of
+x -> z -> x', evaluations of f both ways, the error of log p against a far smaller tolerance, and
+the mass of the density on a grid, whose true value is 1. A picture shows densities and samples at
+two tolerances beside the data.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from node_repro.data.seeds import generator
+from node_repro.models.continuous_flow import ContinuousFlow
+from node_repro.probes import Findings, Finished, Misfit
+from node_repro.probes.solve import rms
+from node_repro.tasks.cnf import CNF
+from node_repro.tasks.flow import GRID, Square, density_on, mass_on
+
+
+class Trained(NamedTuple):
+    """A run's selected model, in float64, and its task; like: a number where it computes."""
+
+    flow: ContinuousFlow
+    task: CNF
+    like: Tensor
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """tolerances: rtol = atol. shown: those in the picture. reference: of the true log p.
+    examples: points.
+    """
+
+    tolerances: tuple[float, ...]
+    shown: tuple[float, ...]
+    reference: float
+    examples: int
+
+    def measure(self, run: Finished) -> Findings:
+        flow, task = run.model(), run.task
+        if not isinstance(flow, ContinuousFlow) or not isinstance(task, CNF):
+            raise Misfit("a continuous flow trained on points (task=cnf)")
+        like = torch.zeros((), dtype=torch.float64, device=run.device)
+        trained = Trained(flow.double(), task, like)
+        with torch.no_grad():
+            x = task.data.law.sample(self.examples, generator(2)).to(like)
+            _keep(flow, self.reference)
+            exact = flow.log_density(x)
+            rows = []
+            for tolerance in self.tolerances:
+                rows.append(_row(trained, tolerance, x, exact))
+                run.say(
+                    f"{tolerance:g}: |x - x'| {rows[-1]['distance_rms']:.1e}, log p off by "
+                    f"{rows[-1]['log_density_rms']:.1e}, mass {rows[-1]['mass']:.5f}, NFE "
+                    f"{rows[-1]['nfe_encode']} / {rows[-1]['nfe_decode']}"
+                )
+            picture = self._drawn(trained, x)
+        facts = {"examples": self.examples, "reference": self.reference, "precision": "float64"}
+        return Findings(facts, rows, {"inversion.png": picture})
+
+    def _drawn(self, trained: Trained, x: Tensor) -> bytes:
+        """Density and samples at the shown tolerances, beside the data's."""
+        from node_repro.figures.flows import columns
+
+        flow, task, like = trained
+        square = Square(task.side, GRID)
+        true = task.data.law.log_density(square.points(like.cpu())).exp().view(GRID, GRID)
+        shown = {"Data": (true.numpy(), x.cpu().numpy())}
+        z = torch.randn(len(x), 2, generator=generator(1), dtype=torch.float64).to(like)
+        for tolerance in self.shown:
+            _keep(flow, tolerance)
+            density = density_on(flow, square, like).numpy()
+            shown[f"tolerance {tolerance:g}"] = density, flow.sample(z).x.cpu().numpy()
+        return columns(shown, task.side)
+
+
+def _row(trained: Trained, tolerance: float, x: Tensor, exact: Tensor) -> dict[str, float]:
+    """exact: (N,), the true log densities of x."""
+    flow, task, like = trained
+    _keep(flow, tolerance)
+    z = flow.encode(x)
+    nfe_encode = flow.stats.nfe
+    back = flow.sample(z).x
+    nfe_decode = flow.stats.nfe
+    distance = (back - x).norm(dim=1)
+    error = flow.log_density(x) - exact
+    mass = mass_on(flow, max(2 * task.side, 6.0), like)
+    return {
+        "tolerance": tolerance,
+        "nfe_encode": nfe_encode,
+        "nfe_decode": nfe_decode,
+        "distance_rms": rms(distance),
+        "distance_max": float(distance.max()),
+        "log_density_rms": rms(error),
+        "log_density_max": float(error.abs().max()),
+        "mass": mass,
+        "mass_error": abs(mass - 1),
+    }
+
+
+def _keep(flow: ContinuousFlow, tolerance: float) -> None:
+    """Solve to this tolerance from now on."""
+    flow.solver = flow.solver.with_tolerance(tolerance, tolerance)

@@ -1,0 +1,89 @@
+"""How exactly a solve comes back: |z(t0) recovered - z(t0)| (section 6 of the paper, "informally").
+
+Three ways back from z(t1): "solved", the state alone solved from t1 to t0 at the same tolerance;
+"adjoint", the state within the adjoint method's backward solve; "undone", the steps of a
+reversible method inverted one by one, which is exact but for rounding. The first is relative to
+the start, the others to the largest state of the way, as the solver itself reports them.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from node_repro.build import named_gradient, named_solver
+from node_repro.ode.solution import SolverError
+from node_repro.probes import Findings, Finished, Row
+from node_repro.probes.solve import Distance, Solve, differentiated, forward, median, rms, tested
+
+SOLVED = ("dopri5", "tsit5", "vode_adams", "reversible_dopri5", "reversible_tsit5")
+BY_ADJOINT = ("dopri5", "tsit5")
+UNDONE = ("reversible_dopri5", "reversible_tsit5", "reversible_bosh3")
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """tolerances: rtol = atol. batches: test minibatches of `batch` examples."""
+
+    tolerances: tuple[float, ...]
+    batches: int
+    batch: int
+
+    def measure(self, run: Finished) -> Findings:
+        solves = tested(run, self.batch, self.batches)
+        rows: list[Row] = []
+        for back, solver, measured in _ways():
+            for tolerance in self.tolerances:
+                new: list[Row] = []
+                for k, solve in enumerate(solves):
+                    row = {"back": back, "solver": solver, "tolerance": tolerance, "batch": k}
+                    try:
+                        row |= measured(solve, solver, tolerance)
+                    except SolverError as failure:
+                        row["failure"] = str(failure)
+                    new.append(row)
+                rows += new
+                far = median([float(r["relative_rms"]) for r in new if "relative_rms" in r])
+                run.say(f"{back} by {solver} at {tolerance:g}: relative RMS {far:.1e}")
+        facts = {
+            "examples_a_batch": self.batch,
+            "state_size": solves[0].problem.y0.numel(),
+            "state_rms": rms(solves[0].problem.y0),
+        }
+        return Findings(facts, rows)
+
+
+def _ways() -> Iterator[tuple[str, str, Callable[[Solve, str, float], Row]]]:
+    yield from (("solved", solver, _solved) for solver in SOLVED)
+    yield from (("adjoint", solver, _by_adjoint) for solver in BY_ADJOINT)
+    yield from (("undone", solver, _undone) for solver in UNDONE)
+
+
+def _solved(solve: Solve, name: str, tolerance: float) -> Row:
+    solver = named_solver(name, tolerance)
+    there = forward(solve, solver)
+    problem = solve.problem
+    returning = problem._replace(y0=there.ys[-1], ts=problem.ts[[-1, 0]])
+    back = forward(Solve(returning, solve.cotangent), solver)
+    return {
+        **Distance.of(back.ys[-1], problem.y0)._asdict(),
+        "nfe_forward": there.stats.nfe,
+        "nfe_backward": back.stats.nfe,
+    }
+
+
+def _by_adjoint(solve: Solve, name: str, tolerance: float) -> Row:
+    return _reported(solve, name, "adjoint", tolerance)
+
+
+def _undone(solve: Solve, name: str, tolerance: float) -> Row:
+    return _reported(solve, name, "reversible", tolerance)
+
+
+def _reported(solve: Solve, name: str, gradient: str, tolerance: float) -> Row:
+    found = differentiated(
+        solve, named_solver(name, tolerance), named_gradient(gradient, tolerance)
+    )
+    return {
+        "relative_rms": found.backward.reconstruction,
+        "nfe_forward": found.stats.nfe,
+        "nfe_backward": found.backward.nfe,
+    }

@@ -1,0 +1,148 @@
+"""Forward sensitivities against the adjoint method: D^2 + K D numbers against 2 D + K + 1.
+
+Both differentiate the same solve, dopri5 in a fixed number of steps: of small networks with one
+hidden layer, f(y) = W2 tanh(W1 y), over sizes D of the state and K of the parameters; and of the
+run's own field on one training example, where that is small enough. `numbers` are those that were
+really integrated, in the larger of the method's solves: forward carries y along, and the adjoint
+method evaluates the time's gradient at the ends instead of integrating it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from node_repro.build import named_gradient, stepping_solver
+from node_repro.ode.engines import Trajectory, Watch
+from node_repro.ode.gradients import Problem
+from node_repro.ode.methods import Field, State
+from node_repro.ode.norm import STATE, RmsNorm
+from node_repro.ode.solution import SolverError
+from node_repro.ode.solver import Solver
+from node_repro.probes import Findings, Finished, Row
+from node_repro.probes.solve import Solve, differentiated, median, recorded
+from node_repro.record.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
+
+METHOD, STEPS = "dopri5", 10
+GRADIENTS = ("forward", "adjoint")
+
+
+class Small(nn.Module):
+    """f(y) = W2 tanh(W1 y + b1) + b2, K = hidden (2 D + 1) + D parameters. y: (D,)."""
+
+    def __init__(self, states: int, hidden: int) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(states, hidden), nn.Linear(hidden, states)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.outer(torch.tanh(self.inner(y)))
+
+
+@dataclass
+class Counting:
+    """A solver that remembers the size of the largest state it was given, integrals included."""
+
+    inner: Solver
+    numbers: int = 0
+
+    @property
+    def differentiable(self) -> bool:
+        return self.inner.differentiable
+
+    def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> Solver:
+        return self
+
+    def solve(
+        self,
+        f: Field,
+        state: State,
+        ts: Tensor,
+        *,
+        norm: RmsNorm = STATE,
+        first_step: float | None = None,
+        keep: bool = False,
+        watch: Watch | None = None,
+    ) -> Trajectory:
+        size = state.y.numel() + sum(q.numel() for q in state.integrals)
+        self.numbers = max(self.numbers, size)
+        return self.inner.solve(
+            f, state, ts, norm=norm, first_step=first_step, keep=keep, watch=watch
+        )
+
+
+@dataclass(frozen=True)
+class SensitivityCost:
+    """states: sizes D. hidden: units of the small networks. repeats: gradients that a time is the
+    median of.
+    """
+
+    states: tuple[int, ...]
+    hidden: tuple[int, ...]
+    repeats: int
+
+    def measure(self, run: Finished) -> Findings:
+        own = _from_end_to_end(recorded(run.model(), run.task, run.training_batch(1)))
+        rows: list[Row] = []
+        left_out: dict[str, str] = {}
+        for field, solve in (("run", own), *self._small(run)):
+            for gradient in GRADIENTS:
+                try:
+                    row = {"field": field, **self._costs(solve, gradient)}
+                except SolverError as error:
+                    left_out[f"{field} {gradient}"] = str(error)
+                    continue
+                rows.append(row)
+                run.say(
+                    f"{field}: D {row['states']}, K {row['parameters']}, {gradient}: "
+                    f"{row['numbers']} numbers, {row['seconds']:.4f} s"
+                )
+        facts = {"method": METHOD, "steps": STEPS, "left_out": left_out}
+        return Findings(facts, rows)
+
+    def _small(self, run: Finished) -> Iterator[tuple[str, Solve]]:
+        for states in self.states:
+            for hidden in self.hidden:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(run.config.seed)
+                    f = Small(states, hidden).to(run.device, run.dtype)
+                    y0 = torch.randn(states).to(run.device, run.dtype)
+                ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
+                cotangent = torch.zeros(2, states).to(y0)
+                cotangent[-1] = 1
+                yield "small", Solve(Problem(f, y0, ts, tuple(f.parameters())), cotangent)
+
+    def _costs(self, solve: Solve, gradient_name: str) -> Row:
+        ts, device = solve.problem.ts, solve.problem.y0.device
+        solver = Counting(stepping_solver(METHOD, abs(float(ts[-1] - ts[0])) / STEPS))
+        gradient = named_gradient(gradient_name, 1e-3)  # not read: the steps are constant
+        meter = SavedBytes(exclude=solve.parameters)
+        with meter:
+            differentiated(solve, solver, gradient)
+        reset_peak_memory(device)
+        before = peak_memory_bytes(device)
+        passes = [differentiated(solve, solver, gradient)]
+        after = peak_memory_bytes(device)
+        passes += [differentiated(solve, solver, gradient) for _ in range(self.repeats)]
+        d, k = solve.problem.y0.numel(), sum(p.numel() for p in solve.parameters)
+        return {
+            "gradient": gradient_name,
+            "states": d,
+            "parameters": k,
+            "numbers": solver.numbers,
+            "numbers_paper": d * d + k * d if gradient_name == "forward" else 2 * d + k + 1,
+            "seconds": median([p.forward_seconds + p.backward_seconds for p in passes[1:]]),
+            "peak_bytes": meter.peak_bytes,
+            "cuda_peak_bytes": None if before is None or after is None else after - before,
+            "nfe_forward": passes[0].stats.nfe,
+            "nfe_backward": passes[0].backward.nfe,
+            "nvjp": passes[0].stats.nvjp + passes[0].backward.nvjp,
+        }
+
+
+def _from_end_to_end(solve: Solve) -> Solve:
+    """Without the outputs between the first and the last."""
+    ends = [0, -1]
+    return Solve(
+        solve.problem._replace(ts=solve.problem.ts[ends]), solve.cotangent[ends].contiguous()
+    )
