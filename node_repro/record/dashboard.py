@@ -3,15 +3,23 @@
 The event files lie in the run's own directory, so that TensorBoard calls a run by its path.
 """
 
+# The modules that protobuf generates do not declare their names:
+# pyright: reportAttributeAccessIssue=false
+
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # pyright: ignore
-from tensorboard.compat.proto.tensor_pb2 import TensorProto  # pyright: ignore
-from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto  # pyright: ignore
-from tensorboard.compat.proto.types_pb2 import DT_DOUBLE, DT_STRING  # pyright: ignore
+from tensorboard.compat.proto.summary_pb2 import (
+    DATA_CLASS_SCALAR,
+    DATA_CLASS_TENSOR,
+    Summary,
+    SummaryMetadata,
+)
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_DOUBLE, DT_STRING
 
 from node_repro.record.event_file import EventFile
 from node_repro.record.hparams import experiment, session_end, session_start
@@ -57,9 +65,11 @@ class Dashboard:
         finite = finite[np.isfinite(finite)]
         if not len(finite):
             return
-        counts, edges = np.histogram(finite, bins=BUCKETS)
-        if finite.min() == finite.max():  # numpy would spread one value over a unit
-            counts, edges = np.array([len(finite)]), finite[[0, 0]]
+        low, high = finite.min(), finite.max()
+        if high - low > 1e-9 * max(-low, high):
+            counts, edges = np.histogram(finite, bins=BUCKETS)
+        else:  # numpy would spread one value over a unit
+            counts, edges = np.array([len(finite)]), np.array([low, high])
         buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
         tensor = TensorProto(dtype=DT_DOUBLE, tensor_content=buckets.tobytes())
         tensor.tensor_shape.CopyFrom(_shape(*buckets.shape))
@@ -101,8 +111,8 @@ class Dashboard:
 
 def table(values: Mapping[str, object]) -> str:
     """Two columns in Markdown; mappings inside become dotted keys."""
-    rows = (f"| {key} | {_cell(value)} |" for key, value in flat(values).items())
-    return "\n".join(("| | |", "|---|---|", *rows))
+    rows = (f"| `{key}` | {_cell(value)} |" for key, value in flat(values).items())
+    return "\n".join(("| key | value |", "|---|---|", *rows))
 
 
 def code(text: str) -> str:
@@ -122,8 +132,11 @@ def flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    text = text.replace("|", "\\|")
+    return f"`{text}`" if "_" in text else text
 
 
 def _description(name: str) -> str:
@@ -133,7 +146,9 @@ def _description(name: str) -> str:
 
 
 def _metadata(plugin: str, description: str = "") -> SummaryMetadata:
+    """TensorBoard's fast reader keeps a description only where the class of the data is said."""
     return SummaryMetadata(
+        data_class=DATA_CLASS_SCALAR if plugin == "scalars" else DATA_CLASS_TENSOR,
         plugin_data=SummaryMetadata.PluginData(plugin_name=plugin),
         summary_description=description,
     )

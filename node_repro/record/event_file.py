@@ -4,14 +4,17 @@ torch's SummaryWriter writes in a thread, which prints a traceback when the disk
 directory is gone; here both are an OutputError of one sentence.
 """
 
+# The modules that protobuf generates do not declare their names:
+# pyright: reportAttributeAccessIssue=false
+
 import os
 import socket
 import time
 from io import BufferedWriter
 from pathlib import Path
 
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore
-from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from node_repro.record import OutputError

@@ -1,16 +1,20 @@
 """The row of a run in TensorBoard's HPARAMS tab.
 
-`add_hparams` of torch makes a second, timestamped run; the summaries it is made of go into the run's
-own event file here. TensorBoard takes the columns of the whole tab from any one run, so every run
-describes the same columns: all keys that there are, and all final numbers that people are shown.
+`add_hparams` of torch makes a second, timestamped run; the summaries it is made of go into the
+run's own event file here. TensorBoard takes the columns of the whole tab from any one run, so every
+run describes the same columns: all keys that there are, and all final numbers that people are
+shown.
 """
+
+# The modules that protobuf generates do not declare their names:
+# pyright: reportAttributeAccessIssue=false
 
 import time
 from collections.abc import Mapping
 
-from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore
-from tensorboard.plugins.hparams import metadata, plugin_data_pb2
-from tensorboard.plugins.hparams.api_pb2 import (  # pyright: ignore
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.api_pb2 import (
     DATA_TYPE_BOOL,
     DATA_TYPE_FLOAT64,
     DATA_TYPE_STRING,
@@ -19,6 +23,11 @@ from tensorboard.plugins.hparams.api_pb2 import (  # pyright: ignore
     HParamInfo,
     MetricInfo,
     MetricName,
+)
+from tensorboard.plugins.hparams.plugin_data_pb2 import (
+    HParamsPluginData,
+    SessionEndInfo,
+    SessionStartInfo,
 )
 
 from node_repro.record.layout import tag
@@ -29,6 +38,7 @@ _TYPES = {bool: DATA_TYPE_BOOL, int: DATA_TYPE_FLOAT64, float: DATA_TYPE_FLOAT64
 _NUMBERS = {
     ("test/selected", "error"): "test error",
     ("test/selected", "loss_nats"): "test loss (nats)",
+    ("test/selected", "nll_nats"): "test NLL (nats)",
     ("test/selected", "rmse_noisy"): "test RMSE ahead",
     ("epoch", "nfe_forward"): "NFE forward",
     ("epoch", "nfe_backward"): "NFE backward",
@@ -70,7 +80,7 @@ def experiment(keys: Mapping[str, type]) -> Summary.Value:
 
 def session_start(values: Mapping[str, object]) -> Summary.Value:
     """The run's values by key; a key whose value is None is left out."""
-    info = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
+    info = SessionStartInfo(start_time_secs=time.time())
     for key, value in values.items():
         if isinstance(value, bool):
             info.hparams[key].bool_value = value
@@ -83,12 +93,12 @@ def session_start(values: Mapping[str, object]) -> Summary.Value:
 
 def session_end() -> Summary.Value:
     """The run is complete."""
-    info = plugin_data_pb2.SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=time.time())
+    info = SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=time.time())
     return _value(metadata.SESSION_END_INFO_TAG, session_end_info=info)
 
 
 def _value(name: str, **content: object) -> Summary.Value:
-    data = plugin_data_pb2.HParamsPluginData(**content)
+    data = HParamsPluginData(**content)
     return Summary.Value(
         tag=name, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR
     )

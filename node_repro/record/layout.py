@@ -1,13 +1,23 @@
 """The charts of TensorBoard's custom scalars tab, and the names of scalars.
 
-A score is `<split>/<metric>`; what the solver did and what it took are `solver/<split>/<metric>` and
-`cost/<split>/<metric>`, so that TensorBoard's sections are train, validation, test, solver and cost.
+A score is `<split>/<metric>`; what the solver did and what it took are `solver/<split>/<metric>`
+and `cost/<split>/<metric>`, so that TensorBoard's sections are train, validation, test, solver and
+cost.
 """
+
+# The modules that protobuf generates do not declare their names:
+# pyright: reportAttributeAccessIssue=false
 
 import re
 from collections.abc import Collection, Iterator
 
-from tensorboard.plugins.custom_scalar import layout_pb2 as proto
+from tensorboard.plugins.custom_scalar.layout_pb2 import (
+    Category,
+    Chart,
+    Layout,
+    MarginChartContent,
+    MultilineChartContent,
+)
 
 from node_repro.record.metrics import COST, SCORES, SOLVER
 
@@ -40,22 +50,20 @@ def tag(split: str, metric: str) -> str:
     return f"{group}{split}/{metric}"
 
 
-def layout(tags: Collection[str]) -> proto.Layout:
+def layout(tags: Collection[str]) -> Layout:
     """The charts that have at least one of the scalars `tags` to show."""
     charts = {"Learning": list(_learning(tags))} | {
         category: [_lines(title, regex) for title, regex in lines.items() if _any(regex, tags)]
         for category, lines in _LINES.items()
     }
     if set(_STEP_SIZE.values()) <= set(tags):
-        series = proto.MarginChartContent.Series(**_STEP_SIZE)
-        margin = proto.MarginChartContent(series=[series])
-        charts["Solver"].append(proto.Chart(title="step size h: mean, min, max", margin=margin))
-    return proto.Layout(
-        category=[proto.Category(title=name, chart=charts[name]) for name in CATEGORIES]
-    )
+        series = MarginChartContent.Series(**_STEP_SIZE)
+        margin = MarginChartContent(series=[series])
+        charts["Solver"].append(Chart(title="step size h: mean, min, max", margin=margin))
+    return Layout(category=[Category(title=name, chart=charts[name]) for name in CATEGORIES])
 
 
-def _learning(tags: Collection[str]) -> Iterator[proto.Chart]:
+def _learning(tags: Collection[str]) -> Iterator[Chart]:
     for name, metric in SCORES.items():
         regex = rf"(train|validation)/{name}"
         title = metric.label if metric.unit == "1" else f"{metric.label} ({metric.unit})"
@@ -65,9 +73,9 @@ def _learning(tags: Collection[str]) -> Iterator[proto.Chart]:
         yield _lines("learning rate", "train/learning_rate")
 
 
-def _lines(title: str, regex: str) -> proto.Chart:
+def _lines(title: str, regex: str) -> Chart:
     """TensorBoard matches the beginning of a name alone, hence the end sign."""
-    return proto.Chart(title=title, multiline=proto.MultilineChartContent(tag=[f"{regex}$"]))
+    return Chart(title=title, multiline=MultilineChartContent(tag=[f"{regex}$"]))
 
 
 def _any(regex: str, tags: Collection[str]) -> bool:
