@@ -30,7 +30,7 @@ Event = Callable[[Tensor, Any], Tensor]
 """g(t, y), of any shape: every element is an event of its own, and the first one ends the solve."""
 
 ASIDE = 1e-4  # where in a step the sign is looked for if g begins as zero
-ROUNDS = 60
+ROUNDS = 120
 FURTHEST = 0.01  # of a step: a Newton step beyond it follows a slope that means nothing
 NARROW = 1e-12  # of a step: the Newton step does the rest
 
@@ -208,7 +208,9 @@ class _Crossing:
         return self.g(at(leg.t + x * h, y), y)
 
     def _root(self, leg: Leg, index: int) -> float:
-        """Where in the step an element is zero: regula falsi, damped as in the Illinois method."""
+        """Where in the step an element is zero: regula falsi, damped as in the Illinois method, and
+        a bisection every third time, for functions that are flat at their zero.
+        """
         low, high = 0.0, 1.0
         at_low, at_high = (
             float(self._inside(leg, low)[index]),
@@ -216,11 +218,11 @@ class _Crossing:
         )
         if at_low * at_high > 0:  # it began as zero
             low, at_low = ASIDE, float(self._inside(leg, ASIDE)[index])
-        for _ in range(ROUNDS):
+        for i in range(ROUNDS):
             if at_high == 0.0 or high - low < NARROW:
                 break
             x = high - at_high * (high - low) / (at_high - at_low)
-            if not low < x < high:
+            if i % 3 == 2 or not low < x < high:
                 x = (low + high) / 2
             value = float(self._inside(leg, x)[index])
             if value * at_low <= 0:
@@ -244,7 +246,7 @@ def _corrected(
     """
     assert crossing.index is not None
     with torch.no_grad():
-        dy = evaluate(f, at(end, y), y)
+        dy = evaluate(f, at(end, y), y).detach()
     slope = _rate_of_change(g, crossing.index, at(end, y), y, dy)
     value = g(at(end, y), y)[crossing.index]
     moved = math.inf if slope == 0.0 else abs(float(value.detach()) / slope)

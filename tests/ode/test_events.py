@@ -176,18 +176,28 @@ def test_a_flat_crossing_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "event",
-    [lambda t, y: torch.sign(t - 1.03), lambda t, y: torch.floor(t) - 0.5],
+    ("event", "t"),
+    [(lambda t, y: torch.sign(t - 1.03), 1.03), (lambda t, y: torch.floor(t) - 0.5, 1.0)],
     ids=["a jump", "stairs"],
 )
-def test_a_change_of_sign_without_a_rate_is_refused(event: Callable[..., Tensor]) -> None:
+def test_a_change_of_sign_without_a_rate_is_found_but_has_no_gradient(
+    event: Callable[..., Tensor], t: float
+) -> None:
+    assert turned(event).t.item() == pytest.approx(t, abs=1e-9)
     sentence = (
         r"the event's value has the rate of change 0 at t = 1(\.03)?, where its sign changes: "
         "give a smooth event function that crosses zero at an angle$"
     )
     with pytest.raises(SolverError, match=sentence) as caught:
-        turned(event)
+        turned(event, y0=leaf(0, 1))
     assert caught.value.kind == "bad_input"
+
+
+@pytest.mark.parametrize("power", [3, 5])
+def test_a_crossing_at_a_multiple_root_is_where_the_simple_one_is(power: int) -> None:
+    flat = turned(lambda t, y: (y[0] - 0.3) ** power)
+    simple = turned(lambda t, y: y[0] - 0.3)
+    assert flat.t.item() == pytest.approx(simple.t.item(), abs=1e-3)
 
 
 def test_two_changes_in_one_step_are_kept_apart_by_a_longest_step() -> None:

@@ -120,11 +120,11 @@ def test_a_method_without_an_error_estimate_is_not_controlled_by_one(
     )
 
 
-@pytest.mark.parametrize("count", [0, -3])
+@pytest.mark.parametrize("count", [0, -3, 2.5, math.nan])
 def test_a_solver_is_allowed_at_least_one_step(count: int) -> None:
     expect_error(
         "bad_input",
-        f"max_steps must be at least 1, not {count}",
+        f"max_steps must be at least 1, a whole number, not {count}",
         lambda: RungeKutta(METHODS["rk4"], Constant(0.1), max_steps=count),
     )
 
