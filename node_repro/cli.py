@@ -168,6 +168,13 @@ class JobError(Exception):
         return str(self.args[0])
 
 
+def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
+    """The job that was asked for; returns the exit code. torch is imported where it is needed."""
+    from node_repro.run import run
+
+    return run(config, overrides, command)
+
+
 @dataclass
 class Jobs:
     """The function that hydra calls once a job; a failing job is noted and costs no other job.
@@ -189,9 +196,7 @@ class Jobs:
         self.count += 1
         try:
             config = _validated(cfg, self.choices)
-            from node_repro.run import run
-
-            code = run(config, overrides, self.command)
+            code = _do(config, overrides, self.command)
             reason = f"left with exit code {code}"
         except Exception as error:
             if "debug=true" in overrides:

@@ -51,6 +51,13 @@ FAULTS = [
     (["+seed=1"], r"the key exists"),
     (["++seed=1"], r"the key exists"),
     (["+model=mlp"], r"write it without '\+'"),
+    # a job without what it is about
+    (["job=trian"], r"job=trian must be one of train, probe, report, compare"),
+    (["job=compare"], r"needs two runs or more"),
+    (["job=compare", "runs=[a]"], r"needs two runs or more"),
+    (["runs=[a,b]"], r"job=train reads no runs="),
+    (["job=compare", "runs=a"], r"runs=a must be a list"),
+    (["job=probe"], r"job=probe and probe=... need each other"),
     # a key of another choice
     (["solver=dopri5", "controller.step_size=0.1"], r"step_size.*belongs to controller=constant"),
     (["+controller.step_size=0.1"], r"controller=integral has no key.*controller=constant"),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-Value = bool | int | float | str | None | tuple[float, ...]
+Value = bool | int | float | str | None | tuple[float, ...] | tuple[str, ...]
 
 
 class ConfigError(Exception):
@@ -70,8 +70,14 @@ class TrainerConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """One run. `ode` is None for a model that solves no ODE (mlp, resnet, stem_only)."""
+    """One run, and what is to be done: train it, probe it, or tell about runs that there are.
 
+    `ode` is None for a model that solves no ODE (mlp, resnet, stem_only).
+    """
+
+    job: str  # train | probe | report | compare
+    runs: tuple[str, ...]  # directories of finished runs, for job=probe and job=compare
+    probe: Component | None
     task: Component
     model: Component
     ode: ODEConfig | None

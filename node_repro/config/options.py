@@ -20,6 +20,7 @@ GROUPS = {
     "schedule": "the learning rate over the run",
     "profile": "how much work",
     "experiment": "a row or panel of the paper",
+    "probe": "what is measured on a finished run, with job=probe",
 }
 COMPONENTS = ("task", "model", "controller", "gradient", "data", "optimizer", "schedule")
 ODE_GROUPS = ("solver", "controller", "gradient")
@@ -59,7 +60,7 @@ class Option:
             return None
         if self.many:
             if isinstance(value, list) and all(self._fits(item) for item in value):
-                return tuple(float(item) for item in value)
+                return tuple(float(item) if self.type is float else item for item in value)
         elif isinstance(value, (bool, int, float, str)) and self._fits(value):
             return float(value) if self.type is float else value
         shown = str(value).lower() if isinstance(value, bool) else value
@@ -81,6 +82,17 @@ class Option:
         )
 
 
+JOB = (
+    Option(
+        "job",
+        str,
+        "what is done",
+        choices=("train", "probe", "report", "compare"),
+        semantic=False,
+    ),
+    Option("runs", str, "directories of finished runs", many=True, semantic=False),
+)
+"""What is done, which is no part of a run's configuration."""
 ROOT = (
     Option(
         "seed",
@@ -284,4 +296,4 @@ PROFILE = (
         for task in ("irregular", "regression", "classification", "line")
     ),
 )
-OPTIONS = {option.key: option for option in (*ROOT, *TRAINER, *COMPONENT_OPTIONS, *PROFILE)}
+OPTIONS = {option.key: option for option in (*JOB, *ROOT, *TRAINER, *COMPONENT_OPTIONS, *PROFILE)}

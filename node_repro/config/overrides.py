@@ -48,7 +48,7 @@ def _refuse_wrong_key(one: Given, choices: Choices) -> None:
             raise ConfigError(f"{one.text!r}: write it without {one.action!r}")
         names = choices.names(one.key)
         for value in one.values:
-            if value not in names and not (value is None and one.key == "experiment"):
+            if value not in names and not (value is None and one.key in ("experiment", "probe")):
                 raise unknown_choice(one.key, "null" if value is None else value, names)
     elif one.key in OPTIONS:
         option, group = OPTIONS[one.key], one.key.partition(".")[0]

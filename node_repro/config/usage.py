@@ -5,7 +5,7 @@ from textwrap import fill
 from typing import Any
 
 from node_repro.config.choices import Choices, leaves
-from node_repro.config.options import COMPONENT_OPTIONS, GROUPS, ROOT, TRAINER, Option
+from node_repro.config.options import COMPONENT_OPTIONS, GROUPS, JOB, ROOT, TRAINER, Option
 
 _WIDTH = 118
 _HEAD = """\
@@ -48,7 +48,7 @@ def usage(choices: Choices, defaults: dict[str, Any]) -> str:
                 for name in choices.names("experiment")
             ),
             "\nkeys:",
-            *_keys((*ROOT, *TRAINER), values),
+            *_keys((*JOB, *ROOT, *TRAINER), values),
             "\nkeys of choices [those that have them]:",
             *_choice_keys(choices),
             "",

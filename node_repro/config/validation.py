@@ -5,7 +5,7 @@ Choices carry facts in keys between underscores, which are no arguments of a con
 it needs), `_kind_` of data and of a model, and `_data_` and `_model_` of a task (the
 kinds that it takes), `_ode_` of a model (it solves an ODE), `_adaptive_` of a solver (the method
 estimates its error) and of a controller (it needs that estimate), `_lr_batch_` of an optimizer (the
-batch size that lr is given for).
+batch size that lr is given for), `_experiments_` of a probe (those whose runs it is for).
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from node_repro.config import (
     Value,
 )
 from node_repro.config.choices import Choices, leaves, load, unknown_choice
-from node_repro.config.options import COMPONENTS, ODE_GROUPS, OPTIONS, ROOT, TRAINER
+from node_repro.config.options import COMPONENTS, JOB, ODE_GROUPS, OPTIONS, ROOT, TRAINER
 from node_repro.config.overrides import misplaced_key, unknown_key
 
 _EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
@@ -54,6 +54,7 @@ def validate(
     """
     values = _checked_values(_plain(cfg), chosen, choices)
     config = _build(values, chosen, choices)
+    _refuse_misfit_job(config, choices)
     _refuse_misfits(config, values)
     _refuse_ignored(config, typed, choices)
     return config
@@ -76,8 +77,9 @@ def _checked_values(
     content: Mapping[str, Any], chosen: Mapping[str, str | None], choices: Choices
 ) -> dict[str, Value]:
     """The leaves by dotted key, after refusing unknown, misplaced, missing and wrong ones."""
-    expected = {option.key for option in (*ROOT, *TRAINER)} | _FACTS
-    for group in (*COMPONENTS, "solver"):
+    expected = {option.key for option in (*JOB, *ROOT, *TRAINER)} | _FACTS
+    probe = ("probe",) if chosen.get("probe") else ()
+    for group in (*COMPONENTS, "solver", *probe):
         name = chosen.get(group)
         if name is None or not isinstance(content.get(group), Mapping):
             raise ConfigError(f"no {group} is chosen; there are: {', '.join(choices.names(group))}")
@@ -124,6 +126,9 @@ def _build(values: Mapping[str, Any], chosen: Mapping[str, str | None], choices:
     trainer = {option.key.partition(".")[2]: values[option.key] for option in TRAINER}
     root = {option.key: values[option.key] for option in ROOT if option.key not in ("rtol", "atol")}
     return Config(
+        job=values["job"],
+        runs=values["runs"],
+        probe=_component("probe", values, chosen) if chosen.get("probe") else None,
         **{group: part for group, part in parts.items() if group not in ODE_GROUPS},
         ode=ode,
         lr_batch=values["optimizer._lr_batch_"],
@@ -176,6 +181,17 @@ def _refuse_wrong_kinds(
                 f"{group}={chosen[group]} is of the kind {kind!r}: choose another task, or "
                 f"{group}={fitting}"
             )
+
+
+def _refuse_misfit_job(config: Config, choices: Choices) -> None:
+    """A job without what it is about, and the other way round."""
+    if (config.job == "probe") != (config.probe is not None):
+        names = ", ".join(choices.names("probe"))
+        raise ConfigError(f"job=probe and probe=... need each other; there are: {names}")
+    if config.runs and config.job not in ("probe", "compare"):
+        raise ConfigError(f"job={config.job} reads no runs=: remove it, or take job=compare")
+    if config.job == "compare" and len(config.runs) < 2:
+        raise ConfigError("job=compare needs two runs or more, as in runs=[outputs/a,outputs/b]")
 
 
 def _refuse_misfits(config: Config, values: Mapping[str, Any]) -> None:
