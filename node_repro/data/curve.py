@@ -72,15 +72,12 @@ class Curve:
     seed: int
 
     def load(self) -> CurveData:
-        train, validation, test = (
-            self._drawn(split, count)
-            for split, count in (("train", self.points), ("validation", VALIDATION), ("test", TEST))
-        )
+        train = self._drawn("train", self.points)
         return CurveData(
             shape=self.shape,
             train=train,
-            validation=validation,
-            test=test,
+            validation=self._drawn("validation", VALIDATION),
+            test=self._drawn("test", TEST),
             noise_sd=self.noise_sd,
             sha256=digest(*train),
         )

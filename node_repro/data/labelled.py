@@ -69,13 +69,14 @@ class Labelled:
     seed: int
 
     def load(self) -> ClassData:
-        counts = {"train": self.points, "validation": VALIDATION, "test": TEST}
-        splits = {split: self._drawn(split, count) for split, count in counts.items()}
+        train = self._drawn("train", self.points)
         return ClassData(
             name=self.shape.name,
             classes=self.shape.curve.branches,
-            sha256=digest(*splits["train"]),
-            **splits,
+            train=train,
+            validation=self._drawn("validation", VALIDATION),
+            test=self._drawn("test", TEST),
+            sha256=digest(*train),
         )
 
     def _drawn(self, split: str, count: int) -> LabelledPoints:
@@ -84,9 +85,7 @@ class Labelled:
         label = torch.randint(curve.branches, (count,), generator=random)
         s = torch.rand(count, generator=random, dtype=torch.float64)
         blur = torch.randn(count, 2, generator=random, dtype=torch.float64)
-        return LabelledPoints(
-            self.shape.scale * (curve.place(label, s) + self.noise * blur), label
-        )
+        return LabelledPoints(self.shape.scale * (curve.place(label, s) + self.noise * blur), label)
 
 
 CIRCLES = Shape("labelled_circles", TwoCircles(noise=0.0, scale=1.0, factor=0.5), 2.0)

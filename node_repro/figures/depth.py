@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from mpl_toolkits.mplot3d.art3d import Line3DCollection
+from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from node_repro.figures import png
 
@@ -63,9 +63,7 @@ def fit(x: np.ndarray, true: np.ndarray, found: np.ndarray, data: np.ndarray) ->
     return _labelled(figure, ax, "x", "y")
 
 
-def lines(
-    x: np.ndarray, shown: Mapping[str, np.ndarray], data: np.ndarray, start: float
-) -> bytes:
+def lines(x: np.ndarray, shown: Mapping[str, np.ndarray], data: np.ndarray, start: float) -> bytes:
     """Lines over x: (N,) by name, the first one dashed, the points (M, 2) and the known start."""
     figure = Figure(figsize=(5.6, 4), layout="constrained")
     ax = figure.subplots()
@@ -112,17 +110,15 @@ def class_paths(z: np.ndarray, label: np.ndarray) -> bytes:
     """
     figure = Figure(figsize=(5, 4.8), layout="constrained")
     solid = z.shape[2] > 2
-    ax = figure.add_subplot(projection="3d" if solid else None)
-    shown = z[:, :, : 3 if solid else 2]
-    for k in np.unique(label):
-        ways = shown[:, label == k].swapaxes(0, 1)
-        collection = Line3DCollection if solid else LineCollection
-        ax.add_collection(collection(list(ways), colors=CLASSES[k], linewidths=0.5, alpha=0.5))
-        ends = ways[:, -1]
-        ax.plot(*ends.T, "o", color=CLASSES[k], markersize=3, label=f"class {k + 1}, at the end")
-    ax.auto_scale_xyz(*shown.reshape(-1, 3).T) if solid else ax.autoscale()
-    if solid:
+    ax = figure.add_subplot(projection="3d" if solid else "rectilinear")
+    if isinstance(ax, Axes3D):
         ax.set_zlabel("$z_3$")
+    for k in np.unique(label):
+        ways = z[:, label == k, : 3 if solid else 2].swapaxes(0, 1)
+        for way in ways:
+            ax.plot(*way.T, color=CLASSES[k], linewidth=0.5, alpha=0.5)
+        name = f"class {k + 1}, at the end"
+        ax.plot(*ways[:, -1].T, "o", color=CLASSES[k], markersize=3, label=name)
     return _labelled(figure, ax, "$z_1$", "$z_2$")
 
 

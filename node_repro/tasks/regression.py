@@ -96,7 +96,7 @@ class Regression:
         if not final:
             return
         x = self._inputs(LATENT)
-        ts, z = deep.path(x)
+        z = deep.path(x).z
         if z.shape[2] == 1:
             arrays = self._figure1(deep)
             yield Picture("figure1.png", depth.figure1([arrays]))
