@@ -170,6 +170,10 @@ class JobError(Exception):
 
 def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
     """The job that was asked for; returns the exit code. torch is imported where it is needed."""
+    if config.job == "report":
+        from node_repro.report.write import report
+
+        return report(config)
     from node_repro.run import run
 
     return run(config, overrides, command)

@@ -16,10 +16,11 @@ LAYERS: dict[str, set[str]] = {
     "record": set(),
     "config": set(),
     "figures": set(),
+    "report": {"record", "figures", "config"},
     "models": {"ode"},
     "tasks": {"data", "figures"},
     "training": {"tasks", "record", "ode"},
-    "cli": {"config", "run"},
+    "cli": {"config", "run", "report"},
 }
 """Which of the others each may import. `run` and `build` put the whole together and may see all."""
 
@@ -45,6 +46,7 @@ BUILDERS = {"node_repro.build", "node_repro.run"}
 
 WITHOUT_TORCH = ("node_repro", "node_repro.cli", "node_repro.config", "node_repro.record.metrics")
 WITHOUT_TORCH += ("node_repro.record.run_directory", "node_repro.record.environment")
+WITHOUT_TORCH += ("node_repro.report.write",)
 
 
 def name_of(path: Path) -> str:
