@@ -78,8 +78,8 @@ def outputs(tmp_path: Path) -> Path:
         scores = {"loss_nats": kl - 1.8775, "kl_nats": kl}
         facts: dict[str, Any] = {"data": "u1", "findings": {"floor_nats": -1.8775}}
         path = place(tmp_path, result(f"fig4_u1_{kind}_32", 0, test=scores, **facts))
-        densities = {name: np.outer(np.arange(9), np.arange(9)) for name in ("Target", "Model")}
-        np.savez(path / "pictures" / "density.npz", **densities)
+        density = np.outer(np.arange(9), np.arange(9))
+        np.savez(path / "pictures" / "density.npz", Target=density, Model=density)
     scores = {"rmse_noisy": 0.16, "rmse_clean": 0.13, "rmse_window": 0.1}
     scores |= {"log_likelihood_nats": -0.5}
     path = place(tmp_path, result("table2_latent_ode_30", 0, test=scores, data="spirals-30"))
