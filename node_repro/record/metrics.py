@@ -24,10 +24,10 @@ class Metric(NamedTuple):
     label: str = ""
 
 
-METRICS: dict[str, Metric] = {
+SCORES: dict[str, Metric] = {
     "loss_nats": Metric("nats", "mean negative log likelihood over the batch or set", "loss"),
     "error": Metric(
-        "fraction", "share of the digits classified wrongly, 0.0042 for 0.42 %", "error"
+        "fraction", "share of the examples classified wrongly, 0.0042 for 0.42 %", "error"
     ),
     "nll_nats": Metric("nats", "negative log likelihood of a point, or of a series as seen", "NLL"),
     "kl_nats": Metric("nats", "divergence, of a posterior or of the model", "KL"),
@@ -54,10 +54,20 @@ METRICS: dict[str, Metric] = {
     "rate_error": Metric(
         "fraction", "integral of the rate's absolute error over that of the rate", "rate's error"
     ),
+    "squared_error": Metric("1", "mean squared error of predicted values", "MSE"),
+    "rmse_values": Metric("1", "RMSE of predicted values, against noisy ones", "RMSE"),
+    "rmse_function": Metric("1", "the same against the function without noise", "without noise"),
     "absolute_error": Metric("1", "mean absolute difference of the solution", "mean |error|"),
     "field_error": Metric("fraction", "relative RMS error of the field on the trajectory", "field"),
     "outside": Metric("fraction", "share of the drawn points outside of the box", "outside"),
     "best_error": Metric("fraction", "smallest validation error so far"),
+    "learning_rate": Metric("1", "learning rate that the optimiser used"),
+    "gradient_norm": Metric("1", "2-norm of the gradient with respect to all parameters"),
+    "epoch": Metric("epochs", "passes over the training set so far, with a fraction"),
+}
+"""How well a model does, and how it is trained."""
+
+SOLVER: dict[str, Metric] = {
     "nfe_forward": Metric("evaluations", "evaluations of f in one forward pass"),
     "nfe_backward": Metric("evaluations", "evaluations of f in one backward pass"),
     "nvjp_backward": Metric("evaluations", "vector-Jacobian products with f in one backward pass"),
@@ -70,20 +80,26 @@ METRICS: dict[str, Metric] = {
     ),
     "h_min": Metric("time", "smallest accepted step size of the forward solve, as a magnitude"),
     "h_max": Metric("time", "largest accepted step size of the forward solve, as a magnitude"),
-    "learning_rate": Metric("1", "learning rate that the optimiser used"),
-    "gradient_norm": Metric("1", "2-norm of the gradient with respect to all parameters"),
-    "epoch": Metric("epochs", "passes over the training set so far, with a fraction"),
+    "h_mean": Metric("time", "mean accepted step size of the forward solve, as a magnitude"),
+}
+"""What the solver did."""
+
+COST: dict[str, Metric] = {
     "step_seconds": Metric("seconds", "wall time of one training iteration"),
     "forward_seconds": Metric("seconds", "wall time of one forward pass with the loss"),
     "backward_seconds": Metric("seconds", "wall time of one backward pass"),
     "epoch_seconds": Metric("seconds", "wall time of one epoch of training"),
     "evaluation_seconds": Metric("seconds", "wall time of one evaluation over a whole set"),
+    "training_seconds": Metric("seconds", "wall time of the training with its evaluations"),
     "checkpoint_seconds": Metric("seconds", "wall time of saving one checkpoint"),
     "images_per_second": Metric("1/second", "training images per second of wall time"),
     "saved_bytes": Metric("bytes", "most bytes held at once for backward, parameters left out"),
     "peak_bytes": Metric("bytes", "peak of allocated CUDA memory; on a CPU equal to saved_bytes"),
     "parameters": Metric("1", "number of trainable parameters"),
 }
+"""What it takes in time and memory."""
+
+METRICS: dict[str, Metric] = SCORES | SOLVER | COST
 
 
 def check(names: Iterable[str]) -> None:
