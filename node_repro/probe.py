@@ -21,11 +21,12 @@ from torch import nn
 from node_repro import build
 from node_repro.config import Component, Config
 from node_repro.config.choices import Choices, conf_folder
-from node_repro.config.signature import run_path, signature
+from node_repro.config.signature import harmless, plain, run_path, signature
 from node_repro.data import DataSet
 from node_repro.probes import Batch, Findings, Misfit, Probe, Weights
 from node_repro.record import OutputError
 from node_repro.record.atomic import reason, write_atomically
+from node_repro.record.config_file import refuse_another
 from node_repro.record.environment import environment
 from node_repro.record.metrics import encode, read_metrics, restore
 from node_repro.tasks import Task
@@ -80,11 +81,12 @@ class Run:
         return read_metrics(self.path / "metrics.jsonl")
 
     def refuse_unfinished(self, words: str) -> None:
-        """Raises OutputError that says how to train it."""
+        """Raises OutputError that says how to train it, or in what it is another run."""
         if not (self.path / "result.json").is_file():
             raise OutputError(
                 f"{self.path} holds no finished run; train it first: node-run {words}"
             )
+        refuse_another(self.path, plain(self.config), self.signature, harmless())
 
     def model(self, weights: Weights = "selected") -> nn.Module:
         network = build.model(self.config, self.task.sizes, self.machine)

@@ -18,7 +18,7 @@ from node_repro.build import named_solver, stepping_solver
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import Solver
 from node_repro.probes import Findings, Finished, Row
-from node_repro.probes.solve import solving_part
+from node_repro.probes.solve import recorded, solving_part
 
 ADAPTIVE = ("dopri5", "tsit5")
 STEPPING = ("euler", "midpoint", "rk4")
@@ -42,7 +42,8 @@ class AtTestTime:
         usual, cost = self._tested(run, model, part, own)
         count = len(next(iter(usual.values())))
         rows = [{"solver": "own", **_scores(usual, usual), **cost}]
-        for row, solver in self._solvers():
+        ts = recorded(model, task, run.test_batches(1, 1)[0]).problem.ts
+        for row, solver in self._solvers(abs(float(ts[-1] - ts[0]))):
             try:
                 scores, cost = self._tested(run, model, part, solver)
                 row |= _scores(scores, usual) | cost
@@ -59,13 +60,13 @@ class AtTestTime:
         }
         return Findings(facts, rows)
 
-    def _solvers(self) -> Iterator[tuple[Row, Solver]]:
+    def _solvers(self, span: float) -> Iterator[tuple[Row, Solver]]:
         for name in ADAPTIVE:
             for tolerance in self.tolerances:
                 yield {"solver": name, "tolerance": tolerance}, named_solver(name, tolerance)
-        for name in STEPPING:  # every block here has the span (0, 1)
+        for name in STEPPING:
             for steps in self.steps:
-                yield {"solver": name, "steps": steps}, stepping_solver(name, 1 / steps)
+                yield {"solver": name, "steps": steps}, stepping_solver(name, span / steps)
 
     def _tested(
         self, run: Finished, model: nn.Module, part: nn.Module, solver: Solver

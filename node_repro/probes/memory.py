@@ -18,7 +18,7 @@ from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
 from node_repro.probes import Findings, Finished, Row
-from node_repro.probes.solve import Solve, differentiated, median, recorded
+from node_repro.probes.solve import Solve, differentiated, median, recorded, refuse_slow
 from node_repro.record.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
 
 METHOD, REVERSIBLE = "dopri5", "reversible_dopri5"
@@ -46,6 +46,7 @@ class Memory:
             for steps in self.steps:
                 solver = stepping_solver(method, span / steps)
                 try:
+                    refuse_slow(solve, gradient)
                     costs = self._costs(solve, solver, gradient)
                 except SolverError as error:
                     left_out[name] = str(error)

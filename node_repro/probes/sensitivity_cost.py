@@ -21,7 +21,7 @@ from node_repro.ode.norm import STATE, RmsNorm
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
 from node_repro.probes import Findings, Finished, Row
-from node_repro.probes.solve import Solve, differentiated, median, recorded
+from node_repro.probes.solve import Solve, differentiated, median, recorded, refuse_slow
 from node_repro.record.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
 
 METHOD, STEPS = "dopri5", 10
@@ -116,6 +116,7 @@ class SensitivityCost:
         ts, device = solve.problem.ts, solve.problem.y0.device
         solver = Counting(stepping_solver(METHOD, abs(float(ts[-1] - ts[0])) / STEPS))
         gradient = named_gradient(gradient_name, 1e-3)  # not read: the steps are constant
+        refuse_slow(solve, gradient)
         meter = SavedBytes(exclude=solve.parameters)
         with meter:
             differentiated(solve, solver, gradient)

@@ -19,10 +19,13 @@ from torch import Tensor, nn
 
 from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.gradients.adjoint import Adjoint
-from node_repro.ode.solution import Solution, Stats
+from node_repro.ode.gradients.forward import Forward
+from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import Solver
 from node_repro.probes import Batch, Finished, Misfit
 from node_repro.tasks import Task
+
+SLOW = 100_000
 
 
 class Solve(NamedTuple):
@@ -150,6 +153,20 @@ def differentiated(solve: Solve, solver: Solver, gradient: GradientMethod) -> Pa
         between - began,
         ended - between,
     )
+
+
+def refuse_slow(solve: Solve, gradient: GradientMethod) -> None:
+    """Raises SolverError (bad_input) for forward sensitivities of more numbers than a probe waits
+    for; the method itself would take a thousand times as many.
+    """
+    states = solve.problem.y0.numel()
+    numbers = states * (1 + states + sum(p.numel() for p in solve.parameters))
+    if isinstance(gradient, Forward) and numbers > SLOW:
+        raise SolverError(
+            "bad_input",
+            f"gradient=forward would integrate {numbers:,} numbers, more than the {SLOW:,} that a "
+            "probe waits for",
+        )
 
 
 def now(device: torch.device) -> float:

@@ -140,11 +140,12 @@ class Tolerance:
 
 
 def _told(solver: str, gradient: str, tolerance: float, rows: list[Row]) -> str:
-    def middle(name: str) -> float:
-        return median([float(row[name]) for row in rows if name in row])
+    def middle(name: str, form: str) -> str:
+        values = [row[name] for row in rows if name in row]
+        return format(median(values), form) if values else "-"
 
     return (
-        f"{solver} {gradient} at {tolerance:g}: NFE {middle('nfe_forward'):g} / "
-        f"{middle('nfe_backward'):g}, error {middle('error_rms'):.1e}, "
-        f"{middle('forward_seconds'):.3f} s (medians of {len(rows)})"
+        f"{solver} {gradient} at {tolerance:g}: NFE {middle('nfe_forward', 'g')} / "
+        f"{middle('nfe_backward', 'g')}, error {middle('error_rms', '.1e')}, "
+        f"{middle('forward_seconds', '.3f')} s (medians of {len(rows)})"
     )

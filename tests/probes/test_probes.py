@@ -26,12 +26,12 @@ TINY = {
     "cnf": ["model.width=4", "model.hyper_hidden=4", "model.end=8.0", "trainer.batch_size=64"],
 }
 FEWER = {
-    "tolerances": "[1e-1,1e-3,1e-5]",
+    "tolerances": "[1e-1,1e-2,1e-4]",
     "steps": "[1,2,4]",
     "batches": "2",
-    "batch": "3",
-    "examples": "6",
-    "reference": "1e-7",
+    "batch": "2",
+    "examples": "3",
+    "reference": "1e-6",
     "repeats": "1",
     "states": "[2,6]",
     "hidden": "[4,16]",
@@ -128,7 +128,7 @@ def test_a_smaller_tolerance_costs_more_and_errs_less(measured: Measured) -> Non
             backward = curve(found, "nfe_backward", **chosen)
             assert backward[0] <= backward[-1]
     examples = {row["solver"]: row["examples"] for row in found["rows"]}
-    assert examples == {"dopri5": 3, "tsit5": 3, "vode_adams": 3, "lsoda": 1}
+    assert examples == {"dopri5": 2, "tsit5": 2, "vode_adams": 2, "lsoda": 1}
     reference = found["facts"]["reference_at_ten_times_the_tolerance"]["rms"]
     assert reference < min(row["error_rms"] for row in found["rows"]) / 3
 
@@ -139,7 +139,8 @@ def test_memory_grows_with_the_steps_of_direct_and_not_of_the_adjoint(measured: 
         name: curve(found, "held_bytes", gradient=name)
         for name in dict.fromkeys(row["gradient"] for row in found["rows"])
     }
-    assert "forward" in found["facts"]["left_out"] and "forward" not in held
+    assert "more than the 100,000" in found["facts"]["left_out"]["forward"]
+    assert {*held, "forward"} == set(CHOICES.names("gradient"))
     assert held["direct"][1] == 2 * held["direct"][0] and held["direct"][2] == 4 * held["direct"][0]
     assert held["checkpointed"][2] == 4 * held["checkpointed"][0] < held["direct"][0]
     for name in ("adjoint", "adjoint_flat", "adjoint_seminorm", "reversible"):
@@ -155,27 +156,26 @@ def test_memory_grows_with_the_steps_of_direct_and_not_of_the_adjoint(measured: 
 def test_epochs_show_what_was_recorded_and_three_sets_of_weights(measured: Measured) -> None:
     found = measured("epochs")
     recorded = [row for row in found["rows"] if row["source"] == "recorded"]
-    assert [row["step"] for row in recorded] == [4] and recorded[0]["nfe_backward_training"] > 0
+    assert [row["step"] for row in recorded] == [3, 4]
+    assert all(row["nfe_backward_training"] > 0 for row in recorded)
     rest = [row for row in found["rows"] if row["source"] == "measured"]
-    assert {row["weights"]: row["step"] for row in rest} == {"fresh": 0, "selected": 4, "last": 4}
+    steps = {row["weights"]: row["step"] for row in rest}
+    assert steps == {"fresh": 0, "selected": found["selected_step"], "last": 4}
     for row in rest:
         assert row["nfe_forward_min"] <= row["nfe_forward"] <= row["nfe_forward_max"]
     for solver in ("dopri5", "vode_adams"):
         nfe = curve(found, "nfe_forward", solver=solver, weights="fresh")
         assert nfe[0] < nfe[-1]
-        assert curve(found, "nfe_forward", solver=solver, weights="selected") == curve(
-            found, "nfe_forward", solver=solver, weights="last"
-        )
 
 
 def test_test_error_differs_from_the_models_own_the_less_the_finer(measured: Measured) -> None:
     found = measured("test_tolerance")
     own, *rest = found["rows"]
     assert own["solver"] == "own" and own["loss_nats_difference"] == 0
-    assert found["facts"]["examples"] == 6
+    assert found["facts"]["examples"] == 3
     for row in rest:
         assert row["error_standard_error"] == pytest.approx(
-            (row["error"] * (1 - row["error"]) / 6) ** 0.5
+            (row["error"] * (1 - row["error"]) / 3) ** 0.5
         )
         difference = row["loss_nats"] - own["loss_nats"]
         assert row["loss_nats_difference"] == pytest.approx(difference)
@@ -233,7 +233,7 @@ def test_a_minibatch_takes_no_fewer_evaluations_than_its_easiest_example(
     for row in found["rows"]:
         assert row["nfe_min"] <= row["nfe_mean"] <= row["nfe_max"]
         assert row["batch_over_mean"] == pytest.approx(row["nfe_batch"] / row["nfe_mean"])
-        assert row["examples"] == 3
+        assert row["examples"] == 2
     for row in found["rows"]:
         if row["solver"] == "dopri5":
             assert row["nfe_batch"] >= row["nfe_min"]
