@@ -20,7 +20,7 @@ install: $(VENV)/installed  ## a virtual environment in .venv with the project a
 demo: $(VENV)/installed  ## a few minutes of ODE-Net training on whatever MNIST can be had
 	$(BIN)/node-run task=mnist profile=demo
 	@echo
-	@echo "Curves:  make tensorboard        (http://localhost:6006)"
+	@echo "Curves:  make tensorboard        (http://localhost:6006/#custom_scalars)"
 	@echo "Numbers: result.json and metrics.jsonl in the folder that the line 'run' names"
 
 test: $(VENV)/installed  ## the tests, in minutes
@@ -69,7 +69,7 @@ bench: $(VENV)/installed  ## training iterations of ODE-Net, flow and latent ODE
 numerics: $(VENV)/installed  ## orders, work and precision of the solvers: docs/numerics.md
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/work_precision.py
 
-tensorboard: $(VENV)/installed  ## the curves of every run, on http://localhost:6006
+tensorboard: $(VENV)/installed  ## every run below outputs/, on http://localhost:6006/#custom_scalars
 	$(BIN)/tensorboard --logdir outputs --host localhost --port 6006
 
 clean:  ## remove the environment and caches, keep outputs

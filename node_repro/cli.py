@@ -21,6 +21,7 @@ from node_repro.config.overrides import Given, misplaced_key, refuse_wrong, unre
 from node_repro.config.usage import usage
 from node_repro.config.validation import validate
 from node_repro.failures import Failure, in_one_line, judge, read_failures, write_failure
+from node_repro.record import OutputError
 
 _USAGE, _OUTPUT, _INTERRUPTED, _CLOSED_PIPE = 2, 6, 130, 141
 _STOPS_A_SWEEP = (75, 130, 143)  # preempted, SIGINT, SIGTERM: saved and left
@@ -178,6 +179,11 @@ def _overrides() -> list[str]:
 
 def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
     """The job that was asked for; returns the exit code. torch is imported where it is needed."""
+    if config.job == "probe":
+        runs = {Path(path): _composed_again(Path(path)) for path in config.runs}
+        from node_repro.probe import probe
+
+        return probe(config, runs, overrides)
     if config.job == "compare":
         from node_repro.compare import compare
 
@@ -186,6 +192,25 @@ def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
     from node_repro.run import run
 
     return run(config, overrides, command)
+
+
+def _composed_again(run: Path) -> Config:
+    """The configuration of a run's directory, from what was asked for then."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
+
+    try:
+        words = (run / "overrides.txt").read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise OutputError(
+            f"{run} is no directory of a run: its overrides.txt cannot be read"
+        ) from error
+    state = Singleton.get_state()  # compose() begins anew what this job stands in
+    GlobalHydra.instance().clear()
+    try:
+        return compose(words)
+    finally:
+        Singleton.set_state(state)
 
 
 @dataclass

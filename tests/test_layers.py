@@ -19,10 +19,11 @@ LAYERS: dict[str, set[str]] = {
     "models": {"ode"},
     "tasks": {"data", "figures"},
     "training": {"tasks", "record", "ode"},
+    "probes": {"config", "build", "models", "tasks", "record", "ode", "figures"},
     "reproduce": {"config", "record"},
     "compare": {"config", "record"},
     "failures": {"config"},
-    "cli": {"config", "run", "failures", "reproduce", "compare"},
+    "cli": {"config", "run", "failures", "probe", "record", "reproduce", "compare"},
 }
 """Which of the others each may import. `run` and `build` put the whole together and may see all."""
 

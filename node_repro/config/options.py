@@ -204,12 +204,14 @@ COMPONENT_OPTIONS = (
     ),
     Option("data.download", bool, "download what is missing", semantic=False),
     Option("data.limit", int, "train on the first n images only", low=1, null="all"),
-    Option("data.noise", float, "standard deviation of the blur", above=0),
+    Option("data.noise", float, "standard deviation of the blur", low=0.01),
     Option("data.scale", float, "what all lengths are multiplied with", above=0),
     Option("data.factor", float, "radius of the inner circle", above=0, below=1),
     Option("data.radial", float, "spread along an arm", above=0),
     Option("data.tangential", float, "spread across an arm", above=0),
-    Option("data.box", float, "half the side of the walled square", above=0, null="no wall"),
+    Option(
+        "data.box", float, "half the side of the walled square", above=0, high=100, null="no wall"
+    ),
     Option(
         "data.shape",
         str,
@@ -258,6 +260,23 @@ COMPONENT_OPTIONS = (
         for group in COMPONENTS
     ),
 )
+PROBE = (
+    Option("probe._target_", str, "dotted path of the class", fixed=True, semantic=False),
+    Option(
+        "probe._experiments_",
+        str,
+        "experiments whose runs it is for",
+        many=True,
+        fixed=True,
+        semantic=False,
+    ),
+    Option("probe.tolerances", float, "rtol = atol", above=0, many=True, semantic=False),
+    Option("probe.batches", int, "minibatches", low=1, semantic=False),
+    Option("probe.batch", int, "examples of a minibatch", low=1, semantic=False),
+    Option("probe.reference", float, "tolerance of the true solution", above=0, semantic=False),
+    Option("probe.repeats", int, "solves that a time is the median of", low=1, semantic=False),
+    Option("probe.steps", int, "constant steps of a solve", low=1, many=True, semantic=False),
+)
 _FLOWS = (
     Option("profile.density_match.iterations", int, "trainer.iterations", low=1),
     Option("profile.density_match.discrete_iterations", int, "of the flow in layers", low=1),
@@ -286,4 +305,6 @@ PROFILE = (
     Option("profile.field_fit.iterations", int, "trainer.iterations for task=field_fit", low=1),
     Option("profile.irregular.iterations", int, "trainer.iterations for task=irregular", low=1),
 )
-OPTIONS = {option.key: option for option in (*JOB, *ROOT, *TRAINER, *COMPONENT_OPTIONS, *PROFILE)}
+OPTIONS = {
+    option.key: option for option in (*JOB, *ROOT, *TRAINER, *COMPONENT_OPTIONS, *PROBE, *PROFILE)
+}

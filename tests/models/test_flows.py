@@ -76,7 +76,7 @@ DYNAMICS = {
 def straight(field: nn.Module, t: Tensor, z: Tensor) -> Tensor:
     """dz/dt by the formula of the paper, without what makes it fast."""
     assert isinstance(field, PlanarDynamics)
-    w, u, b = field.units(t)
+    w, u, b = field.units(t[None])[0]
     return torch.tanh(z @ w.T + b) @ u / len(w)
 
 
@@ -103,13 +103,23 @@ def test_gradient_of_the_planar_field_is_the_one_of_its_formula(units: nn.Module
     own = torch.autograd.grad(field(t, y).sin().sum(), (y, *field.parameters()))
 
     def plainly(y: Tensor) -> Tensor:
-        w, u, b = field.units(t)
+        w, u, b = field.units(t[None])[0]
         h = torch.tanh(w @ y[:-1] + b[:, None])
         slope = ((w * u).sum(dim=1)[:, None] * (1 - h * h)).mean(dim=0)
         return torch.cat((u.T @ h / len(w), -slope[None]))
 
     expected = torch.autograd.grad(plainly(y).sin().sum(), (y, *field.parameters()))
     torch.testing.assert_close(own, expected)
+
+
+def test_second_derivative_of_the_planar_field_is_refused() -> None:
+    """Its backward is written out and knows none: silence would give a wrong one."""
+    field = PlanarDynamics(Constants(2, 5)).double()
+    y = columns(points()).requires_grad_()
+    rates = field(torch.zeros((), dtype=torch.float64), y)
+    (slope,) = torch.autograd.grad(rates.sin().sum(), y, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.square().sum().backward()
 
 
 def test_there_and_back_is_where_it_began(flow: ContinuousFlow | PlanarFlow) -> None:
