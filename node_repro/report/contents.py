@@ -2,6 +2,7 @@
 
 from node_repro.report import (
     Section,
+    at_test_time,
     cost,
     curves,
     demo,
@@ -18,7 +19,6 @@ from node_repro.report import (
     seed2,
     table1,
     table2,
-    test_time,
 )
 
 CONTENTS: tuple[Section, ...] = (
@@ -30,7 +30,7 @@ CONTENTS: tuple[Section, ...] = (
     seed2.artifact,
     figure3.artifact,
     figure3d.artifact,
-    test_time.test_tolerance,
+    at_test_time.artifact,
     exactness.gradient_error,
     exactness.reconstruction,
     cost.minibatch_cost,

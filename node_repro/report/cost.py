@@ -1,14 +1,20 @@
 """What a minibatch costs, and forward sensitivities beside the adjoint."""
 
-from collections.abc import Callable, Sequence
-
-from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Verdict
+from node_repro.report import Artifact, Cell, Claim, Column, Table, Verdict
 from node_repro.report.absent import unprobed
-from node_repro.report.measured import Measured, Row, falls, groups, measured, median, points, values
-from node_repro.report.pictures import taken
+from node_repro.report.measured import (
+    Measured,
+    Row,
+    falls,
+    groups,
+    measured,
+    median,
+    points,
+    values,
+)
 from node_repro.report.plots import Lines, drawn
 from node_repro.report.runs import Runs
-from node_repro.report.spread import SIGMAS, found
+from node_repro.report.spread import found
 from node_repro.report.words import number
 
 NETWORK = "table1_odenet"
@@ -50,7 +56,7 @@ def minibatch_cost(runs: Runs) -> Artifact:
 
 def _substantial(rows: Measured) -> Claim:
     text = "Solving a minibatch at once does not increase the evaluations substantially"
-    rule = f"holds: at most {SUBSTANTIAL} times the mean of its examples in every row; in part: in some"
+    rule = f"holds: at most {SUBSTANTIAL} times the examples' mean in every row; in part: in some"
     parts = groups(rows.rows, lambda row: f"{row['solver']} at {row['tolerance']:g}")
     ratios = {way: median(some, "batch_over_mean") or 0.0 for way, some in parts.items()}
     if not ratios:
@@ -107,7 +113,9 @@ def sensitivity_cost(runs: Runs) -> Artifact:
             "Forward sensitivities grow in proportion, the adjoint far more slowly.",
             plots,
         ),
-        notes=[f"{name} is left out: {why}." for name, why in rows.facts.get("left_out", {}).items()],
+        notes=[
+            f"{name} is left out: {why}." for name, why in rows.facts.get("left_out", {}).items()
+        ],
         runs=rows.runs,
         missing=unprobed(runs, [FIELD], "sensitivity_cost"),
         probe="sensitivity_cost",
@@ -120,8 +128,8 @@ def _size(row: Row) -> float:
 
 
 def _cheaper(rows: Measured) -> Claim:
-    text = "The adjoint integrates fewer numbers than forward sensitivities, and the more so the larger D"
-    rule = "holds: the factor grows with D at the most parameters a state, and is above 1 at the largest"
+    text = "The adjoint integrates fewer numbers than forward sensitivities, most so for large D"
+    rule = "holds: the factor grows with D, at the largest K of each, and ends above 1"
     factors = []
     for d in values(rows.where(field="small"), "states"):
         here = [row for row in rows.where(field="small") if row["states"] == d]
@@ -137,5 +145,3 @@ def _cheaper(rows: Measured) -> Claim:
     words = ", ".join(f"{number(factor, None)} at D = {d:g}" for d, factor in factors)
     verdict = Verdict.HOLDS if falls(factors) and factors[-1][1] > 1 else Verdict.FAILS
     return Claim(text, words, verdict, rule)
-
-

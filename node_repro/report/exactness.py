@@ -1,15 +1,11 @@
 """How exact gradients are, and how exactly solves and flows come back."""
 
-from collections.abc import Callable, Sequence
-
-from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Verdict
+from node_repro.report import Artifact, Cell, Claim, Column, Table, Verdict
 from node_repro.report.absent import unprobed
-from node_repro.report.measured import Measured, Row, falls, groups, measured, median, points, values
+from node_repro.report.measured import Measured, falls, groups, measured, median, points, values
 from node_repro.report.pictures import taken
 from node_repro.report.plots import Lines, drawn
 from node_repro.report.runs import Runs
-from node_repro.report.spread import SIGMAS, found
-from node_repro.report.words import number
 
 NETWORK = "table1_odenet"
 FLOW = "fig5_circles_cnf"
@@ -36,10 +32,10 @@ def gradient_error(runs: Runs) -> Artifact:
     return Artifact(
         name="gradient_error",
         title="Error of the gradient against the tolerance",
-        source="section 2 and appendix B; the adjoint gradient is that of the ODE, not of its solution",
+        source="section 2 and appendix B",
         about=(
-            "Every gradient method against the direct one in float64 at a far smaller tolerance, on "
-            "the linear part of the loss."
+            "Every gradient method against the direct one in float64 at a far smaller tolerance, "
+            "on the linear part of the loss."
         ),
         claims=[_gradient_claim(name, rows) for name, rows in both.items()],
         tables=tables,
@@ -54,7 +50,13 @@ def _gradient_table(name: str, rows: Measured) -> Table:
     tols = list(reversed(values(rows.rows, "tolerance")))
     columns = (Column("gradient"), *(Column(f"at {tol:g}") for tol in tols))
     lines = [
-        [gradient, *(median([r for r in some if r["tolerance"] == tol], "parameters_relative") for tol in tols)]
+        [
+            gradient,
+            *(
+                median([r for r in some if r["tolerance"] == tol], "parameters_relative")
+                for tol in tols
+            ),
+        ]
         for gradient, some in groups(rows.rows, lambda row: str(row["gradient"])).items()
     ]
     caption = f"{name}: relative error of the gradient with respect to the parameters."
@@ -63,7 +65,9 @@ def _gradient_table(name: str, rows: Measured) -> Table:
 
 def _gradient_claim(name: str, rows: Measured) -> Claim:
     text = f"The adjoint's gradient gets exact with the tolerance, {name}"
-    rule = "holds: the error falls at every step of the tolerance; in part: from the first to the last"
+    rule = (
+        "holds: the error falls at every step of the tolerance; in part: from the first to the last"
+    )
     pairs = points(rows.where(gradient="adjoint"), "tolerance", "parameters_relative")
     if len(pairs) < 2:
         return Claim(text, "not measured", Verdict.OPEN, rule)
@@ -81,7 +85,13 @@ def reconstruction(runs: Runs) -> Artifact:
         tols = list(reversed(values(rows.rows, "tolerance")))
         parts = groups(rows.rows, lambda row: f"{row['back']}, {row['solver']}")
         lines = [
-            [way, *(median([r for r in some if r["tolerance"] == tol], "relative_rms") for tol in tols)]
+            [
+                way,
+                *(
+                    median([r for r in some if r["tolerance"] == tol], "relative_rms")
+                    for tol in tols
+                ),
+            ]
             for way, some in parts.items()
         ]
         columns = (Column("way back, solver"), *(Column(f"at {tol:g}") for tol in tols))
@@ -99,8 +109,8 @@ def reconstruction(runs: Runs) -> Artifact:
         title="Reconstruction: running a solve backwards",
         source="section 6, “informally checked”",
         about=(
-            "The state solved from t1 back to t0: alone, within the adjoint's backward solve, and by "
-            "undoing the steps of a reversible method."
+            "The state solved from t1 back to t0: alone, within the adjoint's backward solve, "
+            "and by undoing the steps of a reversible method."
         ),
         claims=[_comes_back(name, rows) for name, rows in both.items()],
         tables=tables,
@@ -135,12 +145,21 @@ def inversion(runs: Runs) -> Artifact:
         Column("NFE to the base", 0),
         Column("NFE back", 0),
     )
-    keys = ("distance_rms", "distance_max", "log_density_rms", "mass_error", "nfe_encode", "nfe_decode")
+    keys = (
+        "distance_rms",
+        "distance_max",
+        "log_density_rms",
+        "mass_error",
+        "nfe_encode",
+        "nfe_decode",
+    )
     lines: list[list[Cell]] = []
     for tol in reversed(values(rows.rows, "tolerance")):
         here = [row for row in rows.rows if row["tolerance"] == tol]
         lines.append([f"{tol:g}", *(median(here, key) for key in keys)])
-    caption = f"Two circles, {rows.facts.get('examples', '?')} points, medians over the seeds probed."
+    caption = (
+        f"Two circles, {rows.facts.get('examples', '?')} points, medians over the seeds probed."
+    )
     return Artifact(
         name="inversion",
         title="Error control on inversion",
@@ -163,7 +182,9 @@ def inversion(runs: Runs) -> Artifact:
 
 def _inverts(rows: Measured) -> Claim:
     text = "The error of going there and back is controlled by the tolerance"
-    rule = f"holds: it falls with the tolerance and is at most {EXACT:g} times it; in part: it falls"
+    rule = (
+        f"holds: it falls with the tolerance and is at most {EXACT:g} times it; in part: it falls"
+    )
     pairs = points(rows.rows, "tolerance", "distance_rms")
     if len(pairs) < 2:
         return Claim(text, "not measured", Verdict.OPEN, rule)

@@ -38,8 +38,8 @@ def artifact(runs: Runs) -> Artifact:
         title="Figure 1: a residual network and an ODE network",
         source="section 1, figure 1",
         about=(
-            "Both learn the same map of a line. The residual network moves its state in five jumps, "
-            "the ODE network along a field; dots are where they were evaluated."
+            "Both learn the same map of a line. The residual network moves its state in five "
+            "jumps, the ODE network along a field; dots are where they were evaluated."
         ),
         tables=(Table("figure1", "The two networks of the figure.", columns, rows),),
         drawings=_pair(runs),

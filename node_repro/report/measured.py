@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from node_repro.report.runs import Run, Runs
@@ -68,4 +69,4 @@ def values(rows: Sequence[Row], key: str) -> list[float]:
 
 def falls(pairs: Sequence[tuple[float, float]]) -> bool:
     """Whether y falls wherever x does; pairs in the order of x."""
-    return all(a < b for (_, a), (_, b) in zip(pairs, pairs[1:], strict=False))
+    return all(a < b for (_, a), (_, b) in pairwise(pairs))

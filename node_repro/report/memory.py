@@ -4,12 +4,18 @@ from collections.abc import Callable, Sequence
 
 from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Verdict
 from node_repro.report.absent import unprobed
-from node_repro.report.measured import Measured, Row, falls, groups, measured, median, points, values
-from node_repro.report.pictures import taken
+from node_repro.report.measured import (
+    Measured,
+    Row,
+    groups,
+    measured,
+    median,
+    points,
+    values,
+)
 from node_repro.report.plots import Lines, drawn
 from node_repro.report.runs import Runs
-from node_repro.report.spread import SIGMAS, found
-from node_repro.report.words import number
+from node_repro.report.spread import found
 
 NETWORK = "table1_odenet"
 FLAT = 1.05
@@ -51,7 +57,9 @@ def memory(runs: Runs) -> Artifact:
         "steps of dopri5: bytes held between forward and backward pass, the most at any moment, "
         "and seconds of both passes."
     )
-    left_out = [f"{name} is left out: {why}." for name, why in rows.facts.get("left_out", {}).items()]
+    left_out = [
+        f"{name} is left out: {why}." for name, why in rows.facts.get("left_out", {}).items()
+    ]
     return Artifact(
         name="memory",
         title="Memory and time against the number of steps",
@@ -151,5 +159,3 @@ def _memory_curves(rows: Measured) -> tuple[Drawing, ...]:
         "Two panels over the number of steps, a line for each gradient method; adjoint is flat.",
         plots,
     )
-
-

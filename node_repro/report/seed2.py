@@ -56,11 +56,15 @@ def _classified(cells: Cells) -> Table:
     for name, words in CLASSIFICATION.items():
         if done := cells[name]:
             linear = spread(
-                None if (share := found(run.result, "findings", "linear_accuracy")) is None else 1 - share
+                None
+                if (share := found(run.result, "findings", "linear_accuracy")) is None
+                else 1 - share
                 for run in done
             )
             size, nfe = (done[0].result or {})["parameters"], score(done, "nfe_forward")
-            rows.append([words, percent(score(done, "error")), percent(linear), size, nfe, len(done)])
+            rows.append(
+                [words, percent(score(done, "error")), percent(linear), size, nfe, len(done)]
+            )
     return Table("seed2_classification", "Classification of points in the plane.", columns, rows)
 
 
@@ -117,7 +121,10 @@ def _line(cells: Cells) -> Claim:
     text = "One parameter and a known start estimate a slope at least as well as two parameters"
     rule = "holds: the standard error of the slope is smaller"
     errors = [
-        spread(found(run.result, "findings", key, "slope_standard_error") for run in cells["seed2_linear"])
+        spread(
+            found(run.result, "findings", key, "slope_standard_error")
+            for run in cells["seed2_linear"]
+        )
         for key in ("ode", "least_squares")
     ]
     one, two = errors

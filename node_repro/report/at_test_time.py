@@ -1,20 +1,16 @@
 """Test error against the solver and the tolerance used at test time."""
 
-from collections.abc import Callable, Sequence
-
 from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Verdict
 from node_repro.report.absent import unprobed
-from node_repro.report.measured import Measured, Row, falls, groups, measured, median, points, values
-from node_repro.report.pictures import taken
+from node_repro.report.measured import Measured, groups, measured, median, points
 from node_repro.report.plots import Lines, drawn
 from node_repro.report.runs import Runs
 from node_repro.report.spread import SIGMAS, found
-from node_repro.report.words import number
 
 NETWORK = "table1_odenet"
 
 
-def test_tolerance(runs: Runs) -> Artifact:
+def artifact(runs: Runs) -> Artifact:
     """Test error against the solver used at test time."""
     rows = measured(runs, NETWORK, "test_tolerance")
     columns = (
@@ -41,9 +37,9 @@ def test_tolerance(runs: Runs) -> Artifact:
             ]
         )
     caption = (
-        f"The selected ODE-Net tested with other solvers on {rows.facts.get('examples', '?')} test "
-        f"digits; trained with {rows.facts.get('trained_with', '?')}. The difference is taken digit "
-        "by digit."
+        f"The selected ODE-Net tested with other solvers on {rows.facts.get('examples', '?')} "
+        f"test digits; trained with {rows.facts.get('trained_with', '?')}. The difference is "
+        "taken digit by digit."
     )
     return Artifact(
         name="test_tolerance",
@@ -88,5 +84,3 @@ def _test_curves(rows: Measured) -> tuple[Drawing, ...]:
         "Test error over evaluations, a line for each solver.",
         [Lines("NFE forward", "test error, %", series, log_x=True)],
     )
-
-
