@@ -32,7 +32,10 @@ def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
     """So many panels a row, with one legend; a name has one colour in all of them."""
     names = list(dict.fromkeys(name for plot in plots for name in plot.series))
     rows = -(-len(plots) // columns)
-    with journal(columns, rows, width=3.5, height=2.8) as (figure, axes):
+    across = 2 if columns == 1 else 3 if columns == 2 else 4
+    legend = 0.18 * -(-len(names) // across) / rows
+    width = 5.2 if columns == 1 else 3.5
+    with journal(columns, rows, width=width, height=2.6 + legend) as (figure, axes):
         for ax, plot in zip(axes, plots, strict=False):
             _scales(ax, plot)
             for name, pairs in plot.series.items():
@@ -43,7 +46,7 @@ def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
             _references(ax, plot)
         for ax in axes[len(plots) :]:
             ax.set_axis_off()
-        legend_below(figure, axes[0], 2 if columns == 1 else 3 if columns == 2 else 4)
+        legend_below(figure, axes[0], across)
         return files(figure)
 
 

@@ -6,6 +6,7 @@ from node_repro.report.measured import Measured, groups, measured, median, point
 from node_repro.report.plots import Lines, drawn
 from node_repro.report.runs import Runs
 from node_repro.report.spread import SIGMAS, found
+from node_repro.report.words import tolerance as told_tolerance
 
 NETWORK = "table1_odenet"
 
@@ -30,7 +31,7 @@ def artifact(runs: Runs) -> Artifact:
         lines.append(
             [
                 row["solver"],
-                None if tolerance is None else f"{tolerance:g}",
+                None if tolerance is None else told_tolerance(tolerance),
                 None if steps is None else int(steps),
                 found(row, "nfe_forward"),
                 *(None if (v := found(row, name)) is None else 100 * v for name in scores),

@@ -16,6 +16,7 @@ from node_repro.report.plots import Lines, drawn
 from node_repro.report.runs import Runs
 from node_repro.report.spread import found
 from node_repro.report.words import number
+from node_repro.report.words import tolerance as told_tolerance
 
 NETWORK = "table1_odenet"
 FIELD = "demo_field_fit"
@@ -39,7 +40,7 @@ def minibatch_cost(runs: Runs) -> Artifact:
         for tol in reversed(values(some, "tolerance")):
             here = [row for row in some if row["tolerance"] == tol]
             keys = ("nfe_batch", "nfe_mean", "nfe_max", "batch_over_mean", "batch_over_max")
-            lines.append([solver, f"{tol:g}", *(median(here, key) for key in keys)])
+            lines.append([solver, told_tolerance(tol), *(median(here, key) for key in keys)])
     caption = f"Medians over minibatches of {rows.facts.get('examples_a_batch', '?')} test digits."
     return Artifact(
         name="minibatch_cost",
@@ -57,7 +58,7 @@ def minibatch_cost(runs: Runs) -> Artifact:
 def _substantial(rows: Measured) -> Claim:
     text = "Solving a minibatch at once does not increase the evaluations substantially"
     rule = f"holds: at most {SUBSTANTIAL} times the examples' mean in every row; in part: in some"
-    parts = groups(rows.rows, lambda row: f"{row['solver']} at {row['tolerance']:g}")
+    parts = groups(rows.rows, lambda row: f"{row['solver']} at {told_tolerance(row['tolerance'])}")
     ratios = {way: median(some, "batch_over_mean") or 0.0 for way, some in parts.items()}
     if not ratios:
         return Claim(text, "not measured", Verdict.OPEN, rule)

@@ -6,6 +6,8 @@ from node_repro.report.measured import Measured, falls, groups, measured, median
 from node_repro.report.pictures import taken
 from node_repro.report.plots import Lines, drawn
 from node_repro.report.runs import Runs
+from node_repro.report.words import at
+from node_repro.report.words import tolerance as told_tolerance
 
 NETWORK = "table1_odenet"
 FLOW = "fig5_circles_cnf"
@@ -48,7 +50,7 @@ def gradient_error(runs: Runs) -> Artifact:
 
 def _gradient_table(name: str, rows: Measured) -> Table:
     tols = list(reversed(values(rows.rows, "tolerance")))
-    columns = (Column("gradient"), *(Column(f"at {tol:g}") for tol in tols))
+    columns = (Column("gradient"), *(Column(f"at {told_tolerance(tol)}") for tol in tols))
     lines = [
         [
             gradient,
@@ -72,7 +74,7 @@ def _gradient_claim(name: str, rows: Measured) -> Claim:
     if len(pairs) < 2:
         return Claim(text, "not measured", Verdict.OPEN, rule)
     (small, least), (large, most) = pairs[0], pairs[-1]
-    words = f"relative error {most:.1e} at {large:g}, {least:.1e} at {small:g}"
+    words = f"relative error {at(most, large)}, {at(least, small)}"
     part = Verdict.PARTLY if least < most else Verdict.FAILS
     return Claim(text, words, Verdict.HOLDS if falls(pairs) else part, rule)
 
@@ -94,7 +96,10 @@ def reconstruction(runs: Runs) -> Artifact:
             ]
             for way, some in parts.items()
         ]
-        columns = (Column("way back, solver"), *(Column(f"at {tol:g}") for tol in tols))
+        columns = (
+            Column("way back, solver"),
+            *(Column(f"at {told_tolerance(tol)}") for tol in tols),
+        )
         caption = f"{name}: relative root mean square distance from the start, medians of batches."
         tables.append(Table(f"reconstruction_{name}", caption, columns, lines))
         series = {way: points(some, "tolerance", "relative_rms") for way, some in parts.items()}
@@ -129,7 +134,7 @@ def _comes_back(name: str, rows: Measured) -> Claim:
         return Claim(text, "not measured", Verdict.OPEN, rule)
     kept = sum(distance <= EXACT * tolerance for tolerance, distance in pairs)
     verdict = Verdict.HOLDS if kept == len(pairs) else Verdict.PARTLY if kept else Verdict.FAILS
-    words = ", ".join(f"{distance:.0e} at {tol:g}" for tol, distance in reversed(pairs))
+    words = ", ".join(at(distance, tol) for tol, distance in reversed(pairs))
     return Claim(text, f"{words}; so at {kept} of {len(pairs)}", verdict, rule)
 
 
@@ -156,7 +161,7 @@ def inversion(runs: Runs) -> Artifact:
     lines: list[list[Cell]] = []
     for tol in reversed(values(rows.rows, "tolerance")):
         here = [row for row in rows.rows if row["tolerance"] == tol]
-        lines.append([f"{tol:g}", *(median(here, key) for key in keys)])
+        lines.append([told_tolerance(tol), *(median(here, key) for key in keys)])
     caption = (
         f"Two circles, {rows.facts.get('examples', '?')} points, medians over the seeds probed."
     )
@@ -188,7 +193,7 @@ def _inverts(rows: Measured) -> Claim:
     pairs = points(rows.rows, "tolerance", "distance_rms")
     if len(pairs) < 2:
         return Claim(text, "not measured", Verdict.OPEN, rule)
-    words = ", ".join(f"{distance:.1e} at {tol:g}" for tol, distance in reversed(pairs))
+    words = ", ".join(at(distance, tol) for tol, distance in reversed(pairs))
     kept = all(distance <= EXACT * tol for tol, distance in pairs)
     part = Verdict.PARTLY if falls(pairs) else Verdict.FAILS
     return Claim(text, words, Verdict.HOLDS if kept and falls(pairs) else part, rule)

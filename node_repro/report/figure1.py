@@ -6,6 +6,7 @@ from node_repro.report.measured import Measured, measured, median
 from node_repro.report.pictures import taken
 from node_repro.report.runs import Runs
 from node_repro.report.spread import score
+from node_repro.report.words import tolerance as told_tolerance
 
 NETWORKS = {"fig1_resnet": "residual network", "fig1_odenet": "ODE network"}
 ORDERS = {"euler": 1, "midpoint": 2, "rk4": 4}
@@ -86,7 +87,7 @@ def solvers(runs: Runs) -> Artifact:
         [
             row["solver"],
             row["steps"],
-            None if row["tolerance"] is None else f"{row['tolerance']:g}",
+            None if row["tolerance"] is None else told_tolerance(row["tolerance"]),
             row["nfe"],
             row["error_rms"],
             row["error_relative_rms"],

@@ -9,6 +9,8 @@ from node_repro.report.absent import unprobed
 from node_repro.report.measured import Measured, Row, falls, measured, median, points, values
 from node_repro.report.runs import Runs
 from node_repro.report.spread import found
+from node_repro.report.words import at, number
+from node_repro.report.words import tolerance as told_tolerance
 
 EXPERIMENT = "table1_odenet"
 WAYS = {
@@ -83,13 +85,25 @@ def _ratio(rows: Sequence[Row]) -> float | None:
     return statistics.median(b / f for f, b in pairs) if pairs else None
 
 
+def _by_tolerance(rows: Sequence[Row], y: str) -> list[tuple[float, float]]:
+    """At each tolerance the medians of the forward evaluations and of y."""
+    pairs = []
+    for tolerance in reversed(values(rows, "tolerance")):
+        here = _at(rows, tolerance)
+        nfe, value = median(here, "nfe_forward"), median(here, y)
+        if nfe is not None and value is not None:
+            pairs.append((nfe, value))
+    return pairs
+
+
 def _slowest(rows: Sequence[Row]) -> float:
     return max((found(row, "forward_seconds") or 0.0 for row in rows), default=0.0)
 
 
 def _table(rows: Measured) -> Table:
     columns = (
-        Column("solver, tolerance"),
+        Column("solver"),
+        Column("tolerance"),
         Column("NFE forward", 0),
         Column("paper's forward"),
         Column("NFE backward", 0),
@@ -107,7 +121,8 @@ def _table(rows: Measured) -> Table:
             seconds = median(here, "forward_seconds")
             lines.append(
                 [
-                    f"{name}, {tolerance:g}",
+                    name,
+                    told_tolerance(tolerance),
                     median(here, "nfe_forward"),
                     _range(paper and paper.forward),
                     median(here, "nfe_backward"),
@@ -125,7 +140,8 @@ def _table(rows: Measured) -> Table:
 def _range(ends: tuple[float, float] | None) -> str | None:
     if ends is None:
         return None
-    return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g}–{ends[1]:g}"
+    low, high = (f"{end:g}" if end >= 0.05 else number(end, None) for end in ends)
+    return low if low == high else f"{low} – {high}"
 
 
 def _claims(rows: Measured) -> list[Claim]:
@@ -148,7 +164,7 @@ def _below(rows: Measured, way: tuple[str, str]) -> Claim:
     verdict = Verdict.HOLDS if all(states) else Verdict.PARTLY if any(states) else Verdict.FAILS
     (small, least), (large, most) = pairs[0], pairs[-1]
     words = "falling throughout" if falling else "not falling throughout"
-    words = f"{most:.1e} at {large:g}, {least:.1e} at {small:g}, {words}"
+    words = f"{at(most, large)}, {at(least, small)}, {words}"
     return Claim(text, f"{words}; below at {kept} of {len(pairs)}", verdict, rule)
 
 
@@ -172,7 +188,7 @@ def _halved(rows: Measured, way: tuple[str, str]) -> Claim:
     judged = Verdict.HOLDS if ratio <= HALF else Verdict.PARTLY if ratio < 1 else Verdict.FAILS
     mine = _of(rows, way)
     by_tolerance = ", ".join(
-        f"{single:.2f} at {tolerance:g}"
+        f"{single:.2f} at {told_tolerance(tolerance)}"
         for tolerance in reversed(values(mine, "tolerance"))
         if (single := _ratio(_at(mine, tolerance))) is not None
     )
@@ -188,7 +204,7 @@ def _drawings(rows: Measured) -> tuple[Drawing, ...]:
     grid = [_row_of_panels(_of(rows, way), WAYS[way]) for way in shown]
     known = {name: _of(rows, way) for way, name in WAYS.items() if _of(rows, way)}
     backward, errors = (
-        {name: points(some, "nfe_forward", key) for name, some in known.items()}
+        {name: _by_tolerance(some, key) for name, some in known.items()}
         for key in ("nfe_backward", "error_rms")
     )
     backward = {name: pairs for name, pairs in backward.items() if pairs}
@@ -206,7 +222,7 @@ def _drawings(rows: Measured) -> tuple[Drawing, ...]:
         ),
         Drawing(
             "figure3_solvers",
-            "The same for all solvers, medians at each number of forward evaluations.",
+            "The same for all solvers, medians at each tolerance.",
             "Backward evaluations and error over forward evaluations, a line for each solver.",
             panels([work, both], 2),
         ),
