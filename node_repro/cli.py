@@ -179,6 +179,10 @@ def _overrides() -> list[str]:
 
 def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
     """The job that was asked for; returns the exit code. torch is imported where it is needed."""
+    if config.job == "report":
+        from node_repro.report.write import report
+
+        return report(config)
     if config.job == "probe":
         runs = {Path(path): _composed_again(Path(path)) for path in config.runs}
         from node_repro.probe import probe

@@ -205,12 +205,14 @@ COMPONENT_OPTIONS = (
     ),
     Option("data.download", bool, "download what is missing", semantic=False),
     Option("data.limit", int, "train on the first n images only", low=1, null="all"),
-    Option("data.noise", float, "standard deviation of the blur", above=0),
+    Option("data.noise", float, "standard deviation of the blur", low=0.01),
     Option("data.scale", float, "what all lengths are multiplied with", above=0),
     Option("data.factor", float, "radius of the inner circle", above=0, below=1),
     Option("data.radial", float, "spread along an arm", above=0),
     Option("data.tangential", float, "spread across an arm", above=0),
-    Option("data.box", float, "half the side of the walled square", above=0, null="no wall"),
+    Option(
+        "data.box", float, "half the side of the walled square", above=0, high=100, null="no wall"
+    ),
     Option(
         "data.shape",
         str,
