@@ -67,6 +67,7 @@ class Run:
             checkpoint_seconds=config.trainer.checkpoint_seconds,
             log_every=config.trainer.log_every,
             evaluate_every=config.trainer.evaluate_every,
+            clip=config.trainer.clip,
         )
         self.trainer = Trainer(
             task=self.task,
