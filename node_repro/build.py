@@ -14,11 +14,15 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from node_repro.config import Component, Config, ODEConfig, SolverConfig
+from node_repro.config import Component, Config, ConfigError, ODEConfig, SolverConfig
 from node_repro.data import DataSet
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solver import RungeKutta, Solver
 from node_repro.tasks import Task
+from node_repro.training.checkpoint import Checkpoints
+from node_repro.training.processes import Processes
+from node_repro.training.signals import Signals
+from node_repro.training.trainer import Plan, Trainer
 
 
 class ResourceError(Exception):
@@ -65,8 +69,10 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, 2**31 - 1)
 
 
-def machine(config: Config) -> Machine:
-    """Sets up torch as configured. Raises ResourceError if CUDA is asked for in vain."""
+def machine(config: Config, device_index: int | None = None) -> Machine:
+    """Sets up torch as configured. device_index: of several processes each has a CUDA device of its
+    own. Raises ResourceError if CUDA is asked for in vain.
+    """
     keep_freed_memory()
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
@@ -85,7 +91,20 @@ def machine(config: Config) -> Machine:
             )
         # TF32 rounds at 5e-4, which an error control at 1e-3 would take for dynamics
         torch.backends.cudnn.allow_tf32 = False
+        if device_index is not None:
+            name = _own_device(device_index)
     return Machine(torch.device(name), getattr(torch, config.precision))
+
+
+def _own_device(index: int) -> str:
+    count = torch.cuda.device_count()
+    if index >= count:
+        raise ResourceError(
+            f"process {index} of this machine finds {count} CUDA devices, and each process takes "
+            f"one: start --nproc_per_node={count} processes, or take device=cpu"
+        )
+    torch.cuda.set_device(index)
+    return f"cuda:{index}"
 
 
 def data(config: Config) -> DataSet:
@@ -146,3 +165,47 @@ def learning_rate(config: Config) -> float:
     lr = config.optimizer.options["lr"]
     assert isinstance(lr, float)
     return lr * config.trainer.batch_size / config.lr_batch if config.lr_batch else lr
+
+
+def trainer(
+    config: Config,
+    data_set: DataSet,
+    where: Machine,
+    checkpoints: Checkpoints,
+    signals: Signals,
+    processes: Processes,
+) -> Trainer:
+    """The task, the network, its optimiser and its schedule, ready to be trained."""
+    chosen = task(config, data_set, where)
+    network = model(config, chosen.sizes, where)
+    plan = Plan(
+        iterations=_iterations(config, chosen),
+        lr=learning_rate(config),
+        checkpoint_seconds=config.trainer.checkpoint_seconds,
+        log_every=config.trainer.log_every,
+        evaluate_every=config.trainer.evaluate_every,
+    )
+    return Trainer(
+        task=chosen,
+        model=network,
+        optimizer=optimizer(config, network),
+        schedule=construct(config.schedule),
+        plan=plan,
+        checkpoints=checkpoints,
+        signals=signals,
+        processes=processes,
+        device=where.device,
+    )
+
+
+def _iterations(config: Config, chosen: Task) -> int:
+    per_epoch = chosen.iterations_per_epoch
+    if config.trainer.iterations is not None:
+        return config.trainer.iterations
+    if per_epoch is None:
+        raise ConfigError(
+            f"task={config.task.name} draws its data without end, so there are no epochs: "
+            "give trainer.iterations=..."
+        )
+    assert config.trainer.epochs is not None
+    return config.trainer.epochs * per_epoch

@@ -82,6 +82,11 @@ def _command(argv: Sequence[str]) -> int:
         given = _read(args.overrides, choices)
         if args.multirun and not given:
             raise ConfigError("-m runs one job for each value of a list: give one, as in seed=0,1")
+        if args.multirun and _rank() is not None:
+            raise ConfigError(
+                "torchrun starts the processes of one run, and -m runs many: start torchrun once "
+                "for each, or node-run -m without it"
+            )
         refuse_wrong(given, choices, multirun=args.multirun)
     jobs = Jobs(choices, list(sys.argv), many=args.multirun)
     decorate = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
@@ -262,7 +267,15 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(line for line in lines if line) or type(error).__name__
 
 
+def _rank() -> int | None:
+    """Which of the processes of one run this is; None without torchrun."""
+    told = "MASTER_ADDR" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1
+    return int(os.environ["RANK"]) if told and "RANK" in os.environ else None
+
+
 def _say(sentence: str, code: int) -> int:
+    if _rank() and "torch" not in sys.modules:  # until then all processes do, and find, the same
+        return code
     print(f"node-run: {sentence}", file=sys.stderr)
     return code
 

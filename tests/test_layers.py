@@ -16,9 +16,10 @@ LAYERS: dict[str, set[str]] = {
     "record": set(),
     "config": set(),
     "figures": set(),
-    "models": {"ode"},
+    "share": set(),
+    "models": {"ode", "share"},
     "tasks": {"data", "figures"},
-    "training": {"tasks", "record", "ode"},
+    "training": {"tasks", "record", "ode", "share"},
     "cli": {"config", "run"},
 }
 """Which of the others each may import. `run` and `build` put the whole together and may see all."""
