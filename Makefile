@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-cuda check smoke bench numerics tensorboard clean
+.PHONY: help install demo test test-all test-cuda check reproduce-all list report smoke bench numerics tensorboard clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -20,7 +20,7 @@ install: $(VENV)/installed  ## a virtual environment in .venv with the project a
 demo: $(VENV)/installed  ## a few minutes of ODE-Net training on whatever MNIST can be had
 	$(BIN)/node-run task=mnist profile=demo
 	@echo
-	@echo "Curves:  make tensorboard        (http://localhost:6006)"
+	@echo "Curves:  make tensorboard        (http://localhost:6006/#custom_scalars)"
 	@echo "Numbers: result.json and metrics.jsonl in the folder that the line 'run' names"
 
 test: $(VENV)/installed  ## the tests, in minutes
@@ -37,11 +37,28 @@ check: $(VENV)/installed  ## ruff and pyright
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-smoke: $(VENV)/installed  ## every experiment for a few iterations on the embedded digits
-	@for file in conf/experiment/*.yaml; do \
-	    name=$$(basename $$file .yaml); \
-	    $(BIN)/node-run experiment=$$name profile=smoke outputs=outputs/smoke || exit 1; \
-	done
+PROFILE ?= quick
+SEEDS   ?= 1
+JOBS    ?= 1
+OUT     ?= outputs
+ARGS    ?=
+seeds    = $(shell seq -s, 0 $$(($(SEEDS) - 1)))
+REPRODUCE = $(BIN)/node-run reproduce profile=$(PROFILE) seed=$(seeds) jobs=$(JOBS) outputs=$(OUT)
+
+reproduce-all: $(VENV)/installed  ## everything: PROFILE=quick SEEDS=3 JOBS=2 OUT=outputs ARGS="data.root=/my/mnist"
+	+@exec $(REPRODUCE) $(ARGS)
+
+list: $(VENV)/installed  ## experiments and probes: what they are for, cost, state (PROFILE SEEDS OUT)
+	@$(BIN)/node-run list profile=$(PROFILE) seed=$(seeds) outputs=$(OUT) $(ARGS)
+
+report: $(VENV)/installed  ## the report of what there is (PROFILE OUT)
+	$(BIN)/node-run job=report profile=$(PROFILE) outputs=$(OUT)
+
+smoke: PROFILE := smoke
+smoke: JOBS := 2
+smoke: OUT := outputs/smoke
+smoke: $(VENV)/installed  ## every experiment, probe and the report, for a few iterations
+	+@exec $(REPRODUCE) $(ARGS)
 
 bench: $(VENV)/installed  ## training iterations of ODE-Net, flow and latent ODE beside torchdiffeq's
 	$(BIN)/python scripts/bench_odenet.py
@@ -52,7 +69,7 @@ bench: $(VENV)/installed  ## training iterations of ODE-Net, flow and latent ODE
 numerics: $(VENV)/installed  ## orders, work and precision of the solvers: docs/numerics.md
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/work_precision.py
 
-tensorboard: $(VENV)/installed  ## the curves of every run, on http://localhost:6006
+tensorboard: $(VENV)/installed  ## every run below outputs/, on http://localhost:6006/#custom_scalars
 	$(BIN)/tensorboard --logdir outputs --host localhost --port 6006
 
 clean:  ## remove the environment and caches, keep outputs

@@ -14,15 +14,13 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from node_repro.config import Component, Config, ConfigError, ODEConfig, SolverConfig
+from node_repro.config import Component, Config, ODEConfig, SolverConfig
+from node_repro.config.choices import Choices, conf_folder, load
 from node_repro.data import DataSet
+from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solver import RungeKutta, Solver
 from node_repro.tasks import Task
-from node_repro.training.checkpoint import Checkpoints
-from node_repro.training.processes import Processes
-from node_repro.training.signals import Signals
-from node_repro.training.trainer import Plan, Trainer
 
 
 class ResourceError(Exception):
@@ -167,45 +165,45 @@ def learning_rate(config: Config) -> float:
     return lr * config.trainer.batch_size / config.lr_batch if config.lr_batch else lr
 
 
-def trainer(
-    config: Config,
-    data_set: DataSet,
-    where: Machine,
-    checkpoints: Checkpoints,
-    signals: Signals,
-    processes: Processes,
-) -> Trainer:
-    """The task, the network, its optimiser and its schedule, ready to be trained."""
-    chosen = task(config, data_set, where)
-    network = model(config, chosen.sizes, where)
-    plan = Plan(
-        iterations=_iterations(config, chosen),
-        lr=learning_rate(config),
-        checkpoint_seconds=config.trainer.checkpoint_seconds,
-        log_every=config.trainer.log_every,
-        evaluate_every=config.trainer.evaluate_every,
-    )
-    return Trainer(
-        task=chosen,
-        model=network,
-        optimizer=optimizer(config, network),
-        schedule=construct(config.schedule),
-        plan=plan,
-        checkpoints=checkpoints,
-        signals=signals,
-        processes=processes,
-        device=where.device,
-    )
+def chosen(group: str, name: str) -> dict[str, Any]:
+    """The content of one yaml of conf/, as it is."""
+    return load(Choices([conf_folder()]).path(group, name))
 
 
-def _iterations(config: Config, chosen: Task) -> int:
-    per_epoch = chosen.iterations_per_epoch
-    if config.trainer.iterations is not None:
-        return config.trainer.iterations
-    if per_epoch is None:
-        raise ConfigError(
-            f"task={config.task.name} draws its data without end, so there are no epochs: "
-            "give trainer.iterations=..."
-        )
-    assert config.trainer.epochs is not None
-    return config.trainer.epochs * per_epoch
+def gradient_names() -> list[str]:
+    """Every gradient method of conf/."""
+    return Choices([conf_folder()]).names("gradient")
+
+
+def named_solver(name: str, tolerance: float) -> Solver:
+    """A solver of conf/ at rtol = atol = tolerance, with the integral controller."""
+    content = chosen("solver", name)
+    if "_target_" in content:
+        own = {k: v for k, v in content.items() if k != "defaults" and not k.startswith("_")}
+        return found(content["_target_"])(**own, rtol=tolerance, atol=tolerance)
+    numbers = chosen("controller", "integral")
+    controller = found(numbers.pop("_target_"))(
+        **{k: v for k, v in numbers.items() if not k.startswith("_")},
+        rtol=tolerance,
+        atol=tolerance,
+    )
+    return RungeKutta(found(content["method"]), controller, content["max_steps"])
+
+
+def stepping_solver(name: str, step_size: float) -> Solver:
+    """A method of conf/ with steps of one size."""
+    content = chosen("solver", name)
+    return RungeKutta(found(content["method"]), Constant(step_size), content["max_steps"])
+
+
+def named_gradient(name: str, tolerance: float) -> GradientMethod:
+    """A gradient method of conf/; a backward solve of its own keeps to rtol = atol = tolerance."""
+    content = chosen("gradient", name)
+    options = {k: v for k, v in content.items() if k != "solver" and not k.startswith("_")}
+    options |= {key: tolerance for key in ("rtol", "atol") if key in options}
+    return construct(Component(name, content["_target_"], options))
+
+
+def undoes_steps(gradient_name: str) -> bool:
+    """Whether a gradient method needs a reversible solver."""
+    return chosen("gradient", gradient_name)["_steps_"] == "reversible"

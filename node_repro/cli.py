@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from node_repro.config import Config, ConfigError
-from node_repro.config.choices import Choices, conf_folder, leaves, load, malformed
+from node_repro.config.choices import Choices, conf_folder, leaves, load
 from node_repro.config.overrides import Given, misplaced_key, refuse_wrong, unreadable
 from node_repro.config.usage import usage
 from node_repro.config.validation import validate
+from node_repro.failures import Failure, in_one_line, judge, read_failures, write_failure
+from node_repro.record import OutputError
+from node_repro.record.environment import processes
 
-_INTERNAL, _USAGE, _RESOURCES, _OUTPUT, _INTERRUPTED, _CLOSED_PIPE = 1, 2, 5, 6, 130, 141
+_USAGE, _OUTPUT, _INTERRUPTED, _CLOSED_PIPE = 2, 6, 130, 141
 _STOPS_A_SWEEP = (75, 130, 143)  # preempted, SIGINT, SIGTERM: saved and left
 
 
@@ -71,6 +74,8 @@ def _command(argv: Sequence[str]) -> int:
         folder = conf_folder()
         print(usage(Choices([folder]), load(folder / "config.yaml")), end="")
         return 0
+    if argv and argv[0] in ("list", "reproduce"):
+        return _whole(argv[0], argv[1:])
     import hydra
     import hydra.errors
 
@@ -78,17 +83,17 @@ def _command(argv: Sequence[str]) -> int:
     args = _parse(argv)
     folders = [Path(args.config_dir)] if args.config_dir else []
     choices = Choices([*folders, conf_folder()])
+    given: list[Given] = []
     if not args.shell_completion:
         given = _read(args.overrides, choices)
         if args.multirun and not given:
             raise ConfigError("-m runs one job for each value of a list: give one, as in seed=0,1")
-        if args.multirun and _rank() is not None:
+        if args.multirun and processes() > 1:
             raise ConfigError(
-                "torchrun starts the processes of one run, and -m runs many: start torchrun once "
-                "for each, or node-run -m without it"
+                "torchrun starts one run on several processes, -m starts many: take one"
             )
         refuse_wrong(given, choices, multirun=args.multirun)
-    jobs = Jobs(choices, list(sys.argv), many=args.multirun)
+    jobs = Jobs(choices, list(sys.argv), many=args.multirun, notes=_notes(given))
     decorate = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
     try:
         decorate(jobs)()
@@ -98,6 +103,21 @@ def _command(argv: Sequence[str]) -> int:
             raise
         raise misplaced_key(key, f"the chosen {key.partition('.')[0]}", choices) from error
     return jobs.summary() if args.multirun else jobs.code
+
+
+def _whole(verb: str, words: Sequence[str]) -> int:
+    """All experiments at once: told about, or run."""
+    from node_repro.reproduce.asked import asked
+    from node_repro.reproduce.drive import reproduce
+    from node_repro.reproduce.listing import listing
+
+    choices = Choices([conf_folder()])
+    ask = asked(words, choices)
+    if verb == "list":
+        print(listing(ask, choices), end="")
+        return 0
+    refuse_wrong(_read(ask.extra, choices), choices, multirun=False)
+    return reproduce(ask, choices)
 
 
 def _parse(argv: Sequence[str]) -> Namespace:
@@ -162,39 +182,62 @@ def _overrides() -> list[str]:
     return [str(text) for text in OmegaConf.to_container(HydraConfig.get().overrides.task) or []]
 
 
-class JobError(Exception):
-    """What a job in another process left with; the sentence and the exit code survive pickling."""
-
-    def __init__(self, reason: str, exit_code: int) -> None:
-        super().__init__(reason, exit_code)
-        self.exit_code = exit_code
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
 def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
     """The job that was asked for; returns the exit code. torch is imported where it is needed."""
+    if config.job != "train" and processes() > 1:
+        raise ConfigError(
+            f"torchrun trains one run on several processes; job={config.job} takes one"
+        )
+    if config.job == "probe":
+        runs = {Path(path): _composed_again(Path(path)) for path in config.runs}
+        from node_repro.probe import probe
+
+        return probe(config, runs, overrides)
+    if config.job == "compare":
+        from node_repro.compare import compare
+
+        print(compare(config.runs), end="")
+        return 0
     from node_repro.run import run
 
     return run(config, overrides, command)
+
+
+def _composed_again(run: Path) -> Config:
+    """The configuration of a run's directory, from what was asked for then."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
+
+    try:
+        words = (run / "overrides.txt").read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise OutputError(
+            f"{run} is no directory of a run: its overrides.txt cannot be read"
+        ) from error
+    state = Singleton.get_state()  # compose() begins anew what this job stands in
+    GlobalHydra.instance().clear()
+    try:
+        return compose(words)
+    finally:
+        Singleton.set_state(state)
 
 
 @dataclass
 class Jobs:
     """The function that hydra calls once a job; a failing job is noted and costs no other job.
 
-    In a worker process of a parallel launcher it is a copy of this object that is called: there the
-    error is passed on, and hydra brings back the first one.
+    In a worker process of a parallel launcher, on this host or another, it is a copy of this object
+    that is called. What fails there is written to the file `notes`, which the copy shares with this
+    one; raised, hydra would bring back the first failure alone.
     """
 
     choices: Choices
     command: list[str]
     many: bool  # a sweep
-    process: int = field(default_factory=os.getpid)
+    notes: Path
+    process: str = field(default_factory=lambda: f"{os.uname().nodename}-{os.getpid()}")
     count: int = 0
-    code: int = 0  # of the first failing job
-    failures: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
     def __call__(self, cfg: object) -> None:
         overrides = _overrides()
@@ -202,45 +245,53 @@ class Jobs:
         try:
             config = _validated(cfg, self.choices)
             code = _do(config, overrides, self.command)
-            reason = f"left with exit code {code}"
+            reason = ""
         except Exception as error:
             if "debug=true" in overrides:
                 traceback.print_exc()
-            code, reason = _judge(error)
-            if os.getpid() != self.process:
-                _say(reason, code)
-                raise JobError(reason, code) from error
+            code, reason = judge(error)
         if code:
-            self._note(code, reason, " ".join(overrides) if self.many else "")
+            failure = Failure(_number(), " ".join(overrides), code, reason)
+            if reason:
+                _say(f"{failure.job}: {reason}" if self.many else reason, code)
+            if self.process != f"{os.uname().nodename}-{os.getpid()}":
+                write_failure(self.notes, failure)
+                return
+            self.failures.append(failure)
         if code in _STOPS_A_SWEEP:
             raise SystemExit(code)
 
-    def _note(self, code: int, reason: str, job: str) -> None:
-        self.code = self.code or code
-        self.failures.append(f"job {self.count} ({job}): {reason}" if job else reason)
-        if not reason.startswith("left with"):
-            _say(self.failures[-1], code)
+    @property
+    def code(self) -> int:
+        """That of the first failing job, 0 for none."""
+        return self.failures[0].code if self.failures else 0
 
     def summary(self) -> int:
         """List all failures of a sweep; returns the first one's exit code."""
+        self.failures += read_failures(self.notes)
         if self.failures:
-            _say(f"{len(self.failures)} of {self.count} jobs failed:", self.code)
+            of = f" of {self.count}" if self.count else ""
+            _say(f"{len(self.failures)}{of} jobs failed:", self.code)
             for failure in self.failures:
-                print(f"  {failure}", file=sys.stderr)
+                reason = failure.reason or f"left with exit code {failure.code}"
+                print(f"  {failure.job}: {reason}", file=sys.stderr)
         return self.code
 
 
-def _judge(error: Exception) -> tuple[int, str]:
-    """Exit code and sentence for what a job raised."""
-    code = getattr(error, "exit_code", None)
-    if code is not None:
-        return code, _in_one_line(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return _RESOURCES, f"out of memory: {_in_one_line(error)}"
-    if isinstance(error, BrokenPipeError):
-        raise error
-    reason = f"internal error: {type(error).__name__}: {_in_one_line(error)}"
-    return _INTERNAL, f"{reason}; run again with debug=true for the traceback"
+def _number() -> int:
+    """Which job of a sweep this is, from 1."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    job = HydraConfig.get().job
+    return 1 if OmegaConf.is_missing(job, "num") else job.num + 1
+
+
+def _notes(given: Sequence[Given]) -> Path:
+    """Where workers tell this process of failures: beside the runs, as another host sees them."""
+    named = [one.values[0] for one in given if one.key == "outputs" and len(one.values) == 1]
+    outputs = Path(str(named[-1] if named else load(conf_folder() / "config.yaml")["outputs"]))
+    return outputs.absolute() / ".sweep" / f"failures-{os.uname().nodename}-{os.getpid()}.jsonl"
 
 
 def _judge_outside(error: Exception) -> tuple[int, str]:
@@ -250,31 +301,16 @@ def _judge_outside(error: Exception) -> tuple[int, str]:
     from yaml import MarkedYAMLError
 
     if isinstance(error, OSError) and error.errno is not None:  # hydra's own have none
-        return _OUTPUT, f"the output folder cannot be used: {_in_one_line(error)}"
+        return _OUTPUT, f"the output folder cannot be used: {in_one_line(error)}"
     usage_faults = (HydraException, OmegaConfBaseException, MarkedYAMLError, ValueError)
     if isinstance(error, usage_faults) and not hasattr(error, "exit_code"):
-        return _USAGE, _in_one_line(error)
-    return _judge(error)
-
-
-def _in_one_line(error: Exception) -> str:
-    from yaml import MarkedYAMLError
-
-    if isinstance(error, MarkedYAMLError):
-        error = malformed(error)
-    notes = (f"({note})" for note in getattr(error, "__notes__", ()))
-    lines = (line.strip() for line in (*str(error).splitlines(), *notes))
-    return " ".join(line for line in lines if line) or type(error).__name__
-
-
-def _rank() -> int | None:
-    """Which of the processes of one run this is; None without torchrun."""
-    told = "MASTER_ADDR" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1
-    return int(os.environ["RANK"]) if told and "RANK" in os.environ else None
+        return _USAGE, in_one_line(error)
+    return judge(error)
 
 
 def _say(sentence: str, code: int) -> int:
-    if _rank() and "torch" not in sys.modules:  # until then all processes do, and find, the same
+    before = "torch" not in sys.modules  # all processes of a run have done, and found, the same
+    if before and processes() > 1 and os.environ["RANK"] != "0":
         return code
     print(f"node-run: {sentence}", file=sys.stderr)
     return code

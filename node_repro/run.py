@@ -10,12 +10,13 @@ from node_repro import build
 from node_repro.config import Config
 from node_repro.config.signature import harmless, plain
 from node_repro.ode.solution import SolverError
-from node_repro.record.dashboard import Dashboard
+from node_repro.panels import Panels
 from node_repro.record.metrics import read_metrics
 from node_repro.record.run_directory import RunDirectory
-from node_repro.record.summary import summary, told_scores
+from node_repro.record.summary import summary
 from node_repro.share import Share
 from node_repro.started import Started, follow, tested
+from node_repro.training.cost import step_sizes
 from node_repro.training.processes import FailedElsewhereError
 from node_repro.training.processes.launched import joined
 from node_repro.training.progress import Progress
@@ -93,16 +94,15 @@ class Run:
         if directory.resumed:
             directory.cut(start or -1)
             progress.say(f"resume     after iteration {start} of {self.plan.iterations}")
-        dashboard = Dashboard(
-            directory.path / "tensorboard", start + 1 if directory.resumed else None
-        )
+        panels = Panels(self.config, directory, start)
 
         def log(split: str, step: int, metrics: dict[str, float]) -> None:
             directory.log(split, step, **metrics)
-            dashboard.scalars(split, step, metrics)
+            panels.log(split, step, metrics)
             progress.show(split, step, metrics)
             if split == "validation":
-                self._draw(dashboard, step, final=False)
+                panels.steps(step, step_sizes(self.model))
+                self._draw(panels, step, final=False)
 
         def shown(steps: Iterable[int]) -> Iterator[int]:
             return progress.steps(steps, start)
@@ -110,8 +110,8 @@ class Run:
         try:
             self.trainer.train(log, shown)
             result = self._tested()
-            self._draw(dashboard, self.plan.iterations, final=True)
-            dashboard.hparams(plain(self.config), _final_metrics(result))
+            self._draw(panels, self.plan.iterations, final=True)
+            panels.result(result)
         except Stopped as stopped:
             directory.status("INTERRUPTED", step=stopped.step, exit_code=stopped.exit_code)
             progress.say(
@@ -120,7 +120,7 @@ class Run:
             )
             return stopped.exit_code
         finally:
-            dashboard.close()
+            panels.close()
         directory.finish(result)
         progress.say(summary(result))
         return 0
@@ -166,17 +166,15 @@ class Run:
         per_epoch = self.task.iterations_per_epoch
         return None if per_epoch is None else self.plan.iterations / per_epoch
 
-    def _draw(self, dashboard: Dashboard, step: int, *, final: bool) -> None:
-        """The task's pictures, into the directory and the dashboard. None is worth a run: where
+    def _draw(self, panels: Panels, step: int, *, final: bool) -> None:
+        """The task's pictures, into the directory and TensorBoard. None is worth a run: where
         the solver gives up on a drawing, that is said and the run goes on."""
         self.model.eval()
         try:
             with torch.no_grad():
                 for file, content in self.task.pictures(self.model, final=final):
                     self.directory.picture(file, content)
-                    name, _, kind = file.rpartition(".")
-                    if kind in ("png", "gif"):
-                        dashboard.image(name, step, content)
+                    panels.picture(file, step, content)
         except SolverError as error:
             self.progress.say(f"note       a picture is left out: {error}")
         self.model.train()
@@ -230,15 +228,6 @@ def _scores(step: int, evaluation: Evaluation, by: str) -> dict:
         "step": step,
         "test": evaluation.scores,
         "test_standard_error": evaluation.standard_errors.get(by),
-    }
-
-
-def _final_metrics(result: dict) -> dict[str, float]:
-    """What TensorBoard shows beside the hyper-parameters."""
-    return {
-        f"test_{name}/{metric}": value
-        for name in ("last", "selected")
-        for metric, value in told_scores(result[name]["test"]).items()
     }
 
 

@@ -4,13 +4,58 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_repro import build
-from node_repro.config import Config
+from node_repro.config import Config, ConfigError
 from node_repro.config.signature import run_path, signature
 from node_repro.data import DataSet
+from node_repro.tasks import Task
 from node_repro.training.checkpoint import Checkpoints
 from node_repro.training.processes import Processes
 from node_repro.training.signals import Signals
-from node_repro.training.trainer import Evaluation, Stopped, Trainer
+from node_repro.training.trainer import Evaluation, Plan, Stopped, Trainer
+
+
+def trainer_of(
+    config: Config,
+    data_set: DataSet,
+    where: build.Machine,
+    checkpoints: Checkpoints,
+    signals: Signals,
+    processes: Processes,
+) -> Trainer:
+    """The task, the network, its optimiser and its schedule, ready to be trained."""
+    chosen = build.task(config, data_set, where)
+    network = build.model(config, chosen.sizes, where)
+    plan = Plan(
+        iterations=_iterations(config, chosen),
+        lr=build.learning_rate(config),
+        checkpoint_seconds=config.trainer.checkpoint_seconds,
+        log_every=config.trainer.log_every,
+        evaluate_every=config.trainer.evaluate_every,
+    )
+    return Trainer(
+        task=chosen,
+        model=network,
+        optimizer=build.optimizer(config, network),
+        schedule=build.construct(config.schedule),
+        plan=plan,
+        checkpoints=checkpoints,
+        signals=signals,
+        processes=processes,
+        device=where.device,
+    )
+
+
+def _iterations(config: Config, chosen: Task) -> int:
+    per_epoch = chosen.iterations_per_epoch
+    if config.trainer.iterations is not None:
+        return config.trainer.iterations
+    if per_epoch is None:
+        raise ConfigError(
+            f"task={config.task.name} draws its data without end, so there are no epochs: "
+            "give trainer.iterations=..."
+        )
+    assert config.trainer.epochs is not None
+    return config.trainer.epochs * per_epoch
 
 
 @dataclass(frozen=True)
@@ -37,7 +82,7 @@ class Started:
         """The objects of the run, made from the configuration."""
         checkpoints = Checkpoints(self.path / "checkpoints", self.mark)
         config, machine, data = self.config, self.machine, self.data
-        return build.trainer(config, data, machine, checkpoints, self.signals, self.processes)
+        return trainer_of(config, data, machine, checkpoints, self.signals, self.processes)
 
 
 def follow(started: Started) -> int:

@@ -118,7 +118,7 @@ class PeersField(nn.Module):
             return dy[:-1].T, dy[-1:].T
         with torch.enable_grad():
             z = z.requires_grad_(True)
-            w, u, b = self.dynamics.units(t)
+            w, u, b = self.dynamics.units(t[None])[0]
             products = torch.matmul(z.expand(WIDTH, *z.shape), w[:, :, None])
             h = torch.tanh(products + b[:, None, None])
             dz = torch.matmul(h, u[:, None, :]).mean(dim=0)

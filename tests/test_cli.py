@@ -211,9 +211,30 @@ def test_interrupted_job_ends_the_sweep(runs: Runs, monkeypatch: pytest.MonkeyPa
     assert [config.seed for config in runs.configs] == [0, 1]
 
 
-def test_error_in_another_process_comes_back_with_its_exit_code() -> None:
-    error = pickle.loads(pickle.dumps(cli.JobError("it blew up", 4)))
-    assert (str(error), error.exit_code) == ("it blew up", 4)
+def test_a_failure_in_a_worker_process_is_told_by_the_first_process(
+    runs: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    runs.answers = {1: NumericsError("it blew up"), 2: 75}
+    real = cli.Jobs.__call__
+
+    def as_a_copy(self: cli.Jobs, cfg: object) -> None:
+        copy = pickle.loads(pickle.dumps(self))
+        copy.process = "another-1"
+        real(copy, cfg)
+
+    monkeypatch.setattr(cli.Jobs, "__call__", as_a_copy)
+    assert call(monkeypatch, "-m", "seed=0,1,2,3", "outputs=here") == 4
+    assert [config.seed for config in runs.configs] == [0, 1, 2, 3]
+    err = capsys.readouterr().err
+    summary = err[err.index("node-run: 2 jobs failed:") :].splitlines()
+    assert summary[1:] == [
+        "  job 2 (seed=1 outputs=here): it blew up",
+        "  job 3 (seed=2 outputs=here): left with exit code 75",
+    ]
+    assert [path.name for path in (tmp_path / "here" / ".sweep").iterdir()] == ["multirun.yaml"]
 
 
 def test_unusable_output_folder_of_a_sweep_is_one_line(

@@ -16,6 +16,7 @@ from node_repro.config.signature import harmless, plain, run_path, semantic, sig
 
 CHOICES = Choices([conf_folder()])
 EVERY_CHOICE = [(group, name) for group in GROUPS for name in CHOICES.names(group)]
+WITH_TARGET = (*COMPONENTS, "probe")
 GLOBAL = ("task", "experiment")  # their yaml files lie at the root of the configuration
 
 
@@ -31,6 +32,8 @@ def company(group: str, name: str) -> list[str]:
         ("controller", "own"): ["solver=lsoda"],
         ("gradient", "reversible"): ["solver=reversible_dopri5"],
     }
+    if group == "probe":
+        return ["job=probe"]
     if (group, name) in fitting:
         return fitting[group, name]
     if group not in ("data", "model"):
@@ -59,14 +62,14 @@ def test_every_choice_says_what_it_is_and_composes(group: str, name: str) -> Non
     if group in ("solver", "controller", "gradient"):
         assert config.ode is not None
         assert getattr(config.ode, group).name == name
-    elif group in COMPONENTS:
+    elif group in WITH_TARGET:
         assert getattr(config, group).name == name
     else:
         assert getattr(config, group) == name
 
 
 @pytest.mark.parametrize(
-    ("group", "name"), [pair for pair in EVERY_CHOICE if pair[0] in COMPONENTS]
+    ("group", "name"), [pair for pair in EVERY_CHOICE if pair[0] in WITH_TARGET]
 )
 def test_options_of_a_choice_are_arguments_of_its_class(group: str, name: str) -> None:
     content = load(CHOICES.path(group, name))
@@ -322,3 +325,9 @@ def test_option_refuses_other_values(option: Option, value: object) -> None:
 def test_nearest_name_may_be_in_another_section() -> None:
     assert nearest("solver.rotl", ["rtol", "solver.max_steps"]) == "rtol"
     assert nearest("zzz", ["rtol"]) is None
+
+
+@pytest.mark.parametrize("name", CHOICES.names("probe"))
+def test_a_probe_names_experiments_that_there_are(name: str) -> None:
+    experiments = load(CHOICES.path("probe", name))["_experiments_"]
+    assert experiments and set(experiments) <= set(CHOICES.names("experiment"))

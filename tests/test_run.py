@@ -91,14 +91,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 @pytest.fixture(scope="module")
 def events(finished: Done) -> EventAccumulator:
-    accumulator = EventAccumulator(str(finished.folder / "tensorboard"))
+    accumulator = EventAccumulator(str(finished.folder))
     accumulator.Reload()
     return accumulator
 
 
 def test_finished_run_has_every_file_and_nothing_else(finished: Done) -> None:
     assert finished.code == 0
-    assert sorted(os.listdir(finished.folder)) == [
+    names = os.listdir(finished.folder)
+    (events,) = (name for name in names if name.startswith("events.out.tfevents."))
+    assert sorted(set(names) - {events}) == [
         "checkpoints",
         "command.txt",
         "config.yaml",
@@ -107,7 +109,6 @@ def test_finished_run_has_every_file_and_nothing_else(finished: Done) -> None:
         "overrides.txt",
         "result.json",
         "status.json",
-        "tensorboard",
         "train.log",
     ]
     assert finished.json("status.json")["state"] == "COMPLETED"
@@ -184,19 +185,35 @@ def test_embedded_digits_are_marked_on_every_result(finished: Done) -> None:
 def test_dashboard_is_one_run_with_the_curves_of_the_paper(
     finished: Done, events: EventAccumulator
 ) -> None:
-    (file,) = (finished.folder / "tensorboard").rglob("*")
-    assert file.name.startswith("events.out.tfevents.")
+    (file,) = finished.folder.rglob("events.out.tfevents.*")
+    assert file.parent == finished.folder
     tags = set(events.Tags()["scalars"])
-    wanted = (
-        "loss_nats error nfe_forward nfe_backward accepted rejected accepted_backward "
-        "rejected_backward step_seconds peak_bytes"
-    ).split()
-    assert tags >= {f"{split}/{name}" for split in ("train", "epoch") for name in wanted}
-    assert tags >= {f"validation/{name}" for name in ("loss_nats", "error", "nfe_forward")}
-    for name in wanted:
-        curve = [(event.step, event.value) for event in events.Scalars(f"train/{name}")]
-        lines = [m for m in finished.metrics() if m["split"] == "train"]
-        assert curve == [(m["step"], pytest.approx(m[name], rel=1e-6)) for m in lines]
+    wanted = {"": "loss_nats error", "cost/": "step_seconds peak_bytes"}
+    wanted["solver/"] = (
+        "nfe_forward nfe_backward accepted rejected accepted_backward rejected_backward "
+        "h_min h_mean h_max"
+    )
+    lines = [m for m in finished.metrics() if m["split"] == "train"]
+    for group, names in wanted.items():
+        for name in names.split():
+            assert f"{group}epoch/{name}" in tags
+            curve = [(e.step, e.value) for e in events.Scalars(f"{group}train/{name}")]
+            assert curve == [(m["step"], pytest.approx(m[name], rel=1e-6)) for m in lines]
+    assert tags >= {"validation/loss_nats", "validation/error", "solver/validation/nfe_forward"}
+
+
+def test_charts_texts_and_distributions_are_in_the_dashboard(
+    finished: Done, events: EventAccumulator
+) -> None:
+    tensors = set(events.Tags()["tensors"])
+    assert tensors >= {"custom_scalars__config__", "solver/h", "solver/nfe_forward"}
+    words = {
+        name: events.Tensors(f"run/{name}")[-1].tensor_proto.string_val[0].decode()
+        for name in ("command", "configuration", "result")
+    }
+    assert words["command"].strip() == f"node-run {' '.join(finished.words)}"
+    assert "| `model.channels` | 4 |" in words["configuration"]
+    assert finished.out.splitlines()[-1] in words["result"]
 
 
 def test_hyper_parameters_and_final_numbers_are_in_the_same_dashboard_run(
@@ -207,11 +224,18 @@ def test_hyper_parameters_and_final_numbers_are_in_the_same_dashboard_run(
     assert started["rtol"].number_value == 1e-3
     assert started["model.channels"].number_value == 4
     assert started["solver.choice"].string_value == "dopri5"
+    plugin = events.summary_metadata["_hparams_/experiment"].plugin_data
+    keys = {
+        info.name for info in HParamsPluginData.FromString(plugin.content).experiment.hparam_infos
+    }
+    assert keys >= set(started), "no value without a column"
     result = finished.json("result.json")
     for name in ("last", "selected"):
-        (event,) = events.Scalars(f"test_{name}/error")
+        (event,) = events.Scalars(f"test/{name}/error")
         assert event.step == 4
         assert event.value == pytest.approx(result[name]["test"]["error"])
+    (event,) = events.Scalars("cost/final/parameters")
+    assert event.value == result["parameters"]
 
 
 def test_every_checkpoint_is_read_by_torch_with_weights_only(finished: Done) -> None:

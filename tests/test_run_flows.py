@@ -40,9 +40,9 @@ def test_pictures_are_in_the_directory_and_in_the_dashboard(finished: Done) -> N
     assert finished.code == 0
     pictures = sorted(path.name for path in (finished.folder / "pictures").iterdir())
     assert pictures == ["density.npz", "density.png"]
-    accumulator = EventAccumulator(str(finished.folder / "tensorboard"))
+    accumulator = EventAccumulator(str(finished.folder))
     accumulator.Reload()
-    images = accumulator.Images("density")
+    images = accumulator.Images("pictures/density")
     assert [image.step for image in images] == [3, 4, 4]
     assert (
         images[-1].encoded_image_string

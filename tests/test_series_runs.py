@@ -113,3 +113,10 @@ def test_the_marked_events_make_a_joint_model(tmp_path: Path) -> None:
 def test_a_missing_file_is_an_error_of_the_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Cannot read data\.path="):
         go(tmp_path, "task=irregular", f"data.path={tmp_path / 'none.csv'}")
+
+
+def test_the_latent_pictures_need_no_counter_clockwise_spiral(tmp_path: Path) -> None:
+    """Of 10 trajectories 2 test, and with this seed both turn clockwise."""
+    words = ["task=latent_ode", "data.trajectories=10", "data.seed=8", "model.predicted=2"]
+    folder = go(tmp_path, *words, "trainer.iterations=1")
+    assert {path.name for path in (folder / "pictures").iterdir()} == PICTURES["latent_ode"]

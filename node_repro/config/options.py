@@ -258,6 +258,23 @@ COMPONENT_OPTIONS = (
         for group in COMPONENTS
     ),
 )
+PROBE = (
+    Option("probe._target_", str, "dotted path of the class", fixed=True, semantic=False),
+    Option(
+        "probe._experiments_",
+        str,
+        "experiments whose runs it is for",
+        many=True,
+        fixed=True,
+        semantic=False,
+    ),
+    Option("probe.tolerances", float, "rtol = atol", above=0, many=True, semantic=False),
+    Option("probe.batches", int, "minibatches", low=1, semantic=False),
+    Option("probe.batch", int, "examples of a minibatch", low=1, semantic=False),
+    Option("probe.reference", float, "tolerance of the true solution", above=0, semantic=False),
+    Option("probe.repeats", int, "solves that a time is the median of", low=1, semantic=False),
+    Option("probe.steps", int, "constant steps of a solve", low=1, many=True, semantic=False),
+)
 _FLOWS = (
     Option("profile.density_match.iterations", int, "trainer.iterations", low=1),
     Option("profile.density_match.discrete_iterations", int, "of the flow in layers", low=1),
@@ -286,4 +303,6 @@ PROFILE = (
     Option("profile.field_fit.iterations", int, "trainer.iterations for task=field_fit", low=1),
     Option("profile.irregular.iterations", int, "trainer.iterations for task=irregular", low=1),
 )
-OPTIONS = {option.key: option for option in (*JOB, *ROOT, *TRAINER, *COMPONENT_OPTIONS, *PROFILE)}
+OPTIONS = {
+    option.key: option for option in (*JOB, *ROOT, *TRAINER, *COMPONENT_OPTIONS, *PROBE, *PROFILE)
+}

@@ -5,7 +5,7 @@ from textwrap import fill
 from typing import Any
 
 from node_repro.config.choices import Choices, leaves
-from node_repro.config.options import COMPONENT_OPTIONS, GROUPS, JOB, ROOT, TRAINER, Option
+from node_repro.config.options import COMPONENT_OPTIONS, GROUPS, JOB, PROBE, ROOT, TRAINER, Option
 
 _WIDTH = 118
 _HEAD = """\
@@ -22,6 +22,8 @@ examples:
   node-run task=mnist solver=dopri5 rtol=1e-3         the same, spelled out
   node-run experiment=table1_rknet profile=close      a row of table 1, more work
   node-run -m experiment=table1_odenet seed=0,1,2     three seeds
+  node-run job=probe probe=tolerance experiment=table1_odenet
+                                                      measure something on a finished run
   node-run model=resnet model.blocks=1 data=fashion_mnist name=tiny trainer.epochs=1
 
 The same command again goes on where a run was interrupted. An override with '=', ',', or a space in
@@ -73,7 +75,7 @@ def _keys(options: Iterable[Option], values: dict[str, Any]) -> Iterable[str]:
 
 
 def _choice_keys(choices: Choices) -> Iterable[str]:
-    for option in COMPONENT_OPTIONS:
+    for option in (*COMPONENT_OPTIONS, *PROBE):
         if not option.fixed:
             group = option.key.partition(".")[0]
             owners = [owner.partition("=")[2] for owner in choices.owners(option.key)]

@@ -136,6 +136,11 @@ class PoissonEvents:
         held, test = round(VALIDATION * len(times)), round(TEST * len(times))
         parts = torch.arange(len(times)).split([len(times) - held - test, held, test])
         train, validation, tested = (whole.of(part) for part in parts)
+        if not train.events.count.any():
+            raise DataError(
+                f"No training sequence has an event at data.high={self.high:g} over "
+                f"data.end={self.end:g}: take a higher rate, a longer time or more sequences."
+            )
         return EventData(
             name=f"poisson-{self.phases}" + ("-marked" if self.marks else ""),
             train=train,

@@ -11,6 +11,7 @@ that is not there has no row. Times are numbers in any unit, values finite numbe
 
 import csv
 import hashlib
+import io
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -112,14 +113,23 @@ class SeriesCSV:
         start, end = min(row.time for row in rows), max(row.time for row in rows)
         if start == end:
             raise DataError(f"{self.path}: all values are at the time {start:g}; nothing changes.")
+        if not math.isfinite(end - start):
+            raise DataError(f"{self.path}: from time {start:g} to {end:g} is too far for a float.")
         whole = gridded(rows, names, channels, start, end - start)
         order = torch.randperm(len(names), generator=generator(self.seed, "split"))
         held, test = round(VALIDATION * len(names)), round(TEST * len(names))
         parts = order.split([len(names) - held - test, held, test])
         mean, sd = moments(whole.of(parts[0]))
+        if not torch.isfinite(mean + sd).all():
+            raise DataError(f"{self.path}: values are too large to be squared; rescale them.")
         whole = whole._replace(x=(whole.x - mean) / sd * whole.seen)
         split, found = self._hidden(whole), hashlib.sha256(content).hexdigest()
         train, validation, tested = (split.of(part) for part in parts)
+        if not (validation.hidden.count.any() and tested.hidden.count.any()):
+            raise DataError(
+                f"{self.path}: data.part={self.part:g} hides nothing of the series that "
+                f"data.seed={self.seed} draws to select or to test; take a larger part."
+            )
         return IrregularData(
             name=f"{Path(self.path).stem}-{self.hide}-{found[:8]}",
             train=train,
@@ -132,6 +142,7 @@ class SeriesCSV:
             span=end - start,
             origin=self.path,
             sha256=found,
+            notice=unlearned(train, channels),
         )
 
     def _hidden(self, whole: Series) -> SeriesSplit:
@@ -168,7 +179,7 @@ def read(path: Path) -> tuple[bytes, list[Row]]:
         raise DataError(f"Cannot read data.path={path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: byte {error.start} cannot be read.") from error
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         return content, list(_rows(path, reader))
     except csv.Error as error:
@@ -209,6 +220,8 @@ def _number(path: Path, line: int, what: str, cell: str) -> float:
         number = float(cell)
     except ValueError:
         number = math.nan
+    if "_" in cell:  # Python reads 1_000, a file does not mean it
+        number = math.nan
     if not math.isfinite(number):
         advice = "; leave the row out where there is no value" if what == "value" else ""
         raise DataError(f"{path}, line {line}: the {what} {cell!r} is no finite number{advice}.")
@@ -245,7 +258,19 @@ def moments(series: Series) -> tuple[Tensor, Tensor]:
     count = series.seen.sum((0, 1)).clamp(min=1)
     mean = (series.x * series.seen).sum((0, 1)) / count
     variance = (((series.x - mean) * series.seen) ** 2).sum((0, 1)) / count
-    return mean, torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))
+    lowest, highest = (
+        torch.where(series.seen, series.x, end).flatten(0, 1) for end in (math.inf, -math.inf)
+    )
+    # not from the variance, which rounding makes positive where nothing changes
+    changes = lowest.amin(0) < highest.amax(0)
+    return mean, torch.where(changes & (variance > 0), variance.sqrt(), torch.ones_like(variance))
+
+
+def unlearned(train: SeriesSplit, channels: tuple[str, ...]) -> str | None:
+    """Which channels no training series shows, if any: nothing can be learned of them."""
+    there = train.shown.seen.any(1).any(0).tolist()
+    missing = [name for name, known in zip(channels, there, strict=True) if not known]
+    return f"no training series shows {', '.join(missing)}: not learned" if missing else None
 
 
 def carried(x: Tensor, seen: Tensor) -> Tensor:

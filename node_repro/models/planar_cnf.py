@@ -4,6 +4,8 @@ time (section 4 of the paper, "time-dependent dynamics" and "multiple hidden uni
 The trace is closed: tr(df/dz) = mean_n (1 - tanh^2) u_n w_n, so M units cost O(M).
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -38,12 +40,13 @@ class Hypernetwork(nn.Module):
         self.first, self.second = nn.Linear(1, hidden), nn.Linear(hidden, hidden)
         self.last = nn.Linear(hidden, width * (3 * dimension + 1))
 
-    def forward(self, t: Tensor) -> Units:
-        h = torch.tanh(self.first.weight[:, 0] * t + self.first.bias)
-        h = torch.tanh(torch.addmv(self.second.bias, self.second.weight, h))
-        flat = torch.addmv(self.last.bias, self.last.weight, h)
-        parts = flat[: -self.width].view(3, self.width, self.dimension)
-        return Units(parts[0], parts[1] * torch.sigmoid(parts[2]), flat[-self.width :])
+    def forward(self, ts: Tensor) -> list[Units]:
+        """ts: (m,). The parameters at each time, from one pass through the layers."""
+        h = torch.tanh(self.second(torch.tanh(self.first(ts[:, None]))))
+        w, v, g, b = self.last(h).split([*[self.width * self.dimension] * 3, self.width], dim=1)
+        u = v * torch.sigmoid(g)
+        shape = (self.width, self.dimension)
+        return [Units(w[i].view(shape), u[i].view(shape), b[i]) for i in range(len(ts))]
 
 
 class Constants(nn.Module):
@@ -55,8 +58,8 @@ class Constants(nn.Module):
         self.u = nn.Parameter(torch.randn(width, dimension))
         self.b = nn.Parameter(torch.randn(width))
 
-    def forward(self, t: Tensor) -> Units:
-        return Units(self.w, self.u, self.b)
+    def forward(self, ts: Tensor) -> list[Units]:
+        return [Units(self.w, self.u, self.b)] * len(ts)
 
 
 class Planar(torch.autograd.Function):
@@ -96,7 +99,7 @@ class Planar(torch.autograd.Function):
 
 
 class PlanarDynamics(nn.Module):
-    """A `Dynamics`. units: t -> Units."""
+    """A `Dynamics`. units: times (m,) -> the Units at each."""
 
     def __init__(self, units: nn.Module) -> None:
         super().__init__()
@@ -107,7 +110,15 @@ class PlanarDynamics(nn.Module):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """t: (), y: (D + 1, B) -> (D + 1, B)."""
-        dy = Planar.apply(y, *self.units(t))
+        (units,) = self.units(t[None])
+        return self._along(units, y)
+
+    def at_times(self, ts: Tensor) -> list[Callable[[Tensor], Tensor]]:
+        """The hypernetwork is evaluated once for all the times (m,)."""
+        return [partial(self._along, units) for units in self.units(ts)]
+
+    def _along(self, units: Units, y: Tensor) -> Tensor:
+        dy = Planar.apply(y, *units)
         assert isinstance(dy, Tensor)
         return dy
 

@@ -49,8 +49,10 @@ class SeriesRNN(nn.Module):
     def _states(self, series: Observed) -> Tensor:
         """(B, n, H): the state that says observation i, zero for the first."""
         t = times(series)
+        nothing = series.x.new_zeros(len(t), 1, self.cell.hidden_size)
+        if t.shape[1] == 1:  # torch's cells refuse a sequence of no length
+            return nothing
         hidden, _ = self.cell(self._input(series.x[:, :-1], t[:, 1:] - t[:, :-1]))
-        nothing = hidden.new_zeros(len(t), 1, hidden.shape[2])
         return torch.cat((nothing, hidden), dim=1)
 
     def _step(self, x: Tensor, gap: Tensor, state: Tensor) -> Tensor:

@@ -1,16 +1,33 @@
 """From the user's f(t, y) to the field that a method evaluates: checked, and counted by us."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Field, Slope
+from node_repro.ode.methods import Field, Rate, Slope
 from node_repro.ode.solution import SolverError, Stats
 
 VectorField = Callable[[Tensor, Tensor], Tensor]
-"""f(t, y) -> dy/dt, a new tensor each time, y left as it is. t: () in y's real dtype; y: (*S)."""
+"""f(t, y) -> dy/dt, a new tensor each time, y left as it is. t: () in y's real dtype; y: (*S).
+
+An f whose parameters are functions of time may have a method `at_times(ts)`, ts: (m,), that gives f
+at each of these times as a function of y: a step asks for all of its stages at once.
+"""
+
+
+def at_times(f: VectorField, times: Sequence[Tensor]) -> list[VectorField]:
+    """f for each of some times, to be called at that time only."""
+    together = getattr(f, "at_times", None)
+    if together is None or not times:
+        return [f] * len(times)
+    return [partial(_at_its_time, rate) for rate in together(torch.stack(tuple(times)))]
+
+
+def _at_its_time(rate: Callable[[Tensor], Tensor], t: Tensor, y: Tensor) -> Tensor:
+    return rate(y)
 
 
 def changes(x: Tensor) -> int:
@@ -60,6 +77,10 @@ class Plain:
             dy.register_hook(self._count)
         return Slope(dy)
 
+    def at_times(self, times: Sequence[Tensor]) -> Sequence[Rate]:
+        fields = (Plain(f, self.vjps) for f in at_times(self.f, times))
+        return [partial(field, t) for field, t in zip(fields, times, strict=True)]
+
     def _count(self, cotangent: Tensor) -> None:
         assert self.vjps is not None
         self.vjps.nvjp += 1
@@ -73,8 +94,14 @@ class Counted:
         self._last: tuple[Tensor, int] | None = None
 
     def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+        return self._counted(partial(self.field, t), y, integrands=integrands)
+
+    def at_times(self, times: Sequence[Tensor]) -> Sequence[Rate]:
+        return [partial(self._counted, rate) for rate in self.field.at_times(times)]
+
+    def _counted(self, rate: Rate, y: Tensor, *, integrands: bool) -> Slope:
         self.stats.nfe += 1
-        slope = self.field(t, y, integrands=integrands)
+        slope = rate(y, integrands=integrands)
         if self._last is not None and changes(self._last[0]) != self._last[1]:
             raise SolverError(
                 "bad_input",

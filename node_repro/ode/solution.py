@@ -1,6 +1,6 @@
 """What a solve returns, and how it fails."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
@@ -28,10 +28,10 @@ class Stats:
     """What a solve cost, counted by the solver.
 
     nfe: evaluations of f; nvjp: vector-Jacobian products through f; accepted, rejected: steps;
-    h_min, h_max: the sizes of the accepted steps. reconstruction: how far a backward solve comes
-    back from the states it started from, the largest relative root mean square of all its legs
-    (None where nothing is solved back). backward: the same for all backward passes made
-    through the solution so far, None before the first.
+    h_min, h_max: the sizes of the accepted steps; sizes: of each. reconstruction: how far a
+    backward solve comes back from the states it started from, the largest relative root mean
+    square of all its legs (None where nothing is solved back). backward: the same for all
+    backward passes made through the solution so far, None before the first.
     """
 
     nfe: int = 0
@@ -40,6 +40,7 @@ class Stats:
     rejected: int = 0
     h_min: float = float("inf")
     h_max: float = 0.0
+    sizes: list[float] = field(default_factory=list, repr=False)
     reconstruction: float | None = None
     backward: "Stats | None" = None
 
@@ -48,6 +49,7 @@ class Stats:
         self.accepted += 1
         self.h_min = min(self.h_min, abs(h))
         self.h_max = max(self.h_max, abs(h))
+        self.sizes.append(abs(h))
 
     def add(self, other: "Stats") -> None:
         """Count another solve's work here too."""
@@ -57,6 +59,7 @@ class Stats:
         self.rejected += other.rejected
         self.h_min = min(self.h_min, other.h_min)
         self.h_max = max(self.h_max, other.h_max)
+        self.sizes += other.sizes
         if other.reconstruction is not None:
             self.reconstruction = max(self.reconstruction or 0.0, other.reconstruction)
 

@@ -1,6 +1,6 @@
 """What a run leaves behind: its directory, its metrics, its surroundings, its dashboard.
 
-Nothing here knows a model, a task or a solver, and everything but `dashboard` and `meters` works
+Nothing here knows a model, a task or a solver, and everything but `meters` works
 without torch, so that a mistake in a command line is told before torch is imported.
 """
 

@@ -1,59 +1,83 @@
-"""The run in TensorBoard: scalars as `<split>/<metric>` and the hyper-parameters, in one run.
+"""The run in TensorBoard: curves, their charts, pictures, texts and its row in HPARAMS, as one run.
 
-The event file is written here, synchronously: torch's SummaryWriter does it in a thread, which
-prints a traceback when the disk is full or the directory is gone. `add_hparams` would make a
-second, timestamped run; the summaries it is made of are written into this one.
+The event files lie in the run's own directory, so that TensorBoard calls a run by its path.
 """
 
-import os
-import socket
+# The modules that protobuf generates do not declare their names:
+# pyright: reportAttributeAccessIssue=false
+
 import struct
-import time
-from collections.abc import Mapping
-from io import BufferedWriter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore
-from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore
-from tensorboard.summary.writer.record_writer import RecordWriter
-from torch.utils.tensorboard import summary
+import numpy as np
+from tensorboard.compat.proto.summary_pb2 import (
+    DATA_CLASS_SCALAR,
+    DATA_CLASS_TENSOR,
+    Summary,
+    SummaryMetadata,
+)
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_DOUBLE, DT_STRING
 
-from node_repro.record import OutputError
-from node_repro.record.atomic import is_still, reason
-from node_repro.record.metrics import check
+from node_repro.record.event_file import EventFile
+from node_repro.record.hparams import experiment, session_end, session_start
+from node_repro.record.layout import layout, tag
+from node_repro.record.metrics import METRICS, check
+
+BUCKETS = 30
 
 
 class Dashboard:
-    """One event file in the directory `path`; with the files of earlier starts it is one run."""
+    """One more event file in the run's directory. Everything that writes raises OutputError."""
 
-    def __init__(self, path: Path, purge_step: int | None = None) -> None:
+    def __init__(
+        self, path: Path, purge_step: int | None = None, logged: Iterable[Mapping] = ()
+    ) -> None:
         """purge_step: on resume, the first step that is done again; what earlier starts wrote from
-        it on is hidden. Raises OutputError if the directory (not its parent) cannot be made."""
-        self.path = Path(path)
-        try:
-            self.path.mkdir(exist_ok=True)
-            self._file_path, self._file = _new_event_file(self.path)
-        except OSError as error:
-            raise OutputError(f"Cannot write {self.path}: {reason(error)}.") from error
-        self._records = RecordWriter(self._file)
-        self._step = 0
-        self._add(Event(file_version="brain.Event:2"))
-        if purge_step is not None:
-            session = SessionLog(status=SessionLog.START)
-            self._add(Event(step=purge_step, session_log=session))
-        self._flush()
+        it on is hidden. logged: what they logged before it, as lines of metrics.jsonl."""
+        self._events = EventFile(path, purge_step)
+        self._tags = {tag(line["split"], m) for line in logged for m in line if m in METRICS}
+        self._described: set[str] = set()
+        self._layout = layout(self._tags)
 
     def scalars(self, split: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Adds declared metrics at `step`. Raises ValueError (undeclared) and OutputError."""
-        check(metrics)
-        self._step = max(self._step, step)
-        for name, value in metrics.items():
-            content = summary.scalar(f"{split}/{name}", float(value))
-            self._add(Event(step=step, summary=content))
-        self._flush()
+        """Adds declared metrics at `step`; a chart appears with its first scalar.
 
-    def image(self, tag: str, step: int, encoded: bytes) -> None:
-        """Adds a picture, the bytes of a PNG or GIF file. Raises OutputError."""
+        Raises ValueError (undeclared)."""
+        check(metrics)
+        values = [Summary.Value(tag=tag(split, m), simple_value=v) for m, v in metrics.items()]
+        for value in values:
+            if value.tag not in self._described:
+                value.metadata.CopyFrom(_metadata("scalars", _description(value.tag)))
+        self._events.add(step, *values)
+        self._described |= {value.tag for value in values}
+        self._tags |= self._described
+        if (charts := layout(self._tags)) != self._layout:
+            self._layout = charts
+            content = charts.SerializeToString()
+            self._add_strings("custom_scalars", "custom_scalars__config__", 0, content)
+
+    def histogram(self, name: str, step: int, values: Sequence[float], description: str) -> None:
+        """Adds the distribution of some numbers, which may be none."""
+        finite = np.asarray(values, dtype=float)
+        finite = finite[np.isfinite(finite)]
+        if not len(finite):
+            return
+        low, high = finite.min(), finite.max()
+        if high - low > 1e-9 * max(-low, high):
+            counts, edges = np.histogram(finite, bins=BUCKETS)
+        else:  # numpy would spread one value over a unit
+            counts, edges = np.array([len(finite)]), np.array([low, high])
+        buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
+        tensor = TensorProto(dtype=DT_DOUBLE, tensor_content=buckets.tobytes())
+        tensor.tensor_shape.CopyFrom(_shape(*buckets.shape))
+        metadata = _metadata("histograms", description)
+        self._events.add(step, Summary.Value(tag=name, metadata=metadata, tensor=tensor))
+
+    def image(self, name: str, step: int, encoded: bytes) -> None:
+        """Adds a picture, the bytes of a PNG or GIF file."""
         if encoded.startswith(b"GIF"):
             width, height = struct.unpack("<HH", encoded[6:10])
         else:
@@ -61,66 +85,74 @@ class Dashboard:
         image = Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=encoded
         )
-        self._add(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, image=image)])))
-        self._flush()
+        self._events.add(step, Summary.Value(tag=name, image=image))
 
-    def hparams(self, hparams: Mapping[str, object], metrics: Mapping[str, float]) -> None:
-        """Adds the row of the HParams tab: a nested configuration, and final numbers by tag.
+    def text(self, name: str, step: int, markdown: str) -> None:
+        """Adds a text."""
+        self._add_strings("text", name, step, markdown.encode())
 
-        metrics: `<split>/<metric>` -> value, e.g. "test/error"; each is added as a scalar, too.
-        """
-        check(tag.rpartition("/")[2] for tag in metrics)
-        for content in summary.hparams(_flat(hparams), dict(metrics)):
-            self._add(Event(summary=content))
-        for tag, value in metrics.items():
-            self._add(Event(step=self._step, summary=summary.scalar(tag, float(value))))
-        self._flush()
+    def started(self, step: int, hparams: Mapping[str, object], keys: Mapping[str, type]) -> None:
+        """Adds the run's row in HPARAMS: its values, of the keys that any run may have."""
+        self._events.add(step, experiment(keys), session_start(hparams))
+
+    def finished(self) -> None:
+        """Says in HPARAMS that the run is complete; its numbers there are the last scalars."""
+        self._events.add(0, session_end())
 
     def close(self) -> None:
-        """Closes the event file; closing twice is harmless. Raises OutputError."""
-        try:
-            self._file.close()
-        except OSError as error:
-            raise OutputError(f"Cannot write {self._file_path}: {reason(error)}.") from error
+        """Closes the event file; closing twice is harmless."""
+        self._events.close()
 
-    def _add(self, event: Event) -> None:
-        event.wall_time = time.time()
-        try:
-            self._records.write(event.SerializeToString())
-        except OSError as error:
-            raise OutputError(f"Cannot write {self._file_path}: {reason(error)}.") from error
-
-    def _flush(self) -> None:
-        if not is_still(self._file_path, self._file.fileno()):
-            raise OutputError(
-                f"{self._file_path} was deleted, moved or replaced while the run was writing to "
-                "it; start the run again."
-            )
-        try:
-            self._file.flush()
-        except OSError as error:
-            raise OutputError(f"Cannot write {self._file_path}: {reason(error)}.") from error
+    def _add_strings(self, plugin: str, name: str, step: int, content: bytes) -> None:
+        tensor = TensorProto(dtype=DT_STRING, string_val=[content], tensor_shape=_shape())
+        metadata = _metadata(plugin)
+        self._events.add(step, Summary.Value(tag=name, metadata=metadata, tensor=tensor))
 
 
-def _new_event_file(directory: Path) -> tuple[Path, BufferedWriter]:
-    """A new file that sorts behind those of earlier starts, as TensorBoard reads them in order."""
-    for count in range(1000):
-        name = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{count:03d}"
-        try:
-            path = directory / f"events.out.tfevents.{name}"
-            return path, open(path, "xb")
-        except FileExistsError:
-            continue
-    raise FileExistsError(f"no free name for an event file in {directory}")
+def table(values: Mapping[str, object]) -> str:
+    """Two columns in Markdown; mappings inside become dotted keys."""
+    rows = (f"| `{key}` | {_cell(value)} |" for key, value in flat(values).items())
+    return "\n".join(("| key | value |", "|---|---|", *rows))
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
+def code(text: str) -> str:
+    """Text in Markdown that is shown as it is."""
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Dotted key -> value."""
+    found: dict[str, object] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        elif value is None or isinstance(value, bool | int | float | str):
-            flat[f"{prefix}{name}"] = value
+            found |= flat(value, f"{prefix}{name}.")
         else:
-            flat[f"{prefix}{name}"] = str(value)
-    return flat
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = text.replace("|", "\\|")
+    return f"`{text}`" if "_" in text else text
+
+
+def _description(name: str) -> str:
+    metric = METRICS[name.rpartition("/")[2]]
+    label = f"{metric.label}: " if metric.label else ""
+    return f"{label}{metric.meaning}; unit: {metric.unit}"
+
+
+def _metadata(plugin: str, description: str = "") -> SummaryMetadata:
+    """TensorBoard's fast reader keeps a description only where the class of the data is said."""
+    return SummaryMetadata(
+        data_class=DATA_CLASS_SCALAR if plugin == "scalars" else DATA_CLASS_TENSOR,
+        plugin_data=SummaryMetadata.PluginData(plugin_name=plugin),
+        summary_description=description,
+    )
+
+
+def _shape(*sizes: int) -> TensorShapeProto:
+    return TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in sizes])

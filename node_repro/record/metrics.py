@@ -24,7 +24,7 @@ class Metric(NamedTuple):
     label: str = ""
 
 
-METRICS: dict[str, Metric] = {
+SCORES: dict[str, Metric] = {
     "loss_nats": Metric("nats", "mean negative log likelihood over the batch or set", "loss"),
     "error": Metric(
         "fraction", "share of the digits classified wrongly, 0.0042 for 0.42 %", "error"
@@ -58,6 +58,13 @@ METRICS: dict[str, Metric] = {
     "field_error": Metric("fraction", "relative RMS error of the field on the trajectory", "field"),
     "outside": Metric("fraction", "share of the drawn points outside of the box", "outside"),
     "best_error": Metric("fraction", "smallest validation error so far"),
+    "learning_rate": Metric("1", "learning rate that the optimiser used"),
+    "gradient_norm": Metric("1", "2-norm of the gradient with respect to all parameters"),
+    "epoch": Metric("epochs", "passes over the training set so far, with a fraction"),
+}
+"""How well a model does, and how it is trained."""
+
+SOLVER: dict[str, Metric] = {
     "nfe_forward": Metric("evaluations", "evaluations of f in one forward pass"),
     "nfe_backward": Metric("evaluations", "evaluations of f in one backward pass"),
     "nvjp_backward": Metric("evaluations", "vector-Jacobian products with f in one backward pass"),
@@ -70,20 +77,26 @@ METRICS: dict[str, Metric] = {
     ),
     "h_min": Metric("time", "smallest accepted step size of the forward solve, as a magnitude"),
     "h_max": Metric("time", "largest accepted step size of the forward solve, as a magnitude"),
-    "learning_rate": Metric("1", "learning rate that the optimiser used"),
-    "gradient_norm": Metric("1", "2-norm of the gradient with respect to all parameters"),
-    "epoch": Metric("epochs", "passes over the training set so far, with a fraction"),
+    "h_mean": Metric("time", "mean accepted step size of the forward solve, as a magnitude"),
+}
+"""What the solver did."""
+
+COST: dict[str, Metric] = {
     "step_seconds": Metric("seconds", "wall time of one training iteration"),
     "forward_seconds": Metric("seconds", "wall time of one forward pass with the loss"),
     "backward_seconds": Metric("seconds", "wall time of one backward pass"),
     "epoch_seconds": Metric("seconds", "wall time of one epoch of training"),
     "evaluation_seconds": Metric("seconds", "wall time of one evaluation over a whole set"),
+    "training_seconds": Metric("seconds", "wall time of the training with its evaluations"),
     "checkpoint_seconds": Metric("seconds", "wall time of saving one checkpoint"),
     "images_per_second": Metric("1/second", "training images per second of wall time"),
     "saved_bytes": Metric("bytes", "most bytes held at once for backward, parameters left out"),
     "peak_bytes": Metric("bytes", "peak of allocated CUDA memory; on a CPU equal to saved_bytes"),
     "parameters": Metric("1", "number of trainable parameters"),
 }
+"""What it takes in time and memory."""
+
+METRICS: dict[str, Metric] = SCORES | SOLVER | COST
 
 
 def check(names: Iterable[str]) -> None:

@@ -9,7 +9,8 @@
     result.json       the final numbers; written last: its presence means complete
     lock              while a process works in the directory
     pictures/         what the task drew
-    train.log, checkpoints/, tensorboard/   belong to the command, the trainer and the dashboard
+    train.log, checkpoints/, events.out.tfevents.*   belong to the command, the trainer and the
+                      dashboard
 
 One process at a time works in it, and only with the configuration it was made with.
 """

@@ -76,7 +76,7 @@ class Irregular:
         whole = self.splits[split]
         places = torch.arange(len(whole.shown.count), device=whole.shown.at.device)
         for i, part in enumerate(places.split(self.eval_batch_size)):
-            yield IrregularBatch(whole.of(part), generator("evaluation", i), 1.0)
+            yield IrregularBatch(_tight(whole.of(part)), generator("evaluation", i), 1.0)
 
     def loss(self, model: nn.Module, batch: IrregularBatch) -> Loss:
         shown = batch.split.shown
@@ -147,6 +147,12 @@ class Irregular:
 def _asked(split: SeriesSplit) -> SeriesSplit:
     """The series that something is hidden of."""
     return split.of(torch.nonzero(split.hidden.seen.any(2).any(1))[:, 0])
+
+
+def _tight(split: SeriesSplit) -> SeriesSplit:
+    """On the grid of its own times and the start: no state is kept for other batches' times."""
+    places = torch.cat((split.shown.at.flatten(), split.hidden.at.flatten())).unique().tolist()
+    return SeriesSplit(*(tightened(part, (0, *places)) for part in split))
 
 
 def _last_before(shown: Series, places: Tensor) -> Tensor:

@@ -173,7 +173,7 @@ class SpiralPrediction:
             "figure8c_latent.png", spirals.latent_paths(_numpy(model.path(z0, ts)), directions)
         )
         sd = z0.std(0)
-        start = z0[(test.direction > 0).nonzero()[0, 0]]
+        start = z0[test.direction.argmax()]  # the first that turns counter-clockwise, if any does
         steps = torch.linspace(-2, 2, STEPS).to(z0)
         moved = start + steps[:, None, None] * torch.diag(sd)  # (STEPS, L, L): step, dimension
         x = model.decode(model.path(moved, ts))

@@ -30,10 +30,10 @@ def of_processes(name: str, values: Sequence[float]) -> float:
 def solver_cost(model: nn.Module) -> dict[str, float]:
     """Sums over the last solves of the modules that solve an ODE, which say so in `stats`; empty
     where there is none."""
-    said = (getattr(module, "stats", None) for module in model.modules())
-    solves = [stats for stats in said if isinstance(stats, Stats)]
+    solves = _solves(model)
     if not solves:
         return {}
+    sizes = step_sizes(model)
     backward = [stats.backward or Stats() for stats in solves]
     strayed = [s.reconstruction for s in backward if s.reconstruction is not None]
     return {
@@ -46,8 +46,19 @@ def solver_cost(model: nn.Module) -> dict[str, float]:
         "rejected_backward": sum(stats.rejected for stats in backward),
         "h_min": min(stats.h_min for stats in solves),
         "h_max": max(stats.h_max for stats in solves),
+        **({"h_mean": sum(sizes) / len(sizes)} if sizes else {}),
         **({"reconstruction_error": max(strayed)} if strayed else {}),
     }
+
+
+def step_sizes(model: nn.Module) -> list[float]:
+    """The accepted steps |h| of the last forward solves."""
+    return [h for stats in _solves(model) for h in stats.sizes]
+
+
+def _solves(model: nn.Module) -> list[Stats]:
+    said = (getattr(module, "stats", None) for module in model.modules())
+    return [stats for stats in said if isinstance(stats, Stats)]
 
 
 @dataclass

@@ -90,3 +90,8 @@ def test_a_sequence_may_be_empty() -> None:
 def test_impossible_numbers_are_refused_by_name(wrong: dict, key: str) -> None:
     with pytest.raises(DataError, match=f"data.{key}="):
         replace(SHARED, **wrong).load()
+
+
+def test_training_sequences_without_any_event_are_refused() -> None:
+    with pytest.raises(DataError, match=r"No training sequence has an event at data\.high=1e-05"):
+        replace(SHARED, sequences=10, low=0.0, high=1e-5).load()

@@ -107,6 +107,7 @@ def test_rows_in_any_order_give_the_same_series(source: SeriesCSV) -> None:
         (HEADER, "a header and no rows"),
         (HEADER + "a,1,x,2\na,1,x\n", "line 3: 4 cells are expected, not 3"),
         (HEADER + "a,one,x,2\n", "line 2: the time 'one' is no finite number"),
+        (HEADER + "a,1,x,1_000\n", "line 2: the value '1_000' is no finite number"),
         (HEADER + "a,1,x,nan\n", "line 2: the value 'nan' is no finite number; leave the row out"),
         (HEADER + "a,1,x,\n", "line 2: the value '' is no finite number; leave the row out"),
         (HEADER + "a,inf,x,2\n", "line 2: the time 'inf' is no finite"),
@@ -116,6 +117,12 @@ def test_rows_in_any_order_give_the_same_series(source: SeriesCSV) -> None:
         (HEADER + 'a,1,"x,2\n', "line 2: "),
         (HEADER + "a,1,x,2\n", "holds 1 series; at least 5"),
         (HEADER + "".join(f"{i},1,x,2\n" for i in range(9)), "all values are at the time 1"),
+        (HEADER + "".join(f"{i},{t}9e307,x,2\n" for i in range(9) for t in "- "), "too far"),
+        (HEADER + "".join(f"{i},{i},x,{i}e300\n" for i in range(9)), "values are too large"),
+        (
+            HEADER + "".join(f"{i},{i},x,{1 + i / 100}e308\n" for i in range(30)),
+            "values are too large",
+        ),
     ],
 )
 def test_bad_files_are_refused_by_line(source: SeriesCSV, text: str, message: str) -> None:
@@ -137,3 +144,38 @@ def test_a_series_with_nothing_to_show_is_refused(source: SeriesCSV) -> None:
         file.write("late,170,a,1\n")
     with pytest.raises(DataError, match="1 series have no time before the part"):
         replace(source, hide="after", part=0.4).load()
+
+
+@pytest.mark.parametrize("value", ["0.3", "36.6"])
+def test_a_channel_that_does_not_change_keeps_its_unit(source: SeriesCSV, value: str) -> None:
+    """The mean of equal numbers differs from them by rounding, which is no deviation."""
+    rows = [f"s{i},{j},still,{value}" for i in range(11) for j in range(7)]
+    Path(source.path).write_text(HEADER + "\n".join(rows))
+    assert source.load().sd.tolist() == [1.0]
+
+
+def test_a_line_ends_where_csv_says_so(source: SeriesCSV) -> None:
+    rows = [f"s{i}\u2028\x0b,{j},a,{j}" for i in range(5) for j in range(4)]
+    text = HEADER + "\n".join(rows)
+    Path(source.path).write_text(text)
+    assert source.load().channels == ("a",)
+    Path(source.path).write_text(text + "\ns1,9,a,none\n")
+    with pytest.raises(DataError, match="line 22: the value 'none'"):
+        source.load()
+
+
+def test_series_to_select_or_test_of_which_nothing_is_hidden_are_refused(source: SeriesCSV) -> None:
+    rows = [f"s{i},{j},a,{i + j}" for i in range(10) for j in range(5)]
+    for late in range(10):  # the part holds times of one series alone
+        Path(source.path).write_text(HEADER + "\n".join([*rows, f"s{late},9,a,1"]))
+        with pytest.raises(DataError, match=r"nothing of the series that data\.seed=0 draws"):
+            replace(source, hide="after", part=0.2).load()
+
+
+def test_channels_that_no_training_series_shows_are_told_of(source: SeriesCSV) -> None:
+    assert source.load().notice is None
+    text, told = table(), 0
+    for i in range(10):
+        Path(source.path).write_text(text + f"s{i},100.5,rare,80\n")
+        told += source.load().notice == "no training series shows rare: not learned"
+    assert told >= 4  # of ten series, the two to select and the two to test

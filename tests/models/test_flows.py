@@ -76,7 +76,7 @@ DYNAMICS = {
 def straight(field: nn.Module, t: Tensor, z: Tensor) -> Tensor:
     """dz/dt by the formula of the paper, without what makes it fast."""
     assert isinstance(field, PlanarDynamics)
-    w, u, b = field.units(t)
+    w, u, b = field.units(t[None])[0]
     return torch.tanh(z @ w.T + b) @ u / len(w)
 
 
@@ -103,7 +103,7 @@ def test_gradient_of_the_planar_field_is_the_one_of_its_formula(units: nn.Module
     own = torch.autograd.grad(field(t, y).sin().sum(), (y, *field.parameters()))
 
     def plainly(y: Tensor) -> Tensor:
-        w, u, b = field.units(t)
+        w, u, b = field.units(t[None])[0]
         h = torch.tanh(w @ y[:-1] + b[:, None])
         slope = ((w * u).sum(dim=1)[:, None] * (1 - h * h)).mean(dim=0)
         return torch.cat((u.T @ h / len(w), -slope[None]))

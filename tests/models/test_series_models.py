@@ -21,6 +21,7 @@ from node_repro.ode.gradients.checkpointed import Checkpointed
 from node_repro.ode.methods.dopri5 import DOPRI5
 
 CELLS = ("tanh", "gru")
+PARTS = ("at", "x", "seen")  # of a Series, with a column for each observation
 GRID = torch.linspace(0, 3, 31).double()
 
 
@@ -275,3 +276,17 @@ def test_a_learned_field_is_the_slope_of_its_trajectories() -> None:
     ys = model(y0, ts)
     assert ys.shape == (3, 2, 2)
     torch.testing.assert_close((ys[2] - ys[0]) / 1e-3, model.field(ys[1]), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_rival_runs_on_from_a_single_observation(cell: str) -> None:
+    model, seen = rnn(cell=cell), series(1, 1)
+    said = model(seen, generator(0)).means
+    torch.testing.assert_close(said, model.out(torch.zeros(9).double()).expand(1, 2, 1, 2))
+    where = torch.arange(int(seen.at.max()) + 1, 31).expand(2, -1)
+    longer = padded(GRID, list(seen.at), list(seen.x), list(seen.seen))
+    longer = longer._replace(
+        **{k: torch.cat((part, part), dim=1) for k, part in longer._asdict().items() if k in PARTS}
+    )
+    found, same = (model.predict(given, where, generator(0)) for given in (seen, longer))
+    torch.testing.assert_close(found, same)

@@ -364,9 +364,14 @@ def test_start_that_was_killed_before_its_config_is_begun_anew(tmp_path: Path) -
         assert not run.resumed and (run.path / "config.yaml").exists()
 
 
-def test_record_without_dashboard_and_meters_never_imports_torch() -> None:
+def test_record_without_the_dashboard_and_meters_imports_nothing_heavy() -> None:
     modules = "run_directory environment metrics metrics_file config_file atomic lock".split()
     imports = ", ".join(f"node_repro.record.{name}" for name in modules)
     code = f"import sys, {imports}; node_repro.record.environment.environment(); "
     check = "assert not {'torch', 'tensorboard', 'hydra'} & set(sys.modules)"
     subprocess.run([sys.executable, "-W", "error", "-c", code + check], check=True)
+
+
+def test_the_dashboard_never_imports_torch() -> None:
+    code = "import sys, node_repro.record.dashboard; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -350,6 +350,18 @@ def test_hidden_values_alone_are_scored_beside_the_last_one_shown(ward: Irregula
             assert float(scores["mse_hidden"][b]) == pytest.approx(float(error.square().mean()))
 
 
+def test_series_are_evaluated_on_grids_of_their_own_times(ward: IrregularData) -> None:
+    task = irregular(ward, eval_batch_size=1)
+    whole = task.splits["test"]
+    for i, batch in enumerate(task.evaluation_batches("test")):
+        assert len(batch.split.shown.grid) <= 7 < len(whole.shown.grid)  # 6 times and the start
+        assert torch.equal(batch.split.shown.grid, batch.split.hidden.grid)
+        for part, given in zip(batch.split, whole.of(torch.tensor([i])), strict=True):
+            k = int(part.count[0])
+            assert torch.equal(part.grid[part.at[0, :k]], given.grid[given.at[0, :k]])
+            assert torch.equal(part.x[0, :k], given.x[0, :k])
+
+
 def test_errors_by_channel_are_in_the_units_of_the_file(ward: IrregularData) -> None:
     class Mean(nn.Module):
         def predict(self, shown: Series, places: Tensor, random: torch.Generator) -> Tensor:

@@ -6,12 +6,14 @@ that of the ODE, to the tolerance of the backward solve; memory is one state an 
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from node_repro.ode.field import Plain, VectorField, evaluate
+from node_repro.ode.field import Plain, VectorField, at_times, evaluate
 from node_repro.ode.gradients import (
     Context,
     Problem,
@@ -20,7 +22,7 @@ from node_repro.ode.gradients import (
     refuse_undeclared,
     spread,
 )
-from node_repro.ode.methods import Slope, State, at
+from node_repro.ode.methods import Rate, Slope, State, at
 from node_repro.ode.norm import FULL, RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats, count_non_finite
 from node_repro.ode.solver import Solver
@@ -82,10 +84,18 @@ class _Augmented:
         self.f, self.parameters, self.checked = f, parameters, False
 
     def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+        return self._slope(self.f, t, y, integrands=integrands)
+
+    def at_times(self, times: Sequence[Tensor]) -> Sequence[Rate]:
+        with torch.enable_grad():
+            fields = at_times(self.f, times)
+        return [partial(self._slope, f, t) for f, t in zip(fields, times, strict=True)]
+
+    def _slope(self, f: VectorField, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         wanted = self.parameters if integrands else ()
         with torch.enable_grad():
             z = y[0].detach().requires_grad_()
-            dz = evaluate(self.f, t, z)
+            dz = evaluate(f, t, z)
         if not self.checked:
             refuse_undeclared(dz, (z, *self.parameters))
             self.checked = True
@@ -93,7 +103,12 @@ class _Augmented:
             zeros = tuple(map(torch.zeros_like, wanted))
             return Slope(torch.stack((dz, torch.zeros_like(dz))), zeros)
         da, *gs = torch.autograd.grad(
-            dz, (z, *wanted), -y[1], allow_unused=True, materialize_grads=True
+            dz,
+            (z, *wanted),
+            -y[1],
+            retain_graph=f is not self.f,  # what depends on time alone is common to the stages
+            allow_unused=True,
+            materialize_grads=True,
         )
         return Slope(torch.stack((dz.detach(), da)), tuple(gs))
 

@@ -6,7 +6,9 @@ section 7; Hairer, Norsett, Wanner: Solving ODEs I, I.14). For small D and K; no
 backwards.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,7 +23,7 @@ from node_repro.ode.gradients import (
     refuse_undeclared,
     spread,
 )
-from node_repro.ode.methods import Slope, State, at
+from node_repro.ode.methods import Rate, Slope, State, at
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import Solver
@@ -75,6 +77,9 @@ class _Sensitivities:
 
     def __init__(self, f: VectorField, parameters: tuple[Tensor, ...], stats: Stats) -> None:
         self.f, self.parameters, self.stats, self.checked = f, parameters, stats, False
+
+    def at_times(self, times: Sequence[Tensor]) -> Sequence[Rate]:
+        return [partial(self, t) for t in times]
 
     def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         with torch.enable_grad():

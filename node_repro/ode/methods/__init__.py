@@ -2,6 +2,7 @@
 should be.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -47,6 +48,18 @@ class Field(Protocol):
     """
 
     def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope: ...
+
+    def at_times(self, times: Sequence[Tensor]) -> "Sequence[Rate]":
+        """The field at each of some times, such as the stages of a step: what depends on time alone
+        may be worked out for all of them at once.
+        """
+        ...
+
+
+class Rate(Protocol):
+    """A field at one time."""
+
+    def __call__(self, y: Tensor, *, integrands: bool) -> Slope: ...
 
 
 class Carry(NamedTuple):

@@ -14,12 +14,14 @@ Psi's and what the difference grew by in the step, so that elsewhere the steps s
 a message.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Carry, Field, Slope, State, Step, Time
+from node_repro.ode.methods import Carry, Field, Rate, Slope, State, Step, Time
 from node_repro.ode.methods.bosh3 import BOSH3
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.rk4 import RK4
@@ -112,13 +114,26 @@ class Coupled:
 
     def _end(self, f: Field, t: Time, t1: Time, y: Tensor) -> Tensor:
         """y + Psi_h(t, y) for h = t1 - t."""
-
-        def plain(t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
-            return f(t, y, integrands=False)
-
+        plain = _WithoutIntegrands(f)
         carry = self.method.init(plain, t, y)
         carry = Carry(Slope(carry.slope.dy)) if carry.slope else carry
         return self.method.step(plain, t, t1, State(y), carry, advance_only=True).end.y
+
+
+@dataclass(frozen=True)
+class _WithoutIntegrands:
+    """A field that is asked for dy/dt alone."""
+
+    field: Field
+
+    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+        return self.field(t, y, integrands=False)
+
+    def at_times(self, times: Sequence[Tensor]) -> Sequence[Rate]:
+        return [partial(self._slope, rate) for rate in self.field.at_times(times)]
+
+    def _slope(self, rate: Rate, y: Tensor, *, integrands: bool) -> Slope:
+        return rate(y, integrands=False)
 
 
 REVERSIBLE_RK4 = Coupled(RK4)

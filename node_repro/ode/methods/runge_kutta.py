@@ -82,12 +82,13 @@ class ExplicitRungeKutta:
         stages = [slope.dy]
         integrals = _Quadrature(tableau, h, state.integrals)
         integrals.add(0, slope.integrands)
+        # t + 1.0 * h may miss t1 by a rounding, and f may end there
+        times = [t1 if c == 1.0 else t + c * h for c in tableau.nodes[1:count]]
+        rates = f.at_times([at(t_i, state.y) for t_i in times])
         y1 = None
-        for i in range(1, count):
+        for i, rate in enumerate(rates, start=1):
             y_i = combine(state.y, h, tableau.rows[i], stages)
-            # t + 1.0 * h may miss t1 by a rounding, and f may end there
-            t_i = t1 if tableau.nodes[i] == 1.0 else t + tableau.nodes[i] * h
-            slope = f(at(t_i, y_i), y_i, integrands=tableau.uses_integrands[i])
+            slope = rate(y_i, integrands=tableau.uses_integrands[i])
             stages.append(slope.dy)
             integrals.add(i, slope.integrands)
             if tableau.fsal and i == tableau.stages - 1:

@@ -1,0 +1,115 @@
+"""What a gradient costs against the number of steps: the memory and time columns of table 1.
+
+The run's own field on one training batch, dopri5 in constant steps (the reversible method: its
+coupled form), every gradient method of conf/. Bytes are those saved for the backward pass, every
+storage once and the parameters left out, so that they are the same on every machine: held when the
+forward pass ends, and the most at any moment, the backward pass included. On CUDA the peak of
+allocated memory beside them, above what was there before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from node_repro.build import gradient_names, named_gradient, stepping_solver, undoes_steps
+from node_repro.ode.gradients import GradientMethod
+from node_repro.ode.solution import SolverError
+from node_repro.ode.solver import Solver
+from node_repro.probes import Findings, Finished
+from node_repro.probes.solve import Solve, differentiated, median, recorded
+from node_repro.record.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
+
+METHOD, REVERSIBLE = "dopri5", "reversible_dopri5"
+BACKWARD_TOLERANCE = 1e-3  # not read: backward solves take constant steps, too
+GROWING = ("held_bytes", "peak_bytes", "cuda_peak_bytes", "forward_seconds", "backward_seconds")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """steps: of one solve. batch: examples. repeats: gradients that a time is the median of."""
+
+    steps: tuple[int, ...]
+    batch: int
+    repeats: int
+
+    def measure(self, run: Finished) -> Findings:
+        solve = recorded(run.model(), run.task, run.training_batch(self.batch))
+        ts = solve.problem.ts
+        span = abs(float(ts[-1] - ts[0]))
+        rows: list[dict[str, object]] = []
+        left_out: dict[str, str] = {}
+        for name in gradient_names():
+            gradient = named_gradient(name, BACKWARD_TOLERANCE)
+            method = REVERSIBLE if undoes_steps(name) else METHOD
+            for steps in self.steps:
+                solver = stepping_solver(method, span / steps)
+                try:
+                    costs = self._costs(solve, solver, gradient)
+                except SolverError as error:
+                    left_out[name] = str(error)
+                    run.say(f"{name} is left out: {error}")
+                    break
+                rows.append({"gradient": name, "solver": method, "steps": steps, **costs})
+            if name not in left_out:
+                run.say(_told(name, rows))
+        facts = {
+            "examples": self.batch,
+            "state_size": solve.problem.y0.numel(),
+            "state_bytes": solve.problem.y0.nbytes,
+            "parameters": sum(p.numel() for p in solve.parameters),
+            "outputs": len(ts) - 1,
+            "left_out": left_out,
+            "growth_a_step": _growth(rows),
+        }
+        return Findings(facts, rows)
+
+    def _costs(self, solve: Solve, solver: Solver, gradient: GradientMethod) -> dict[str, object]:
+        device = solve.problem.y0.device
+        meter = SavedBytes(exclude=solve.parameters)
+        with meter:
+            y0 = solve.problem.y0.clone().requires_grad_()
+            solution = gradient.solve(solve.problem._replace(y0=y0), solver)
+            held = meter.held_bytes
+            torch.autograd.grad(
+                solution.ys, (y0, *solve.parameters), solve.cotangent, allow_unused=True
+            )
+        del solution
+        reset_peak_memory(device)
+        before = peak_memory_bytes(device)
+        passes = [differentiated(solve, solver, gradient)]
+        after = peak_memory_bytes(device)
+        passes += [differentiated(solve, solver, gradient) for _ in range(self.repeats)]
+        stats, backward = passes[0].stats, passes[0].backward
+        return {
+            "held_bytes": held,
+            "peak_bytes": meter.peak_bytes,
+            "cuda_peak_bytes": None if before is None or after is None else after - before,
+            "nfe_forward": stats.nfe,
+            "nfe_backward": backward.nfe,
+            "nvjp_backward": backward.nvjp,
+            "forward_seconds": median([each.forward_seconds for each in passes[1:]]),
+            "backward_seconds": median([each.backward_seconds for each in passes[1:]]),
+        }
+
+
+def _growth(rows: list[dict[str, object]]) -> dict[str, Mapping[str, float]]:
+    """By gradient method: how much a step adds, the slope of the least-squares line."""
+    growth = {}
+    for name in dict.fromkeys(str(row["gradient"]) for row in rows):
+        mine = [row for row in rows if row["gradient"] == name]
+        if len(mine) > 1:
+            steps = np.array([row["steps"] for row in mine], dtype=float)
+            growth[name] = {
+                key: float(np.polyfit(steps, [float(row[key]) for row in mine], 1)[0])  # pyright: ignore
+                for key in GROWING
+                if mine[0][key] is not None
+            }
+    return growth
+
+
+def _told(name: str, rows: list[dict[str, object]]) -> str:
+    mine = [row for row in rows if row["gradient"] == name]
+    cells = (f"{row['steps']}: {float(row['held_bytes']) / 2**20:.2f}" for row in mine)  # pyright: ignore
+    return f"{name}: MiB held by steps, {', '.join(cells)}"

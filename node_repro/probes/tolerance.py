@@ -1,0 +1,142 @@
+"""What a tolerance buys: figure 3 a to c of the paper.
+
+For every solver, tolerance and test minibatch: evaluations of f forward and backward, seconds, and
+the true error of the final state against the same weights solved in float64 at a far smaller
+tolerance. Relative and absolute tolerance are the same number, forward and backward too. The loss
+is the task's, a mean over the minibatch: its gradient is small, and how far that thins the error
+of the backward solve depends on the solver's norm, which is why there are several.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from node_repro.build import named_gradient, named_solver
+from node_repro.ode.solution import SolverError
+from node_repro.probes import Findings, Finished
+from node_repro.probes.solve import (
+    Distance,
+    Solve,
+    differentiated,
+    forward,
+    in_float64,
+    median,
+    median_seconds,
+    rms,
+    tested,
+)
+
+WAYS = (
+    ("dopri5", "adjoint"),
+    ("dopri5", "adjoint_seminorm"),
+    ("tsit5", "adjoint"),
+    ("vode_adams", "adjoint_flat"),
+    ("lsoda", "adjoint_flat"),
+)
+"""Solver and gradient method: the default, the seminorm, another pair, and the paper's solvers."""
+ALONE = ("lsoda",)  # solved an example at a time: it keeps room for a Jacobian
+REFERENCE = "dopri5"  # fields with kinks (relu) gain nothing from a higher order
+
+
+class Reference(NamedTuple):
+    """y: the final state (*S), float64."""
+
+    y: Tensor
+    nfe: int
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """tolerances: rtol = atol. batches: minibatches of `batch` examples; batch=1: single ones.
+    reference: tolerance of the float64 solve. repeats: forward solves that a time is the median of.
+    """
+
+    tolerances: tuple[float, ...]
+    batches: int
+    batch: int
+    reference: float
+    repeats: int
+
+    def measure(self, run: Finished) -> Findings:
+        whole = self._with_reference(run, self.batch)
+        single = whole if self.batch == 1 else self._with_reference(run, 1)
+        rows: list[dict[str, object]] = []
+        for solver, gradient in WAYS:
+            solves, examples = (single, 1) if solver in ALONE else (whole, self.batch)
+            for tolerance in self.tolerances:
+                new = list(self._rows(solves, solver, gradient, tolerance))
+                rows += [{**row, "examples": examples} for row in new]
+                run.say(_told(solver, gradient, tolerance, new))
+        solve = whole[0][0]
+        facts = {
+            "examples_a_batch": self.batch,
+            "reference": f"{REFERENCE} at {self.reference:g} in float64",
+            "reference_nfe": [reference.nfe for _, reference in whole],
+            "state_size": solve.problem.y0.numel(),
+            "state_rms": rms(solve.problem.y0),
+            "cotangent_rms": rms(solve.cotangent[-1]),
+            "parameters": sum(p.numel() for p in solve.parameters),
+            "alone": f"{', '.join(ALONE)}: an example at a time; forward only where the backward "
+            "solve's vector is too long for it",
+        }
+        return Findings(facts, rows)
+
+    def _with_reference(self, run: Finished, size: int) -> list[tuple[Solve, Reference]]:
+        solves = tested(run, size, self.batches)
+        solver = named_solver(REFERENCE, self.reference)
+        references = []
+        for k, solve in enumerate(solves):
+            solution = forward(in_float64(solve), solver)
+            references.append(Reference(solution.ys[-1], solution.stats.nfe))
+            run.say(f"reference of batch {k + 1} of {len(solves)}: NFE {solution.stats.nfe}")
+        return list(zip(solves, references, strict=True))
+
+    def _rows(
+        self,
+        solves: list[tuple[Solve, Reference]],
+        solver_name: str,
+        gradient_name: str,
+        tolerance: float,
+    ) -> Iterator[dict[str, object]]:
+        solver = named_solver(solver_name, tolerance)
+        gradient = named_gradient(gradient_name, tolerance)
+        for k, (solve, reference) in enumerate(solves):
+            row: dict[str, object] = {
+                "solver": solver_name,
+                "gradient": gradient_name,
+                "tolerance": tolerance,
+                "batch": k,
+            }
+            try:
+                ys, stats = forward(solve, solver)
+                error = Distance.of(ys[-1], reference.y)
+                row |= {
+                    "nfe_forward": stats.nfe,
+                    "accepted": stats.accepted,
+                    "rejected": stats.rejected,
+                    **{f"error_{name}": value for name, value in error._asdict().items()},
+                    "forward_seconds": median_seconds(
+                        lambda solve=solve: forward(solve, solver), ys.device, self.repeats
+                    ),
+                }
+                both = differentiated(solve, solver, gradient)
+                row |= {
+                    "nfe_backward": both.backward.nfe,
+                    "backward_seconds": both.backward_seconds,
+                }
+            except SolverError as failure:
+                row["failure"] = str(failure)
+            yield row
+
+
+def _told(solver: str, gradient: str, tolerance: float, rows: list[dict[str, object]]) -> str:
+    def middle(name: str) -> float:
+        return median([float(row[name]) for row in rows if name in row])  # pyright: ignore
+
+    return (
+        f"{solver} {gradient} at {tolerance:g}: NFE {middle('nfe_forward'):g} / "
+        f"{middle('nfe_backward'):g}, error {middle('error_rms'):.1e}, "
+        f"{middle('forward_seconds'):.3f} s (medians of {len(rows)})"
+    )
