@@ -153,6 +153,7 @@ COMPONENT_OPTIONS = (
     Option("model.trace", str, "how tr(df/dz) is found", choices=("exact", "hutchinson")),
     Option("model.end", float, "the time at which the data are", above=0),
     Option("model.depth", int, "maps one after the other", low=1),
+    Option("model.dimensions", int, "of the state", low=1, null="those of the input"),
     Option("model.direction", str, "of the maps", choices=("to_data", "to_base")),
     Option("solver.method", str, "dotted path of the method", fixed=True),
     Option("solver._target_", str, "dotted path of the class", fixed=True),
@@ -204,17 +205,23 @@ COMPONENT_OPTIONS = (
     ),
     Option("data.download", bool, "download what is missing", semantic=False),
     Option("data.limit", int, "train on the first n images only", low=1, null="all"),
-    Option("data.noise", float, "standard deviation of the blur", above=0),
+    Option("data.noise", float, "standard deviation of the blur", low=0.01),
     Option("data.scale", float, "what all lengths are multiplied with", above=0),
     Option("data.factor", float, "radius of the inner circle", above=0, below=1),
     Option("data.radial", float, "spread along an arm", above=0),
     Option("data.tangential", float, "spread across an arm", above=0),
-    Option("data.box", float, "half the side of the walled square", above=0, null="no wall"),
+    Option(
+        "data.box", float, "half the side of the walled square", above=0, high=100, null="no wall"
+    ),
     Option(
         "data.shape",
         str,
-        "what draws the curves",
-        choices=("node_repro.data.spirals.paper_like", "node_repro.data.spirals.torchdiffeq"),
+        "what draws the curves, or is learned",
+        choices=(
+            *(f"node_repro.data.spirals.{name}" for name in ("paper_like", "torchdiffeq")),
+            *(f"node_repro.data.curve.{name}" for name in ("PLATEAUS", "WAVE")),
+            *(f"node_repro.data.labelled.{name}" for name in ("CIRCLES", "MOONS", "SPIRALS")),
+        ),
         fixed=True,
     ),
     Option("data.trajectories", int, "spirals in all, a tenth selects, two test", low=10),
@@ -227,7 +234,9 @@ COMPONENT_OPTIONS = (
     Option("data.end", float, "length of a sequence", above=0),
     Option("data.phases", str, "one rate for all, or a phase each", choices=("shared", "random")),
     Option("data.marks", bool, "events carry a noisy value"),
-    Option("data.points", int, "times of the trajectory", low=3),
+    Option("data.points", int, "times of the trajectory, or points to train on", low=3),
+    Option("data.slope", float, "rate of change of the line"),
+    Option("data.start", float, "value of the line at zero, which is known"),
     Option("data.path", str, "the CSV file: id, time, channel, value", semantic=False),
     Option("data.hide", str, "which times are predicted", choices=("between", "after")),
     Option("data.part", float, "how large a part is hidden", above=0, below=1),
@@ -301,7 +310,10 @@ PROFILE = (
     Option("profile.poisson.iterations", int, "trainer.iterations for task=poisson", low=1),
     Option("profile.poisson.sequences", int, "data.sequences", low=10),
     Option("profile.field_fit.iterations", int, "trainer.iterations for task=field_fit", low=1),
-    Option("profile.irregular.iterations", int, "trainer.iterations for task=irregular", low=1),
+    *(
+        Option(f"profile.{task}.iterations", int, f"trainer.iterations for task={task}", low=1)
+        for task in ("irregular", "regression", "classification", "line")
+    ),
 )
 OPTIONS = {
     option.key: option for option in (*JOB, *ROOT, *TRAINER, *COMPONENT_OPTIONS, *PROBE, *PROFILE)

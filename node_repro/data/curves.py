@@ -1,7 +1,8 @@
 """Curves and points blurred by isotropic Gaussian noise: two circles, two moons, two spirals, eight
 Gaussians.
 
-Their density is a mixture of Gaussians over the curve, taken on a grid finer than the noise.
+Their density is a mixture of Gaussians over the curve, on a grid that is fine enough for a noise of
+0.01 and more.
 """
 
 import math

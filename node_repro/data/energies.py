@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
+from node_repro.data import DataError
+
 WALL = 0.1
 POINTS = 1200  # a side of the grid of the integral
 MARGIN = 2.0  # beyond the wall exp(-U) is below 1e-20
@@ -62,6 +64,15 @@ class Energy:
         }
 
 
+def _band(name: str, u: Callable[[Tensor], Tensor], box: float | None) -> Energy:
+    """Raises DataError where a band has no wall to end at."""
+    if box is None:
+        raise DataError(
+            f"data={name} is a band without end, so exp(-U) has no integral: give data.box=4"
+        )
+    return Energy(name, u, box)
+
+
 @dataclass(frozen=True)
 class U1:
     """Two half moons facing each other on a ring; proper."""
@@ -84,7 +95,7 @@ class U2:
     box: float | None
 
     def load(self) -> Energy:
-        return Energy("u2", self.energy, self.box)
+        return _band("u2", self.energy, self.box)
 
     @staticmethod
     def energy(z: Tensor) -> Tensor:
@@ -98,7 +109,7 @@ class U3:
     box: float | None
 
     def load(self) -> Energy:
-        return Energy("u3", self.energy, self.box)
+        return _band("u3", self.energy, self.box)
 
     @staticmethod
     def energy(z: Tensor) -> Tensor:
@@ -113,7 +124,7 @@ class U4:
     box: float | None
 
     def load(self) -> Energy:
-        return Energy("u4", self.energy, self.box)
+        return _band("u4", self.energy, self.box)
 
     @staticmethod
     def energy(z: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from node_repro.models.continuous_flow import ContinuousFlow
 from node_repro.ode.field import VectorField
@@ -67,7 +68,7 @@ class Planar(torch.autograd.Function):
 
     tanh(x) = 2 s - 1 with the logistic s of 2x, which torch's CPU kernels take an eighth of the
     time for; with q = s (1 - s) the slope of tanh is 4 q. Backward is written out, as autograd's
-    own has three times as many kernels.
+    own has three times as many kernels; a second derivative, which it does not know, is refused.
     """
 
     @staticmethod
@@ -83,6 +84,7 @@ class Planar(torch.autograd.Function):
         return dy
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Context, a: Tensor) -> tuple[Tensor, ...]:
         z1, s, q, w, u, wu = ctx.saved_tensors
         d = w.shape[1]

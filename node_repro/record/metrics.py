@@ -27,7 +27,7 @@ class Metric(NamedTuple):
 SCORES: dict[str, Metric] = {
     "loss_nats": Metric("nats", "mean negative log likelihood over the batch or set", "loss"),
     "error": Metric(
-        "fraction", "share of the digits classified wrongly, 0.0042 for 0.42 %", "error"
+        "fraction", "share of the examples classified wrongly, 0.0042 for 0.42 %", "error"
     ),
     "nll_nats": Metric("nats", "negative log likelihood of a point, or of a series as seen", "NLL"),
     "kl_nats": Metric("nats", "divergence, of a posterior or of the model", "KL"),
@@ -54,6 +54,9 @@ SCORES: dict[str, Metric] = {
     "rate_error": Metric(
         "fraction", "integral of the rate's absolute error over that of the rate", "rate's error"
     ),
+    "squared_error": Metric("1", "mean squared error of predicted values", "MSE"),
+    "rmse_values": Metric("1", "RMSE of predicted values, against noisy ones", "RMSE"),
+    "rmse_function": Metric("1", "the same against the function without noise", "without noise"),
     "absolute_error": Metric("1", "mean absolute difference of the solution", "mean |error|"),
     "field_error": Metric("fraction", "relative RMS error of the field on the trajectory", "field"),
     "outside": Metric("fraction", "share of the drawn points outside of the box", "outside"),

@@ -112,6 +112,16 @@ def test_gradient_of_the_planar_field_is_the_one_of_its_formula(units: nn.Module
     torch.testing.assert_close(own, expected)
 
 
+def test_second_derivative_of_the_planar_field_is_refused() -> None:
+    """Its backward is written out and knows none: silence would give a wrong one."""
+    field = PlanarDynamics(Constants(2, 5)).double()
+    y = columns(points()).requires_grad_()
+    rates = field(torch.zeros((), dtype=torch.float64), y)
+    (slope,) = torch.autograd.grad(rates.sin().sum(), y, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.square().sum().backward()
+
+
 def test_there_and_back_is_where_it_began(flow: ContinuousFlow | PlanarFlow) -> None:
     z = points()
     with torch.no_grad():
