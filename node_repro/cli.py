@@ -89,9 +89,7 @@ def _command(argv: Sequence[str]) -> int:
         if args.multirun and not given:
             raise ConfigError("-m runs one job for each value of a list: give one, as in seed=0,1")
         if args.multirun and processes() > 1:
-            raise ConfigError(
-                "torchrun starts one run on several processes, -m starts many: take one"
-            )
+            raise ConfigError("torchrun starts one run on several processes, -m many: take one")
         refuse_wrong(given, choices, multirun=args.multirun)
     jobs = Jobs(choices, list(sys.argv), many=args.multirun, notes=_notes(given))
     decorate = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
@@ -185,9 +183,7 @@ def _overrides() -> list[str]:
 def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
     """The job that was asked for; returns the exit code. torch is imported where it is needed."""
     if config.job != "train" and processes() > 1:
-        raise ConfigError(
-            f"torchrun trains one run on several processes; job={config.job} takes one"
-        )
+        raise ConfigError(f"torchrun trains on several processes; job={config.job} takes one")
     if config.job == "probe":
         runs = {Path(path): _composed_again(Path(path)) for path in config.runs}
         from node_repro.probe import probe

@@ -67,6 +67,8 @@ EXACT = {
     "latent ODE": ["task=latent_ode", *CONSTANT, "data.observed=100"],
     "RNN": ["task=latent_ode", "model=rnn"],
     "Poisson": ["task=poisson", "data=poisson_marked", *CONSTANT],
+    "regression": ["task=regression", *CONSTANT],
+    "classification": ["task=classification", *CONSTANT],
     "field": ["task=field_fit", *CONSTANT, "gradient=adjoint"],
 }
 """Runs that two processes make as one does, but for rounding: where a solve chooses its steps, it
