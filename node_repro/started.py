@@ -31,6 +31,7 @@ def trainer_of(
         checkpoint_seconds=config.trainer.checkpoint_seconds,
         log_every=config.trainer.log_every,
         evaluate_every=config.trainer.evaluate_every,
+        clip=config.trainer.clip,
     )
     return Trainer(
         task=chosen,

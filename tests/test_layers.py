@@ -17,6 +17,7 @@ LAYERS: dict[str, set[str]] = {
     "config": set(),
     "figures": set(),
     "share": set(),
+    "report": {"record", "figures", "config"},
     "models": {"ode", "share"},
     "tasks": {"data", "figures"},
     "training": {"tasks", "record", "ode", "share"},
@@ -24,7 +25,7 @@ LAYERS: dict[str, set[str]] = {
     "reproduce": {"config", "record"},
     "compare": {"config", "record"},
     "failures": {"config"},
-    "cli": {"config", "run", "failures", "probe", "record", "reproduce", "compare"},
+    "cli": {"config", "run", "failures", "probe", "record", "reproduce", "compare", "report"},
 }
 """Which of the others each may import. `run` and `build` put the whole together and may see all."""
 
@@ -50,7 +51,7 @@ BUILDERS = {"node_repro.build", "node_repro.run"}
 
 WITHOUT_TORCH = ("node_repro", "node_repro.cli", "node_repro.config", "node_repro.record.metrics")
 WITHOUT_TORCH += ("node_repro.record.run_directory", "node_repro.record.environment")
-WITHOUT_TORCH += ("node_repro.compare",)
+WITHOUT_TORCH += ("node_repro.compare", "node_repro.report.write")
 
 
 def name_of(path: Path) -> str:

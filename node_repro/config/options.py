@@ -117,6 +117,7 @@ TRAINER = (
     Option("trainer.epochs", int, "passes over the training set", low=1, null="iterations decides"),
     Option("trainer.iterations", int, "training steps in all", low=1, null="epochs decides"),
     Option("trainer.evaluate_every", int, "steps between evaluations", low=1, null="an epoch"),
+    Option("trainer.clip", float, "largest norm of the gradient", above=0, null="any"),
     Option("trainer.batch_size", int, "examples a training step", low=1),
     Option("trainer.eval_batch_size", int, "examples a batch when testing", low=1, semantic=False),
     Option("trainer.checkpoint_seconds", float, "time between checkpoints", low=0, semantic=False),

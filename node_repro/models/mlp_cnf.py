@@ -3,6 +3,7 @@
 Derivatives are carried forward through the layers beside the values: exactly, D tangents, one for
 each column of df/dz; estimated (Hutchinson), one, as E[e (df/dz) e] is the trace for noise e of
 unit covariance (Grathwohl et al. 2019). The noise is drawn once a solve, so the solver sees none.
+It is for training: a density is the exponential of log p, so evaluation takes the exact trace.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from node_repro.share import drawn
 
 
 class MLPDynamics(nn.Module):
-    """A `Dynamics` of D dimensions: tanh layers. exact: the trace, else its estimate."""
+    """A `Dynamics` of D dimensions: tanh layers. exact: the trace in training, else its estimate."""
 
     def __init__(self, dimension: int, hidden: int, layers: int, *, exact: bool) -> None:
         super().__init__()
@@ -33,7 +34,7 @@ class MLPDynamics(nn.Module):
 
     def drawn(self, y: Tensor) -> VectorField:
         d, count = self.dimension, y.shape[1]
-        if self.exact:
+        if self.exact or not self.training:
             tangents = torch.eye(d, dtype=y.dtype, device=y.device)[:, :, None].expand(d, d, count)
         else:
             tangents = drawn(

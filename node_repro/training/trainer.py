@@ -41,6 +41,7 @@ class Plan:
     """How much is trained. iterations: in all. lr: the learning rate before the schedule.
 
     evaluate_every: iterations; None for an epoch, or for the end alone where there are no epochs.
+    clip: the largest norm of the whole gradient, longer ones are shortened to it; None for any.
     """
 
     iterations: int
@@ -48,6 +49,7 @@ class Plan:
     checkpoint_seconds: float
     log_every: int
     evaluate_every: int | None = None
+    clip: float | None = None
 
 
 @dataclass
@@ -215,6 +217,8 @@ class Trainer:
         else:
             memory = {}
             loss, metrics = self._differentiate(step, batch)
+        if self.plan.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
         self.optimizer.step()
         values = {name: float(value) for name, value in metrics.items()}
         values |= (

