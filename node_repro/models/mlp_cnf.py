@@ -19,7 +19,7 @@ from node_repro.share import drawn
 
 
 class MLPDynamics(nn.Module):
-    """A `Dynamics` of D dimensions: tanh layers. exact: the trace in training, else its estimate."""
+    """A `Dynamics` of D dimensions: tanh layers. exact: the trace in training too."""
 
     def __init__(self, dimension: int, hidden: int, layers: int, *, exact: bool) -> None:
         super().__init__()
