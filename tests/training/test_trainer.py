@@ -23,6 +23,7 @@ from node_repro.tasks import Loss
 from node_repro.tasks.mnist import MNIST
 from node_repro.training import checkpoint
 from node_repro.training.checkpoint import Checkpoints
+from node_repro.training.processes.alone import Alone
 from node_repro.training.schedule import Cosine
 from node_repro.training.signals import Signals
 from node_repro.training.trainer import DivergedError, Plan, Stopped, Trainer
@@ -127,6 +128,7 @@ class Training:
             plan=Plan(iterations, lr, checkpoint_seconds, log_every, clip=clip),
             checkpoints=self.checkpoints,
             signals=self.signals,
+            processes=Alone(),
             device=CPU,
         )
         self.notes = self.trainer.resume()
