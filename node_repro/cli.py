@@ -23,6 +23,7 @@ from node_repro.config.usage import usage
 from node_repro.config.validation import validate
 from node_repro.failures import Failure, in_one_line, judge
 from node_repro.record import OutputError
+from node_repro.record.environment import processes
 
 _USAGE, _OUTPUT, _INTERRUPTED, _CLOSED_PIPE = 2, 6, 130, 141
 _STOPS_A_SWEEP = (75, 130, 143)  # preempted, SIGINT, SIGTERM: saved and left
@@ -86,6 +87,8 @@ def _command(argv: Sequence[str]) -> int:
     given = [] if args.shell_completion else _read(args.overrides, choices)
     if args.multirun and not given:
         raise ConfigError("-m runs one job for each value of a list: give one, as in seed=0,1")
+    if args.multirun and processes() > 1:
+        raise ConfigError("torchrun starts one run on several processes, -m many: take one")
     refuse_wrong(given, choices, multirun=args.multirun)
     outputs = next(
         (str(one.values[0]) for one in given if one.key == "outputs" and one.values), "outputs"
@@ -182,6 +185,8 @@ def _overrides() -> list[str]:
 
 def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
     """The job that was asked for; returns the exit code. torch is imported where it is needed."""
+    if config.job != "train" and processes() > 1:
+        raise ConfigError(f"torchrun trains on several processes; job={config.job} takes one")
     if config.job == "report":
         from node_repro.report.write import report
 
@@ -293,6 +298,9 @@ def _judge_outside(error: Exception) -> tuple[int, str]:
 
 
 def _say(sentence: str, code: int) -> int:
+    before = "torch" not in sys.modules  # all processes of a run have done, and found, the same
+    if before and processes() > 1 and os.environ["RANK"] != "0":
+        return code
     print(f"node-run: {sentence}", file=sys.stderr)
     return code
 

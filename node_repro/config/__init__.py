@@ -56,8 +56,8 @@ class ODEConfig:
 class TrainerConfig:
     """How much is trained. `iterations` decides where it is not None, else `epochs`.
 
-    evaluate_every: iterations; None for once an epoch. clip: the largest norm of the whole gradient,
-    None for any.
+    evaluate_every: iterations; None for once an epoch. clip: the largest norm of the whole
+    gradient, None for any.
     """
 
     epochs: int | None

@@ -282,6 +282,7 @@ PROBE = (
     Option("probe.batches", int, "minibatches", low=1, semantic=False),
     Option("probe.batch", int, "examples of a minibatch", low=1, semantic=False),
     Option("probe.reference", float, "tolerance of the true solution", above=0, semantic=False),
+    Option("probe.drawn", int, "inputs of a picture", low=1, semantic=False),
     Option("probe.repeats", int, "solves that a time is the median of", low=1, semantic=False),
     Option("probe.steps", int, "constant steps of a solve", low=1, many=True, semantic=False),
 )
