@@ -7,6 +7,7 @@ exit code (`exit_code` of the exception's class). torch is imported after valida
 
 import os
 import sys
+import time
 import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from node_repro.config.usage import usage
 from node_repro.config.validation import validate
 from node_repro.failures import Failure, in_one_line, judge
 from node_repro.record import OutputError
-from node_repro.record.environment import processes
+from node_repro.record.environment import SECONDS_TO_TELL, processes
 
 _USAGE, _OUTPUT, _INTERRUPTED, _CLOSED_PIPE = 2, 6, 130, 141
 _STOPS_A_SWEEP = (75, 130, 143)  # preempted, SIGINT, SIGTERM: saved and left
@@ -300,6 +301,7 @@ def _judge_outside(error: Exception) -> tuple[int, str]:
 def _say(sentence: str, code: int) -> int:
     before = "torch" not in sys.modules  # all processes of a run have done, and found, the same
     if before and processes() > 1 and os.environ["RANK"] != "0":
+        time.sleep(SECONDS_TO_TELL)
         return code
     print(f"node-run: {sentence}", file=sys.stderr)
     return code

@@ -1,5 +1,6 @@
 """One run from its configuration to its result: data, directory, training, test, result.json."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 
@@ -11,6 +12,7 @@ from node_repro.config import Config
 from node_repro.config.signature import harmless, plain
 from node_repro.ode.solution import SolverError
 from node_repro.panels import Panels
+from node_repro.record.environment import SECONDS_TO_TELL
 from node_repro.record.metrics import read_metrics
 from node_repro.record.run_directory import RunDirectory
 from node_repro.record.summary import summary
@@ -42,7 +44,8 @@ def run(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
             data = processes.in_turn(lambda: build.data(config))
             started = Started(config, machine, data, signals, processes)
             return _record(started, overrides, command) if share.rank == 0 else follow(started)
-    except FailedElsewhereError as failure:  # told by the process where it happened
+    except FailedElsewhereError as failure:
+        time.sleep(SECONDS_TO_TELL)  # the process where it happened is not ended before it told
         return failure.exit_code
 
 

@@ -21,6 +21,9 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _NAMED = (
     "torch torchvision numpy scipy hydra-core omegaconf tensorboard matplotlib scikit-learn mlxtend"
 ).split()
+SECONDS_TO_TELL = 5
+"""torchrun ends all processes as soon as one leaves: how long one waits for another's sentence."""
+
 _DIFF_LIMIT = 1_000_000
 
 

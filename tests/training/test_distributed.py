@@ -253,6 +253,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Job:
     return job
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_after_the_same_iteration_and_any_number_goes_on(
     whole: Job, tmp_path: Path
 ) -> None:
