@@ -68,8 +68,8 @@ def artifact(runs: Runs) -> Artifact:
         "error is the binomial one of a single run on the test digits.",
     ]
     notes.append(
-        "The paper's MLP is quoted from LeCun et al. (1998), whose number is of deskewed digits: the "
-        "row of plain digits is not comparable with it. Where the paper has no number, nothing is."
+        "The MLP is quoted from LeCun et al. (1998), whose number is of deskewed digits: the "
+        "row of plain digits is not comparable, nor is any row without a number in the paper."
     )
     if runs.digits:
         notes.append(
