@@ -67,8 +67,10 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, 2**31 - 1)
 
 
-def machine(config: Config) -> Machine:
-    """Sets up torch as configured. Raises ResourceError if CUDA is asked for in vain."""
+def machine(config: Config, device_index: int | None = None) -> Machine:
+    """Sets up torch as configured. device_index: of several processes each has a CUDA device of its
+    own. Raises ResourceError if CUDA is asked for in vain.
+    """
     keep_freed_memory()
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
@@ -87,7 +89,20 @@ def machine(config: Config) -> Machine:
             )
         # TF32 rounds at 5e-4, which an error control at 1e-3 would take for dynamics
         torch.backends.cudnn.allow_tf32 = False
+        if device_index is not None:
+            name = _own_device(device_index)
     return Machine(torch.device(name), getattr(torch, config.precision))
+
+
+def _own_device(index: int) -> str:
+    count = torch.cuda.device_count()
+    if index >= count:
+        raise ResourceError(
+            f"process {index} of this machine finds {count} CUDA devices, and each process takes "
+            f"one: start --nproc_per_node={count} processes, or take device=cpu"
+        )
+    torch.cuda.set_device(index)
+    return f"cuda:{index}"
 
 
 def data(config: Config) -> DataSet:

@@ -7,6 +7,7 @@ exit code (`exit_code` of the exception's class). torch is imported after valida
 
 import os
 import sys
+import time
 import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -15,13 +16,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+from node_repro import failures
 from node_repro.config import Config, ConfigError
 from node_repro.config.choices import Choices, conf_folder, leaves, load
 from node_repro.config.overrides import Given, misplaced_key, refuse_wrong, unreadable
 from node_repro.config.usage import usage
 from node_repro.config.validation import validate
-from node_repro.failures import Failure, in_one_line, judge, read_failures, write_failure
+from node_repro.failures import Failure, in_one_line, judge
 from node_repro.record import OutputError
+from node_repro.record.environment import SECONDS_TO_TELL, processes
 
 _USAGE, _OUTPUT, _INTERRUPTED, _CLOSED_PIPE = 2, 6, 130, 141
 _STOPS_A_SWEEP = (75, 130, 143)  # preempted, SIGINT, SIGTERM: saved and left
@@ -82,13 +85,17 @@ def _command(argv: Sequence[str]) -> int:
     args = _parse(argv)
     folders = [Path(args.config_dir)] if args.config_dir else []
     choices = Choices([*folders, conf_folder()])
-    given: list[Given] = []
-    if not args.shell_completion:
-        given = _read(args.overrides, choices)
-        if args.multirun and not given:
-            raise ConfigError("-m runs one job for each value of a list: give one, as in seed=0,1")
-        refuse_wrong(given, choices, multirun=args.multirun)
-    jobs = Jobs(choices, list(sys.argv), many=args.multirun, notes=_notes(given))
+    given = [] if args.shell_completion else _read(args.overrides, choices)
+    if args.multirun and not given:
+        raise ConfigError("-m runs one job for each value of a list: give one, as in seed=0,1")
+    if args.multirun and processes() > 1:
+        raise ConfigError("torchrun starts one run on several processes, -m many: take one")
+    refuse_wrong(given, choices, multirun=args.multirun)
+    outputs = next(
+        (str(one.values[0]) for one in given if one.key == "outputs" and one.values), "outputs"
+    )
+    notes = failures.notes_file(Path(outputs))
+    jobs = Jobs(choices, list(sys.argv), many=args.multirun, notes=notes)
     decorate = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
     try:
         decorate(jobs)()
@@ -179,6 +186,8 @@ def _overrides() -> list[str]:
 
 def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
     """The job that was asked for; returns the exit code. torch is imported where it is needed."""
+    if config.job != "train" and processes() > 1:
+        raise ConfigError(f"torchrun trains on several processes; job={config.job} takes one")
     if config.job == "report":
         from node_repro.report.write import report
 
@@ -235,6 +244,8 @@ class Jobs:
     failures: list[Failure] = field(default_factory=list)
 
     def __call__(self, cfg: object) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
         overrides = _overrides()
         self.count += 1
         try:
@@ -246,11 +257,12 @@ class Jobs:
                 traceback.print_exc()
             code, reason = judge(error)
         if code:
-            failure = Failure(_number(), " ".join(overrides), code, reason)
+            number = HydraConfig.get().job.num + 1 if self.many else 1
+            failure = Failure(number, " ".join(overrides), code, reason)
             if reason:
-                _say(f"{failure.job}: {reason}" if self.many else reason, code)
+                _say(failure.told if self.many else reason, code)
             if self.process != f"{os.uname().nodename}-{os.getpid()}":
-                write_failure(self.notes, failure)
+                failures.write_failure(self.notes, failure)
                 return
             self.failures.append(failure)
         if code in _STOPS_A_SWEEP:
@@ -263,30 +275,13 @@ class Jobs:
 
     def summary(self) -> int:
         """List all failures of a sweep; returns the first one's exit code."""
-        self.failures += read_failures(self.notes)
+        self.failures += failures.read_failures(self.notes)
         if self.failures:
             of = f" of {self.count}" if self.count else ""
             _say(f"{len(self.failures)}{of} jobs failed:", self.code)
             for failure in self.failures:
-                reason = failure.reason or f"left with exit code {failure.code}"
-                print(f"  {failure.job}: {reason}", file=sys.stderr)
+                print(f"  {failure.told}", file=sys.stderr)
         return self.code
-
-
-def _number() -> int:
-    """Which job of a sweep this is, from 1."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    job = HydraConfig.get().job
-    return 1 if OmegaConf.is_missing(job, "num") else job.num + 1
-
-
-def _notes(given: Sequence[Given]) -> Path:
-    """Where workers tell this process of failures: beside the runs, as another host sees them."""
-    named = [one.values[0] for one in given if one.key == "outputs" and len(one.values) == 1]
-    outputs = Path(str(named[-1] if named else load(conf_folder() / "config.yaml")["outputs"]))
-    return outputs.absolute() / ".sweep" / f"failures-{os.uname().nodename}-{os.getpid()}.jsonl"
 
 
 def _judge_outside(error: Exception) -> tuple[int, str]:
@@ -304,6 +299,10 @@ def _judge_outside(error: Exception) -> tuple[int, str]:
 
 
 def _say(sentence: str, code: int) -> int:
+    before = "torch" not in sys.modules  # all processes of a run have done, and found, the same
+    if before and processes() > 1 and os.environ["RANK"] != "0":
+        time.sleep(SECONDS_TO_TELL)
+        return code
     print(f"node-run: {sentence}", file=sys.stderr)
     return code
 

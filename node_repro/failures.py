@@ -1,6 +1,7 @@
 """A job that failed: exit code and one sentence of what was raised, and how workers pass it on."""
 
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +19,15 @@ class Failure(NamedTuple):
     reason: str  # empty where the run itself said it
 
     @property
-    def job(self) -> str:
-        """How the job is called in messages."""
-        return f"job {self.number} ({self.overrides})"
+    def told(self) -> str:
+        """The job and its reason."""
+        reason = self.reason or f"left with exit code {self.code}"
+        return f"job {self.number} ({self.overrides}): {reason}"
+
+
+def notes_file(outputs: Path) -> Path:
+    """Where workers tell this process of failures: beside the runs, as another host sees them."""
+    return outputs.absolute() / ".sweep" / f"failures-{os.uname().nodename}-{os.getpid()}.jsonl"
 
 
 def write_failure(notes: Path, failure: Failure) -> None:

@@ -1,5 +1,6 @@
 """One run from its configuration to its result: data, directory, training, test, result.json."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 
@@ -7,95 +8,83 @@ import torch
 from torch import nn
 
 from node_repro import build
-from node_repro.config import Config, ConfigError
-from node_repro.config.signature import harmless, plain, run_path, signature
-from node_repro.data import DataSet
+from node_repro.config import Config
+from node_repro.config.signature import harmless, plain
 from node_repro.ode.solution import SolverError
 from node_repro.panels import Panels
+from node_repro.record.environment import SECONDS_TO_TELL
 from node_repro.record.metrics import read_metrics
 from node_repro.record.run_directory import RunDirectory
 from node_repro.record.summary import summary
-from node_repro.tasks import Task
-from node_repro.training.checkpoint import Checkpoints
+from node_repro.share import Share
+from node_repro.started import Started, follow, tested
 from node_repro.training.cost import step_sizes
+from node_repro.training.processes import FailedElsewhereError
+from node_repro.training.processes.launched import joined
 from node_repro.training.progress import Progress
 from node_repro.training.signals import Signals
-from node_repro.training.trainer import Evaluation, Plan, Stopped, Trainer
+from node_repro.training.trainer import Evaluation, Stopped
 
 
 def run(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
     """Trains, tests and records; returns the exit code, 0 or that of a signal.
 
-    A finished run is left alone, an unfinished one is continued.
+    A finished run is left alone, an unfinished one is continued. Of several processes that
+    torchrun started, the first one reads and writes, and prints what is to be said.
 
     Raises:
-        DataError, OutputError, CheckpointError, SolverError, DivergedError, ResourceError.
+        DataError, OutputError, CheckpointError, SolverError, DivergedError, ResourceError,
+        ShareError, LostProcessError.
     """
-    with Signals() as signals:
-        machine = build.machine(config)
-        data = build.data(config)
-        path, mark = run_path(config, data.name), signature(config, data.name)
-        with RunDirectory.open(
-            path, plain(config), mark, command, overrides=overrides, harmless=harmless()
-        ) as directory:
-            if directory.result is not None:
-                print(f"complete   {path} is finished already\n{summary(directory.result)}")
-                return 0
-            directory.record_environment()
-            return Run(config, machine, data, directory, mark, signals).train()
+    try:
+        with joined() as processes, Signals(second_kills=processes.count == 1) as signals:
+            share = Share(processes.rank, processes.count)
+            share.refuse_uneven(config.trainer.batch_size, "trainer.batch_size")
+            machine = build.machine(config, processes.device_index)
+            data = processes.in_turn(lambda: build.data(config))
+            started = Started(config, machine, data, signals, processes)
+            return _record(started, overrides, command) if share.rank == 0 else follow(started)
+    except FailedElsewhereError as failure:
+        time.sleep(SECONDS_TO_TELL)  # the process where it happened is not ended before it told
+        return failure.exit_code
+
+
+def _record(started: Started, overrides: Sequence[str], command: Sequence[str]) -> int:
+    """What the only, or the first, process does."""
+    path, mark, processes = started.path, started.mark, started.processes
+    with (
+        RunDirectory.open(
+            path,
+            plain(started.config),
+            mark,
+            command,
+            overrides=overrides,
+            harmless=harmless(),
+        ) as directory,
+        processes.together(),
+    ):
+        if processes.of_first(lambda: directory.complete):
+            assert directory.result is not None
+            print(f"complete   {path} is finished already\n{summary(directory.result)}")
+            return 0
+        directory.record_environment()
+        return Run(started, directory).train()
 
 
 class Run:
     """The objects of one run, and their order of work."""
 
-    def __init__(
-        self,
-        config: Config,
-        machine: build.Machine,
-        data: DataSet,
-        directory: RunDirectory,
-        mark: str,
-        signals: Signals,
-    ) -> None:
-        self.config, self.machine, self.data, self.directory = config, machine, data, directory
-        self.mark = mark
-        self.task: Task = build.task(config, data, machine)
-        self.model = build.model(config, self.task.sizes, machine)
-        self.plan = Plan(
-            iterations=self._iterations(),
-            lr=build.learning_rate(config),
-            checkpoint_seconds=config.trainer.checkpoint_seconds,
-            log_every=config.trainer.log_every,
-            evaluate_every=config.trainer.evaluate_every,
-        )
-        self.trainer = Trainer(
-            task=self.task,
-            model=self.model,
-            optimizer=build.optimizer(config, self.model),
-            schedule=build.construct(config.schedule),
-            plan=self.plan,
-            checkpoints=Checkpoints(directory.path / "checkpoints", mark),
-            signals=signals,
-            device=machine.device,
-        )
+    def __init__(self, started: Started, directory: RunDirectory) -> None:
+        self.config, self.machine, self.data = started.config, started.machine, started.data
+        self.processes, self.mark, self.directory = started.processes, started.mark, directory
+        self.trainer = started.trainer()
+        self.task, self.model, self.plan = self.trainer.task, self.trainer.model, self.trainer.plan
         self.progress = Progress(
             directory.path / "train.log",
-            bar=config.progress,
+            bar=self.config.progress,
             total=self.plan.iterations,
             per_epoch=self.task.iterations_per_epoch,
         )
-
-    def _iterations(self) -> int:
-        trainer, per_epoch = self.config.trainer, self.task.iterations_per_epoch
-        if trainer.iterations is not None:
-            return trainer.iterations
-        if per_epoch is None:
-            raise ConfigError(
-                f"task={self.config.task.name} draws its data without end, so there are no epochs: "
-                "give trainer.iterations=..."
-            )
-        assert trainer.epochs is not None
-        return trainer.epochs * per_epoch
 
     def train(self) -> int:
         """Trains from where the directory stands, tests, and writes the result."""
@@ -169,6 +158,8 @@ class Run:
             if device.type == "cuda"
             else (f"cpu, {torch.get_num_threads()} threads")
         )
+        if self.processes.count > 1:
+            name += f", {self.processes.count} processes"
         lines.append(("device", f"{name}, {config.precision}, seed {config.seed}"))
         lines.append(("run", str(self.directory.path)))
         return lines
@@ -198,15 +189,14 @@ class Run:
 
     def _tested(self) -> dict:
         """The last and the selected model on the test set, and everything to know beside it."""
-        config, data, trainer = self.config, self.data, self.trainer
-        last, selected = trainer.position.step, trainer.position.best_step
-        chosen, by = trainer.evaluate("test"), self.task.selected_by
-        models = {"last": _scores(last, chosen, by)}
-        if selected != last:
-            trainer.select()
-            chosen = trainer.evaluate("test")
-        models["selected"] = _scores(selected, chosen, by)
-        models["selected"][f"validation_{by}"] = trainer.position.best
+        config, data, position = self.config, self.data, self.trainer.position
+        by = self.task.selected_by
+        last, chosen = tested(self.trainer)
+        models = {
+            "last": _scores(position.step, last, by),
+            "selected": _scores(position.best_step, chosen, by),
+        }
+        models["selected"][f"validation_{by}"] = position.best
         return {
             "task": config.task.name,
             "model": config.model.name,
@@ -218,6 +208,7 @@ class Run:
             "profile": config.profile,
             "seed": config.seed,
             "device": str(self.machine.device),
+            "processes": self.processes.count,
             "version": version("node-repro"),
             "signature": self.mark,
             "parameters": parameters(self.model),

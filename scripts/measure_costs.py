@@ -29,7 +29,7 @@ HEAD = """\
 def measured(folders: list[Path]) -> dict:
     """The table's content: start, iteration, probes."""
     iteration, probes = defaultdict(list), defaultdict(list)
-    tasks: dict[str, str] = {}
+    kinds: dict[str, dict[str, str]] = {}
     for path in sorted(p for folder in folders for p in folder.glob("*/*/seed*/result.json")):
         result, environment = _json(path), _json(path.with_name("environment.json"))
         name, training = result["experiment"], result["training"]
@@ -40,9 +40,9 @@ def measured(folders: list[Path]) -> dict:
             continue
         if result["profile"] in ("quick", "close", "paper") and training:
             iteration[name].append(training["seconds"] / result["iterations"])
-            tasks[name] = result["task"]
+            kinds[name] = {"task": result["task"], "model": result["model"]}
     rows = {
-        name: {"task": tasks[name], "seconds": float(f"{median(values):.3g}"), "runs": len(values)}
+        name: kinds[name] | {"seconds": float(f"{median(values):.3g}"), "runs": len(values)}
         for name, values in sorted(iteration.items())
     }
     return {

@@ -245,6 +245,7 @@ def test_signature_ignores_what_does_not_change_results(override: str) -> None:
         "trainer.epochs=4",
         "trainer.iterations=4",
         "trainer.batch_size=64",
+        "trainer.clip=1",
         "precision=float64",
         "rtol=1e-4",
         "atol=1e-4",

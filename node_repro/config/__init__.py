@@ -56,12 +56,14 @@ class ODEConfig:
 class TrainerConfig:
     """How much is trained. `iterations` decides where it is not None, else `epochs`.
 
-    evaluate_every: iterations; None for once an epoch.
+    evaluate_every: iterations; None for once an epoch. clip: the largest norm of the whole
+    gradient, None for any.
     """
 
     epochs: int | None
     iterations: int | None
     evaluate_every: int | None
+    clip: float | None
     batch_size: int
     eval_batch_size: int
     checkpoint_seconds: float

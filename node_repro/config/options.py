@@ -117,6 +117,7 @@ TRAINER = (
     Option("trainer.epochs", int, "passes over the training set", low=1, null="iterations decides"),
     Option("trainer.iterations", int, "training steps in all", low=1, null="epochs decides"),
     Option("trainer.evaluate_every", int, "steps between evaluations", low=1, null="an epoch"),
+    Option("trainer.clip", float, "largest norm of the gradient", above=0, null="any"),
     Option("trainer.batch_size", int, "examples a training step", low=1),
     Option("trainer.eval_batch_size", int, "examples a batch when testing", low=1, semantic=False),
     Option("trainer.checkpoint_seconds", float, "time between checkpoints", low=0, semantic=False),
@@ -285,6 +286,7 @@ PROBE = (
     Option("probe.states", int, "sizes D of small states", low=1, many=True, semantic=False),
     Option("probe.hidden", int, "units of small networks", low=1, many=True, semantic=False),
     Option("probe.reference", float, "tolerance of the true solution", above=0, semantic=False),
+    Option("probe.drawn", int, "inputs of a picture", low=1, semantic=False),
     Option("probe.repeats", int, "solves that a time is the median of", low=1, semantic=False),
     Option("probe.steps", int, "constant steps of a solve", low=1, many=True, semantic=False),
 )

@@ -87,8 +87,9 @@ def _values(config: Config) -> dict[str, Any]:
 
 def _trainer(config: Config) -> dict[str, Any]:
     values = asdict(config.trainer)
-    if values["evaluate_every"] is None:  # where an epoch decides the key says nothing
-        del values["evaluate_every"]
+    for name in ("evaluate_every", "clip"):
+        if values[name] is None:  # an epoch decides, nothing is clipped: the key says nothing
+            del values[name]
     return {f"trainer.{key}": value for key, value in values.items()}
 
 

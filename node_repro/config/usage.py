@@ -14,6 +14,9 @@ node-run trains the networks of "Neural Ordinary Differential Equations" (Chen e
 usage: node-run [group=choice ...] [key=value ...]
        node-run -m key=a,b,c ...     one run for each value (and each combination)
        node-run --cfg job ...        print the configuration and do not run
+       node-run list ...             every experiment: what for, cost, state; seed=0,1,2 profile=
+       node-run reproduce ...        run them all, their probes and the report; jobs=2 seed=0,1,2
+       node-run job=compare runs=[a,b]   differences and results side by side
        node-run --hydra-help         the remaining flags; tab completion: node-run -sc install=bash
 """
 _TAIL = """\

@@ -47,6 +47,10 @@ class EventSplit(NamedTuple):
     events: Series
     phase: Tensor
 
+    @property
+    def examples(self) -> int:
+        return len(self.phase)
+
     def of(self, chosen: Tensor) -> "EventSplit":
         """The sequences at the indices chosen: (b,)."""
         return EventSplit(self.events.of(chosen), self.phase[chosen])

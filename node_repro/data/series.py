@@ -26,6 +26,10 @@ class Series(NamedTuple):
     x: Tensor
     seen: Tensor
 
+    @property
+    def examples(self) -> int:
+        return len(self.count)
+
     def of(self, chosen: Tensor) -> "Series":
         """The series at the indices chosen: (b,), on the same grid."""
         return Series(self.grid, *(part[chosen] for part in self[1:]))

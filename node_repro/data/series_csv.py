@@ -44,6 +44,10 @@ class SeriesSplit(NamedTuple):
     shown: Series
     hidden: Series
 
+    @property
+    def examples(self) -> int:
+        return self.shown.examples
+
     def of(self, chosen: Tensor) -> "SeriesSplit":
         """The series at the indices chosen: (b,)."""
         return SeriesSplit(self.shown.of(chosen), self.hidden.of(chosen))

@@ -56,6 +56,10 @@ class SpiralSplit(NamedTuple):
     noisy: Tensor
     direction: Tensor
 
+    @property
+    def examples(self) -> int:
+        return len(self.direction)
+
     def of(self, chosen: Tensor) -> "SpiralSplit":
         """The spirals at the indices chosen: (b,)."""
         rest = (part[chosen] for part in self[1:])

@@ -92,8 +92,8 @@ def colour(index: int) -> str:
 
 
 def marker(index: int) -> str:
-    """The marker of the i-th series, so that colour is not the only difference."""
-    return MARKERS[index % len(MARKERS)]
+    """The marker of the i-th series: colour is not the only difference, nor the same twice."""
+    return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
 
 
 def legend_below(figure: Figure, ax: Axes, columns: int) -> None:

@@ -3,6 +3,7 @@
 Derivatives are carried forward through the layers beside the values: exactly, D tangents, one for
 each column of df/dz; estimated (Hutchinson), one, as E[e (df/dz) e] is the trace for noise e of
 unit covariance (Grathwohl et al. 2019). The noise is drawn once a solve, so the solver sees none.
+It is for training: a density is the exponential of log p, so evaluation takes the exact trace.
 """
 
 import itertools
@@ -14,10 +15,11 @@ from node_repro.models.continuous_flow import ContinuousFlow
 from node_repro.ode.field import VectorField
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solver import Solver
+from node_repro.share import drawn
 
 
 class MLPDynamics(nn.Module):
-    """A `Dynamics` of D dimensions: tanh layers. exact: the trace, else its estimate."""
+    """A `Dynamics` of D dimensions: tanh layers. exact: the trace in training too."""
 
     def __init__(self, dimension: int, hidden: int, layers: int, *, exact: bool) -> None:
         super().__init__()
@@ -32,10 +34,12 @@ class MLPDynamics(nn.Module):
 
     def drawn(self, y: Tensor) -> VectorField:
         d, count = self.dimension, y.shape[1]
-        if self.exact:
+        if self.exact or not self.training:
             tangents = torch.eye(d, dtype=y.dtype, device=y.device)[:, :, None].expand(d, d, count)
         else:
-            tangents = torch.randn(1, d, count, dtype=y.dtype, device=y.device)
+            tangents = drawn(
+                (1, d, count), 2, lambda shape: torch.randn(shape, dtype=y.dtype, device=y.device)
+            )
         return lambda t, y: self(t, y, tangents)
 
     def forward(self, t: Tensor, y: Tensor, tangents: Tensor) -> Tensor:

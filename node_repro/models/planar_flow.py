@@ -5,6 +5,7 @@ appendix A.1 there. It has no inverse in closed form: along w it is one monotone
 unknown, solved here by bisection and differentiated as the implicit function that it is.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,12 +19,15 @@ HALVINGS = 60
 
 
 class PlanarMap(nn.Module):
-    """One map in D dimensions."""
+    """One map in D dimensions, at first near the identity: w u near 0 after the constraint, which
+    alone would make every new map contract, and many of them lose a mode of the target.
+    """
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
         self.w = nn.Parameter(torch.randn(dimension) * 0.5)
-        self.u = nn.Parameter(torch.randn(dimension) * 0.1)
+        towards = math.log(math.e - 1) * self.w.detach() / self.w.detach().square().sum()
+        self.u = nn.Parameter(torch.randn(dimension) * 0.1 + towards)
         self.b = nn.Parameter(torch.zeros(()))
 
     def invertible_u(self) -> Tensor:

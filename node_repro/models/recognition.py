@@ -18,7 +18,8 @@ class Posterior(NamedTuple):
 
     def sampled(self, samples: int, random: torch.Generator) -> Tensor:
         """(S, B, L), differentiable in mean and log_sd (Kingma and Welling 2014)."""
-        noise = normal((samples, *self.mean.shape), self.mean, random)
+        batch, latent = self.mean.shape
+        noise = normal((samples, batch, latent), self.mean, random)
         return self.mean + self.log_sd.exp() * noise
 
     def kl(self) -> Tensor:

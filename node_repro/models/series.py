@@ -1,9 +1,12 @@
 """What every model of time series is given, and the recurrent cells that read it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from node_repro.share import drawn
 
 CELLS: dict[str, type[nn.RNN] | type[nn.GRU]] = {"tanh": nn.RNN, "gru": nn.GRU}
 
@@ -48,6 +51,10 @@ def read(rows: Tensor, places: Tensor) -> Tensor:
     return rows.gather(-2, index)
 
 
-def normal(shape: tuple[int, ...], like: Tensor, random: torch.Generator) -> Tensor:
-    """Standard normal numbers, drawn on the host so that every device gets the same."""
-    return torch.randn(shape, generator=random, dtype=like.dtype).to(like.device)
+def normal(shape: tuple[int, int, int], like: Tensor, random: torch.Generator) -> Tensor:
+    """Standard normal numbers (S, B, L), drawn on the host so that every device gets the same."""
+
+    def draw(whole: Sequence[int]) -> Tensor:
+        return torch.randn(whole, generator=random, dtype=like.dtype)
+
+    return drawn(shape, 1, draw).to(like.device)

@@ -21,6 +21,9 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _NAMED = (
     "torch torchvision numpy scipy hydra-core omegaconf tensorboard matplotlib scikit-learn mlxtend"
 ).split()
+SECONDS_TO_TELL = 5
+"""torchrun ends all processes as soon as one leaves: how long one waits for another's sentence."""
+
 _DIFF_LIMIT = 1_000_000
 
 
@@ -37,6 +40,7 @@ def environment() -> dict:
         "cpu_model": _cpu_model(),
         "cpu_count": os.cpu_count(),
         "cpu_usable": _cpu_usable(),
+        "processes": processes(),
         "versions": {name: installed.get(name) for name in _NAMED},
         "git": _git(_PACKAGE),
         "gpu": {"names": _gpu_names(), "driver": _gpu_driver()},
@@ -46,12 +50,19 @@ def environment() -> dict:
     }
 
 
+def processes() -> int:
+    """How many processes train this run together, as torchrun says to each of them."""
+    told = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+    return int(os.environ["WORLD_SIZE"]) if told else 1
+
+
 def changes(before: dict, now: dict) -> list[str]:
     """What differs between two environments and may change a number, as `torch 2.12 -> 2.13`."""
 
     def facts(record: dict) -> dict:
         git = record.get("git") or {}
         own = {key: record.get(key) for key in ("package_version", "python", "cpu_model")}
+        own["processes"] = record.get("processes", 1)
         return own | (record.get("versions") or {}) | {"git": git.get("sha")}
 
     old, new = facts(before), facts(now)

@@ -21,7 +21,7 @@ ROWS = {
     "fig5_two_spirals": "two spirals, CNF",
 }
 ANIMATED = ("fig5_circles_cnf", "fig5_moons_cnf")
-NEAR = 0.15
+NEAR = {"fig5_circles_cnf": 0.25, "fig5_moons_cnf": 0.30}  # nats: set before the runs
 
 Cells = Mapping[str, tuple[Run, ...]]
 
@@ -103,11 +103,12 @@ def _scores(cells: Cells) -> Table:
 
 def _near(cells: Cells, name: str) -> Claim:
     text = f"{sentence(ROWS[name])}: the data are fitted"
-    rule = f"holds: NLL at most {NEAR} nats above the entropy"
+    near = NEAR[name]
+    rule = f"holds: NLL at most {near:.2f} nats above the entropy"
     kl = score(cells[name], "kl_nats", "last")
     if kl is None:
         return Claim(text, "not measured", Verdict.OPEN, rule)
-    verdict = Verdict.HOLDS if kl.mean <= NEAR else Verdict.FAILS
+    verdict = Verdict.HOLDS if kl.mean <= near else Verdict.FAILS
     return Claim(text, f"{told(kl, 3)} nats above", verdict, rule)
 
 

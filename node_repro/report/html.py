@@ -1,6 +1,8 @@
 """The report as one HTML page that needs no other file, no script and no network."""
 
 import base64
+import re
+import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -12,6 +14,8 @@ from node_repro.report.pictures import GIF_BYTES
 from node_repro.report.words import is_spread, is_text, made_of, pair
 
 SVG_BYTES = 150_000  # beyond, the PNG is shown
+HALF = 1.7  # width over height, below which two pictures stand side by side
+SHORT = 20  # letters, up to which a cell is kept in one line
 LONG = 40  # rows, beyond which a table is folded
 TITLE = "Neural Ordinary Differential Equations, reproduced"
 KINDS = {"svg": "image/svg+xml", "png": "image/png", "gif": "image/gif"}
@@ -76,7 +80,9 @@ def _section(artifact: Artifact, profile: str) -> str:
     ]
     parts.append(_claims(artifact.claims, rules=True))
     parts += [_table(table) for table in artifact.tables if table.rows]
-    parts += [_figure(drawing) for drawing in artifact.drawings]
+    if artifact.drawings:
+        figures = "\n".join(_figure(drawing) for drawing in artifact.drawings)
+        parts.append(f'<div class="figures">{figures}</div>')
     if not any(table.rows for table in artifact.tables) and not artifact.drawings:
         parts.append('<p class="lacking">There is nothing to show yet.</p>')
     parts += [f'<p class="note">{escape(note)}</p>' for note in artifact.notes]
@@ -124,7 +130,7 @@ def _table(table: Table) -> str:
         cells = []
         for i, (cell, column) in enumerate(zip(row, table.columns, strict=True)):
             value, sd = pair(cell, column.digits)
-            kind = "text" if words[i] else "number"
+            kind = "number" if not words[i] else "text short" if len(value) <= SHORT else "text"
             if i == 0:
                 cells.append(f'<th scope="row">{escape(value)}</th>')
                 continue
@@ -150,12 +156,25 @@ def _figure(drawing: Drawing) -> str:
         link = f'<a href="figures/{escape(drawing.name)}.gif">animation beside this page</a>'
         return f"<figure><p>{link}</p>{caption}</figure>"
     data = base64.b64encode(content).decode()
+    half = ' class="half"' if _ratio(suffix, content) < HALF else ""
     image = (
         f'<img loading="lazy" alt="{escape(drawing.alt)}" src="data:{KINDS[suffix]};base64,{data}">'
     )
     if suffix == "gif":
         return _details(drawing.caption, f"<figure>{image}</figure>")
-    return f"<figure>{image}{caption}</figure>"
+    return f"<figure{half}>{image}{caption}</figure>"
+
+
+def _ratio(suffix: str, content: bytes) -> float:
+    """Width over height of a picture."""
+    if suffix == "png":
+        width, height = struct.unpack(">II", content[16:24])
+    elif suffix == "gif":
+        width, height = struct.unpack("<HH", content[6:10])
+    else:
+        found = re.search(rb'width="([0-9.]+)pt" height="([0-9.]+)pt"', content)
+        width, height = (float(side) for side in found.groups()) if found else (1.0, 1.0)
+    return width / height
 
 
 def _shown(drawing: Drawing) -> tuple[str, bytes]:

@@ -11,14 +11,34 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float, digits: int | None) -> str:
-    """With so many digits behind the point; None: three significant ones, powers of ten."""
+    """With so many digits behind the point; None: two or three significant ones, and powers of
+    ten where the number is small or large.
+    """
     if not math.isfinite(value):
         return minus(str(value)).replace("inf", "∞")
     if digits is not None:
         text = f"{value:,.{digits}f}"
         return minus(text if float(text.replace(",", "")) else text.removeprefix("-"))
-    text, _, power = f"{value:.3g}".partition("e")
-    return minus(text) + (f"·10{str(int(power)).translate(SUPERSCRIPTS)}" if power else "")
+    if value == 0 or 1e-2 <= abs(value) < 1e5:
+        return minus(f"{value:.3g}")
+    text, _, power = f"{value:.1e}".partition("e")
+    return f"{minus(text)}·10{str(int(power)).translate(SUPERSCRIPTS)}"
+
+
+def tolerance(value: float) -> str:
+    """A tolerance: a power of ten as such, "10⁻³", but 1, 0.1 and 0.01 as they are."""
+    text, _, power = f"{value:g}".partition("e")
+    if value == 1e-3 or value == 1e-4:
+        text, power = "1", f"{round(math.log10(value))}"
+    if not power:
+        return text
+    raised = f"10{str(int(power)).translate(SUPERSCRIPTS)}"
+    return raised if text == "1" else f"{text}·{raised}"
+
+
+def at(value: float, tol: float) -> str:
+    """As in "6.2·10⁻⁴ at 10⁻³"."""
+    return f"{number(value, None)} at {tolerance(tol)}"
 
 
 def pair(cell: Cell, digits: int | None) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from node_repro.report.contents import CONTENTS
 from node_repro.report.runs import Runs, read_runs
 
 FOLDER = "report"
+TRIALS = ("smoke", "demo")  # profiles too short to say anything
 OURS = {"figures": (".svg", ".png", ".gif"), "tables": (".csv", ".tex")}
 
 
@@ -74,11 +75,12 @@ def _about(runs: Runs) -> str:
     seeds = len({run.seed for run in done})
     experiments = len({run.experiment for run in done})
     newest = max(run.since for run in done)[:10]
+    trial = " This profile only shows that everything runs: its verdicts mean nothing."
     return (
         f"Made of {len(done)} finished runs of {experiments} experiments, profile {runs.profile}, "
         f"up to {seeds} {'seed' if seeds == 1 else 'seeds'} each; the newest is of "
         f"{newest or 'no date'}. Numbers are measured, means ± standard deviations over seeds; "
-        "nothing is chosen by its result."
+        f"nothing is chosen by its result.{trial if runs.profile in TRIALS else ''}"
     )
 
 

@@ -2,9 +2,10 @@
 
 `seconds.yaml` holds seconds an iteration of finished runs, with what is evaluated and drawn on the
 way, and of finished probes; scripts/measure_costs.py writes it. What was never measured is taken to
-cost what the median of its task does.
+cost what the experiment does that is most like it: by task, by model, by name.
 """
 
+from difflib import SequenceMatcher
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -41,5 +42,10 @@ def _seconds_an_iteration(experiment: Experiment) -> float:
     table = _measured()["iteration"]
     if experiment.name in table:
         return table[experiment.name]["seconds"]
-    same = [row["seconds"] for row in table.values() if row["task"] == experiment.chosen["task"]]
-    return median(same or [row["seconds"] for row in table.values()])
+
+    def likeness(name: str) -> tuple[bool, bool, float]:
+        row, chosen = table[name], experiment.chosen
+        alike = SequenceMatcher(None, name, experiment.name).ratio()
+        return row["task"] == chosen["task"], row["model"] == chosen["model"], alike
+
+    return table[max(table, key=likeness)]["seconds"]

@@ -30,7 +30,7 @@ def listing(ask: Ask, choices: Choices) -> str:
         for one in found
     }
     width = max((len(one.name) for one in found), default=0) + 2
-    lines = [f"{'experiment':<{width}}{'cost':>8}  {'state':<22}what it is for"]
+    lines = [f"{'experiment':<{width}}{'cost':>8}  {'state':<26}what it is for"]
     to_go = 0.0
     for one in found:
         guess = training_seconds(one, embedded=embedded)
@@ -38,8 +38,8 @@ def listing(ask: Ask, choices: Choices) -> str:
         to_go += guess * (len(ask.seeds) - len(done))
         cost = _cost([s.seconds for s in done if s.seconds is not None], guess)
         told = _told(states[one.name])
-        lines.append(f"{one.name:<{width}}{cost:>8}  {told:<22}{one.feeds}")
-    lines += ["", f"{'probe':<{width}}{'cost':>8}  {'state':<22}what it is for"]
+        lines.append(f"{one.name:<{width}}{cost:>8}  {told:<26}{one.feeds}")
+    lines += ["", f"{'probe':<{width}}{'cost':>8}  {'state':<26}what it is for"]
     probe_lines, probes_to_go = _probes(ask, choices, found, states, width)
     lines += probe_lines
     total = len(found) * len(ask.seeds)
@@ -72,7 +72,7 @@ def _probes(
         told = f"{done} of {len(runs)} runs" if runs else "of no run here"
         cost = f"~{duration(seconds)}"
         comment = choices.comment("probe", probe)
-        lines.append(f"{probe:<{width}}{cost:>8}  {told:<22}{comment}")
+        lines.append(f"{probe:<{width}}{cost:>8}  {told:<26}{comment}")
     return lines, to_go
 
 

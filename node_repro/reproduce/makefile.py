@@ -20,7 +20,7 @@ _RULE = """
 {name}:{after}
 \t@printf '%s  start  %s\\n' "$$(date +%T)" '{name}'
 \t@cd {here} && exec {command} > {log} 2>&1
-\t@printf '%s\\n' {key} > {name}; printf '%s  done   %s\\n' "$$(date +%T)" '{name}'
+\t@printf '%s  done   %s\\n' "$$(date +%T)" '{name}'; printf '%s\\n' {key} > {name}
 """
 
 

@@ -12,6 +12,16 @@ from node_repro.reproduce.cost import probe_seconds, training_seconds
 from node_repro.reproduce.experiments import Experiments
 from node_repro.reproduce.states import has_digits
 
+_SMALLEST = {
+    "tolerances": "[1e-1,1e-2]",
+    "steps": "[1,2]",
+    "batches": "1",
+    "batch": "2",
+    "images": "4",
+    "repeats": "1",
+    "reference": "1e-4",
+}
+"""Options of probes in profile=smoke, which proves that everything runs, where a probe has them."""
 _RUNNING_ONLY = ("threads=", "progress=", "debug=")
 
 
@@ -35,7 +45,15 @@ def targets(ask: Ask, choices: Choices) -> list[Target]:
         for seed in ask.seeds
     ]
     probes = [
-        _target(ask, conf, one, ask.seeds[0], words[one.name], probe_seconds(probe), probe)
+        _target(
+            ask,
+            conf,
+            one,
+            ask.seeds[0],
+            (*words[one.name], *_smallest(ask, probe, choices)),
+            probe_seconds(probe),
+            probe,
+        )
         for probe, one in probed(found, choices)
     ]
     return sorted([*runs, *probes], key=lambda target: -target.seconds)
@@ -59,6 +77,13 @@ def is_embedded(ask: Ask, choices: Choices) -> bool:
 def usable_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _smallest(ask: Ask, probe: str, choices: Choices) -> tuple[str, ...]:
+    if ask.profile != "smoke":
+        return ()
+    keys = choices.keys("probe", probe)
+    return tuple(f"probe.{key}={value}" for key, value in _SMALLEST.items() if key in keys)
 
 
 def _target(

@@ -10,11 +10,15 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor, nn
 
 Batch = Any
-"""What a batch is, is between a task's batches, its loss and its scores."""
+"""What a batch is, is between a task's batches, its loss and its scores; but that it can be shared
+(`share.Share.of`): each of its tensors has a row an example, or its type says how it is divided."""
 
 
 class Loss(NamedTuple):
-    """loss: () with a graph. metrics: other numbers of the batch, by declared name, as scalars."""
+    """loss: () with a graph. metrics: other numbers of the batch, by declared name, as scalars.
+
+    All are means over the batch's examples, so that the mean of equal parts' is the whole's.
+    """
 
     loss: Tensor
     metrics: Mapping[str, Tensor]

@@ -23,6 +23,14 @@ class Windows(NamedTuple):
     ts: Tensor
     x: Tensor
 
+    @property
+    def examples(self) -> int:
+        return self.x.shape[1]
+
+    def of(self, chosen: Tensor) -> "Windows":
+        """The windows at the indices chosen: (b,)."""
+        return Windows(self.ts, self.x[:, chosen])
+
 
 class FieldFit:
     """window: points of a training window. Validation and test are the same: the whole trajectory

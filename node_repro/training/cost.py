@@ -1,11 +1,30 @@
 """What an iteration cost: evaluations of f and steps, as the solvers counted them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
 
 from node_repro.ode.solution import Stats
+
+LARGEST = (
+    "h_max",
+    "learning_rate",
+    "peak_bytes",
+    "reconstruction_error",
+    "saved_bytes",
+    "step_seconds",
+)
+SMALLEST = ("h_min",)
+
+
+def of_processes(name: str, values: Sequence[float]) -> float:
+    """One number from those of the processes that share a batch: the mean, but of peaks, extremes
+    and times the extreme one.
+    """
+    if name in LARGEST:
+        return max(values)
+    return min(values) if name in SMALLEST else sum(values) / len(values)
 
 
 def solver_cost(model: nn.Module) -> dict[str, float]:

@@ -10,11 +10,13 @@ EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 75}
 class Signals:
     """Within its block the first SIGINT, SIGTERM or SIGUSR1 is kept; the second one kills.
 
-    received: the signal kept, or None.
+    received: the signal kept, or None. second_kills: False where a launcher passes on what its
+    processes got already, so that a second signal is no second wish.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, second_kills: bool = True) -> None:
         self.received: signal.Signals | None = None
+        self.second_kills = second_kills
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
@@ -32,9 +34,11 @@ class Signals:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
-        for known in EXIT_CODES:
-            signal.signal(known, signal.SIG_DFL)
+        if self.received is None:
+            self.received = signal.Signals(number)
+        if self.second_kills:
+            for known in EXIT_CODES:
+                signal.signal(known, signal.SIG_DFL)
 
     @property
     def exit_code(self) -> int:

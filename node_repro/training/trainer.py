@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain, zip_longest
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -14,6 +15,8 @@ from node_repro.record.meters import SavedBytes, peak_memory_bytes, reset_peak_m
 from node_repro.tasks import Batch, Task
 from node_repro.training.checkpoint import Checkpoints
 from node_repro.training.cost import Means, solver_cost
+from node_repro.training.processes import Processes
+from node_repro.training.random_state import random_state, set_random_state
 from node_repro.training.schedule import Schedule
 from node_repro.training.signals import Signals
 
@@ -38,6 +41,7 @@ class Plan:
     """How much is trained. iterations: in all. lr: the learning rate before the schedule.
 
     evaluate_every: iterations; None for an epoch, or for the end alone where there are no epochs.
+    clip: the largest norm of the whole gradient, longer ones are shortened to it; None for any.
     """
 
     iterations: int
@@ -45,6 +49,7 @@ class Plan:
     checkpoint_seconds: float
     log_every: int
     evaluate_every: int | None = None
+    clip: float | None = None
 
 
 @dataclass
@@ -81,12 +86,20 @@ class Evaluation(NamedTuple):
     count: int
 
 
+class _Scored(NamedTuple):
+    """values: of each example of one batch, (B,) by metric. nfe: NaN where nothing is solved."""
+
+    values: dict[str, Tensor]
+    nfe: float
+
+
 Log = Callable[[str, int, dict[str, float]], None]
 """log(split, step, metrics)."""
 
 
 class Trainer:
-    """Trains a model on a task; what it knows of the world outside are checkpoints and signals.
+    """Trains a model on a task; what it knows of the world outside are checkpoints, signals and the
+    processes that share the work.
 
     Raises:
         DivergedError, SolverError: the numbers ended; the last checkpoint is intact.
@@ -103,27 +116,27 @@ class Trainer:
         plan: Plan,
         checkpoints: Checkpoints,
         signals: Signals,
+        processes: Processes,
         device: torch.device,
     ) -> None:
         self.task, self.model, self.optimizer, self.schedule = task, model, optimizer, schedule
         self.plan, self.checkpoints, self.signals = plan, checkpoints, signals
-        self.device = device
+        self.processes, self.device = processes, device
+        self.objective = processes.objective(task, model)
         self.position = Position()
         self._saved_at = time.monotonic()
         self._saved_step: int | None = None
 
     def resume(self) -> tuple[str, ...]:
         """Go to the last checkpoint, if there is one; returns what is to be said about it."""
-        loaded = self.checkpoints.load_last()
+        loaded = self.processes.of_first(self.checkpoints.load_last)
         if loaded is None:
             return ()
         state = loaded.state
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.position = Position.of(state["position"])
-        torch.set_rng_state(state["random"]["cpu"])
-        if self.device.type == "cuda" and state["random"]["cuda"] is not None:
-            torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+        set_random_state(state["random"], self.device)
         self._saved_step = self.position.step
         return loaded.notes
 
@@ -150,19 +163,16 @@ class Trainer:
                 self._save()
 
     def evaluate(self, split: str) -> Evaluation:
-        """The task's scores on a split, and what it took to get them."""
-        self.model.eval()
+        """The task's scores on a split, and what it took to get them.
+
+        Processes take turns with whole batches, so that the scores are those of one.
+        """
         began = time.perf_counter()
-        values: dict[str, list[Tensor]] = {}
-        nfe: list[float] = []
-        with torch.no_grad():
-            for batch in self.task.evaluation_batches(split):
-                self._leave_if_told()
-                for name, value in self.task.scores(self.model, batch).items():
-                    values.setdefault(name, []).append(value.double().cpu())
-                nfe += [solver_cost(self.model).get("nfe_forward", math.nan)]
-        self.model.train()
-        whole = {name: torch.cat(parts) for name, parts in values.items()}
+        every = self.processes.gathered(self._scored(split))
+        scored = [one for one in chain(*zip_longest(*every)) if one is not None]
+        nfe = [one.nfe for one in scored]
+        names = scored[0].values if scored else {}
+        whole = {name: torch.cat([one.values[name] for one in scored]) for name in names}
         count = max((len(x) for x in whole.values()), default=0)
         means = {name: float(x.mean()) for name, x in whole.items()}
         errors = {name: float(x.std(correction=0)) / math.sqrt(count) for name, x in whole.items()}
@@ -172,9 +182,26 @@ class Trainer:
         scores["evaluation_seconds"] = time.perf_counter() - began
         return Evaluation(scores, errors, count)
 
+    def _scored(self, split: str) -> list["_Scored"]:
+        """This process' batches of a split."""
+        scored = []
+        self.model.eval()
+        with torch.no_grad():
+            for i, batch in enumerate(self.task.evaluation_batches(split)):
+                turn = i % self.processes.count
+                if turn == 0:
+                    self._leave_if_told()
+                if turn == self.processes.rank:
+                    scores = self.task.scores(self.model, batch)
+                    values = {name: value.double().cpu() for name, value in scores.items()}
+                    nfe = solver_cost(self.model).get("nfe_forward", math.nan)
+                    scored.append(_Scored(values, nfe))
+        self.model.train()
+        return scored
+
     def select(self) -> None:
         """Load the model that was best on the validation set, that of position.best_step."""
-        best = self.checkpoints.load_best()
+        best = self.processes.of_first(self.checkpoints.load_best)
         if best is not None:
             self.model.load_state_dict(best.state["model"])
 
@@ -190,16 +217,18 @@ class Trainer:
         else:
             memory = {}
             loss, metrics = self._differentiate(step, batch)
+        if self.plan.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
         self.optimizer.step()
         values = {name: float(value) for name, value in metrics.items()}
         values |= (
             {self.task.loss_metric: loss, "learning_rate": lr} | solver_cost(self.model) | memory
         )
-        return values | {"step_seconds": time.perf_counter() - began}
+        return self.processes.reduced(values | {"step_seconds": time.perf_counter() - began})
 
     def _differentiate(self, step: int, batch: Batch) -> tuple[float, dict[str, Tensor]]:
         try:
-            loss, metrics = self.task.loss(self.model, batch)
+            loss, metrics = self.objective.loss(batch)
             value = float(loss.detach())
             if not math.isfinite(value):
                 lr = self.optimizer.param_groups[0]["lr"]
@@ -207,7 +236,7 @@ class Trainer:
                     f"the loss is {value} at iteration {step + 1}, before its backward pass; take "
                     f"a smaller optimizer.lr (the learning rate here is {lr:g})"
                 )
-            loss.backward()
+            self.objective.backward(loss)
         except SolverError as error:
             error.args = (f"{error} (training iteration {step + 1})",)
             raise
@@ -243,25 +272,27 @@ class Trainer:
             position.best, position.best_step = score, step
         log("epoch", step, position.epoch.take())
         log("validation", step, scores)
+        # each process has drawn what it needed for its part, the first one for pictures, too
+        random = self.processes.of_first(lambda: random_state(self.device))
+        set_random_state(random, self.device)
         self._save(best)
 
     def _leave_if_told(self) -> None:
-        if self.signals.received is not None:
+        """A signal to any process stops all of them after the same iteration."""
+        exit_code = self.processes.largest(self.signals.exit_code)
+        if exit_code:
             if self.position.step != self._saved_step:  # if it is, `select` may have changed models
                 self._save()
-            raise Stopped(self.signals.exit_code, self.position.step)
+            raise Stopped(exit_code, self.position.step)
 
     def _save(self, best: bool = False) -> None:
         position = self.position
-        random = {
-            "cpu": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-        }
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "position": position.state(),
-            "random": random,
+            "random": random_state(self.device),
         }
-        self.checkpoints.save(state, position.step, best)
+        if self.processes.rank == 0:
+            self.checkpoints.save(state, position.step, best)
         self._saved_at, self._saved_step = time.monotonic(), position.step

@@ -18,7 +18,7 @@ KINDS = ("curve", "classes", "line")
 
 
 def made(name: str, **changes: float) -> Any:  # noqa: ANN401
-    content = load(CHOICES.path("data", name)) | changes
+    content: dict[str, Any] = {**load(CHOICES.path("data", name)), **changes}
     options = {
         key: found(value) if str(value).startswith("node_repro.") else value
         for key, value in content.items()

@@ -191,6 +191,25 @@ def test_estimated_trace_is_right_on_average_and_the_same_throughout_a_solve() -
         assert float(many.mean() - exact.log_density(x)) == pytest.approx(0, abs=4 * error)
 
 
+def test_the_trace_is_estimated_in_training_only() -> None:
+    exact, estimated = mlp_cnf(), mlp_cnf("hutchinson")
+    estimated.load_state_dict(exact.state_dict())
+    x = points()
+    with torch.no_grad():
+        expected = exact.log_density(x)
+        assert (estimated.log_density(x) - expected).abs().max() > 1e-3
+        assert torch.equal(estimated.eval().log_density(x), expected)
+
+
+@pytest.mark.parametrize("direction", ["to_data", "to_base"])
+def test_a_new_planar_flow_is_near_the_identity_whatever_its_depth(direction: str) -> None:
+    z = points(500)
+    for depth in (8, 32):
+        with torch.no_grad():
+            x = PlanarFlow(depth=depth, direction=direction).double().sample(z).x
+        assert torch.all((x.std(dim=0) / z.std(dim=0) - 1).abs() < 0.5)
+
+
 class Hamiltonian(nn.Module):
     """dq/dt = dH/dp, dp/dt = -dH/dq with H = a(p) + b(q): its trace is exactly 0."""
 

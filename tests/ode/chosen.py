@@ -2,8 +2,9 @@
 tested without a change here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.forward import Forward
 from node_repro.ode.gradients.reversible import Reversible
-from node_repro.ode.methods import Method
+from node_repro.ode.methods import Method, Rate, Slope
 from node_repro.ode.methods.reversible import Coupled
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.solution import Solution
@@ -142,6 +143,19 @@ class Net(nn.Module):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         ty = torch.cat((t.expand(*y.shape[:-1], 1), y), dim=-1)
         return torch.tanh(ty @ self.inner.T + self.bias) @ self.outer.T
+
+
+@dataclass(frozen=True)
+class FieldOf:
+    """A Field made of a function (t, y, *, integrands) -> Slope."""
+
+    function: Callable[..., Slope]
+
+    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+        return self.function(t, y, integrands=integrands)
+
+    def at_times(self, times: Sequence[Tensor]) -> list[Rate]:
+        return [partial(self, t) for t in times]
 
 
 class Calls:

@@ -88,6 +88,15 @@ def test_the_system_has_as_many_equations_as_the_book_says(size: int, hidden: in
     assert stats.backward is not None and stats.backward.nfe == stats.backward.nvjp == 0
 
 
+def test_without_gradients_nothing_but_the_state_is_solved() -> None:
+    solver = Sizing(steps("rk4", 0.25))
+    with torch.no_grad():
+        ys, stats = odeint(Net(3, 5), real(1, 2, 3), real(0, 1), solver=solver, gradient=Forward())
+    assert solver.sizes == [3]
+    assert (stats.nfe, stats.nvjp) == (16, 0)
+    assert ys.shape == (2, 3)
+
+
 def test_parameters_that_want_nothing_add_no_equations() -> None:
     f = Net(3, 5)
     f.bias.requires_grad_(False)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import torch
-from chosen import GRADIENTS, Calls, Net, adaptive, leaf, real
+from chosen import GRADIENTS, Calls, FieldOf, Net, adaptive, leaf, real
 from torch import Tensor
 
 from node_repro.ode import SolverError, odeint
@@ -304,6 +304,7 @@ def idle(zeros: int, norm: RmsNorm, solver: Multistep) -> int:
     The first step is given, as VODE's own is bounded element by element, by weighted tolerances.
     """
 
+    @FieldOf
     def f(t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         return Slope(turn(t, y), (torch.zeros(zeros),) if integrands else ())
 
@@ -321,6 +322,7 @@ def test_idle_elements_dilute_vodes_flat_norm_and_no_other() -> None:
 
 @every_host
 def test_integrals_that_do_not_count_have_no_say_in_the_steps(host: type[Multistep]) -> None:
+    @FieldOf
     def f(t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         return Slope(turn(t, y), (1e6 * torch.sin(40 * t).reshape(1),) if integrands else ())
 
@@ -337,6 +339,7 @@ def test_integrals_that_do_not_count_have_no_say_in_the_steps(host: type[Multist
 def test_integrands_are_asked_for_only_where_there_are_integrals(host: type[Multistep]) -> None:
     asked = []
 
+    @FieldOf
     def f(t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         asked.append(integrands)
         return Slope(-y, (y,) if integrands else ())

@@ -13,7 +13,8 @@ from chosen import TABLEAUS, real
 from rooted_trees import Tree, elementary_weights, gamma, nodes, trees
 from scipy.integrate import RK23, RK45
 
-from node_repro.ode.methods import Carry, Slope, State
+from node_repro.ode.field import Plain
+from node_repro.ode.methods import Carry, State
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.tableau import ButcherTableau, Number
 
@@ -124,9 +125,7 @@ def test_first_same_as_last_is_derived() -> None:
 def test_shared_slope_is_the_one_at_the_end_of_the_step(name: str) -> None:
     method = TABLEAUS[name]
 
-    def f(t: torch.Tensor, y: torch.Tensor, *, integrands: bool) -> Slope:
-        return Slope(y * torch.cos(t))
-
+    f = Plain(lambda t, y: y * torch.cos(t))
     y, h = real(1.0, 2.0), 0.3
     step = method.step(f, 0.1, 0.1 + h, State(y), method.init(f, 0.1, y))
     slope = step.carry.slope
@@ -140,11 +139,11 @@ def test_essential_stages_are_all_that_the_end_of_a_step_needs(name: str) -> Non
     method = TABLEAUS[name]
     calls = []
 
-    def f(t: torch.Tensor, y: torch.Tensor, *, integrands: bool) -> Slope:
+    def rate(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         calls.append(float(t))
-        return Slope(y * torch.cos(t))
+        return y * torch.cos(t)
 
-    y = real(1.0, 2.0)
+    f, y = Plain(rate), real(1.0, 2.0)
     carry = method.init(f, 0.1, y)
     full = method.step(f, 0.1, 0.4, State(y), carry)
     assert len(calls) == method.tableau.stages

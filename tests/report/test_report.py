@@ -219,7 +219,7 @@ def test_what_is_missing_is_named_with_its_command(outputs: Path) -> None:
     text = (made(outputs) / "report.md").read_text(encoding="utf-8")
     missing = text.partition("## What is missing")[2]
     assert "node-run experiment=table1_mlp profile=quick seed=0" in missing
-    assert "table1_odenet " not in missing
+    assert "node-run job=probe probe=memory experiment=table1_odenet" in missing
     names = set(Choices([conf_folder()]).names("experiment"))
     present = {"table1_odenet", "table1_resnet", "fig4_u1_cnf_32", "fig4_u1_nf_32"}
     present |= {"table2_latent_ode_30"}

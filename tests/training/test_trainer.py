@@ -23,6 +23,7 @@ from node_repro.tasks import Loss
 from node_repro.tasks.mnist import MNIST
 from node_repro.training import checkpoint
 from node_repro.training.checkpoint import Checkpoints
+from node_repro.training.processes.alone import Alone
 from node_repro.training.schedule import Cosine
 from node_repro.training.signals import Signals
 from node_repro.training.trainer import DivergedError, Plan, Stopped, Trainer
@@ -113,6 +114,7 @@ class Training:
         log_every: int = 2,
         checkpoint_seconds: float = 1e9,
         lr: float = 0.05,
+        clip: float | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.task, self.model, self.signals = Digits(), odenet(), Signals()
@@ -123,9 +125,10 @@ class Training:
             model=self.model,
             optimizer=torch.optim.SGD(self.model.parameters(), lr=1.0, momentum=0.9),
             schedule=Cosine(final=0.1, warmup=0.25),
-            plan=Plan(iterations, lr, checkpoint_seconds, log_every),
+            plan=Plan(iterations, lr, checkpoint_seconds, log_every, clip=clip),
             checkpoints=self.checkpoints,
             signals=self.signals,
+            processes=Alone(),
             device=CPU,
         )
         self.notes = self.trainer.resume()
@@ -467,3 +470,15 @@ def test_finished_training_has_nothing_left_to_do(whole: Training, tmp_path: Pat
     assert again.go().lines == [] and again.task.losses == 0
     assert untimed(again.model.state_dict()) == before
     same_end(again, whole)
+
+
+def test_a_clipped_gradient_moves_the_parameters_by_no_more_than_its_norm(tmp_path: Path) -> None:
+    moved = {}
+    for clip in (None, 1e-3):
+        training = Training(tmp_path / str(clip), lr=0.5, clip=clip)
+        before = [p.detach().clone() for p in training.model.parameters()]
+        training.go()
+        pairs = zip(training.model.parameters(), before, strict=True)
+        moved[clip] = math.sqrt(sum(float((p.detach() - b).square().sum()) for p, b in pairs))
+    assert moved[1e-3] <= ITERATIONS * 0.5 * 1e-3 / (1 - 0.9)  # the momentum
+    assert moved[None] > 10 * moved[1e-3] > 0

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from node_repro.ode.field import VectorField, evaluate
+from node_repro.ode.field import Plain, VectorField, evaluate
 from node_repro.ode.gradients import (
     Context,
     Problem,
@@ -39,6 +39,11 @@ class Forward:
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
         known = declared(problem.parameters, "forward")
+        if not torch.is_grad_enabled():  # nobody will ask for the sensitivities
+            trajectory = solver.solve(
+                Plain(problem.f), State(problem.y0), problem.ts.detach(), norm=problem.norm
+            )
+            return Solution(trajectory.ys, trajectory.stats)
         if problem.y0.is_complex():
             raise SolverError(
                 "bad_input",

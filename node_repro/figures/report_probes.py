@@ -1,0 +1,95 @@
+"""What probes measured, as panels of lines or dots."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.patches import Rectangle
+
+from node_repro.figures.journal import PAPER, colour, files, journal, legend_below, marker
+
+
+class Plot(NamedTuple):
+    """One panel. series: points by name. levels: dotted horizontal lines. boxes: x, x', y, y' of
+    the paper's ranges. diagonal: the line y = x.
+    """
+
+    x: str
+    y: str
+    series: Mapping[str, Sequence[tuple[float, float]]]
+    title: str = ""
+    log_x: bool = False
+    log_y: bool = False
+    joined: bool = True
+    falling: bool = False  # large x at the left
+    levels: Sequence[float] = ()
+    diagonal: bool = False
+    boxes: Sequence[tuple[float, float, float, float]] = ()
+
+
+def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
+    """So many panels a row, with one legend; a name has one colour in all of them."""
+    names = list(dict.fromkeys(name for plot in plots for name in plot.series))
+    rows = -(-len(plots) // columns)
+    across = 2 if columns == 1 else 3 if columns == 2 else 4
+    legend = 0.18 * -(-len(names) // across) / rows
+    width = 5.2 if columns == 1 else 3.5
+    with journal(columns, rows, width=width, height=2.6 + legend) as (figure, axes):
+        for ax, plot in zip(axes, plots, strict=False):
+            _scales(ax, plot)
+            for name, pairs in plot.series.items():
+                i = names.index(name)
+                style = "-" if plot.joined else ""
+                x, y = zip(*pairs, strict=True) if pairs else ((), ())
+                ax.plot(x, y, style, color=colour(i), marker=marker(i), label=name, zorder=3)
+            _references(ax, plot)
+        for ax in axes[len(plots) :]:
+            ax.set_axis_off()
+        legend_below(figure, axes[0], across)
+        return files(figure)
+
+
+def _scales(ax: Axes, plot: Plot) -> None:
+    ax.set(xlabel=plot.x, ylabel=plot.y, title=plot.title)
+    if plot.log_x:
+        ax.set_xscale("log")
+    if plot.log_y:
+        ax.set_yscale("log")
+    if plot.falling:
+        ax.invert_xaxis()
+
+
+def _references(ax: Axes, plot: Plot) -> None:
+    for level in plot.levels:
+        ax.axhline(level, color=PAPER, linestyle=":", linewidth=0.7, zorder=1)
+    for x0, x1, y0, y1 in plot.boxes:
+        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, color=PAPER, alpha=0.3, linewidth=0))
+    if plot.boxes:
+        ax.autoscale_view()
+    if plot.diagonal:
+        low, high = ax.get_xlim()
+        ax.plot((0, high), (0, high), color=PAPER, linestyle="--", linewidth=0.8, zorder=1)
+        ax.set_xlim(low, high)
+    if not plot.log_y:
+        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+
+
+def coloured(rows: Sequence[Sequence[Plot]], label: str) -> dict[str, bytes]:
+    """Rows of panels of dots; the names of the series are numbers, whose logarithm is the colour
+    of the dots, as in figure 3. Boxes are the paper's.
+    """
+    numbers = sorted({float(name) for row in rows for plot in row for name in plot.series})
+    scale = LogNorm(numbers[0], max(numbers[-1], numbers[0] * 1.01))
+    with journal(len(rows[0]), len(rows), width=3.4, height=2.6) as (figure, axes):
+        drawn = None
+        for ax, plot in zip(axes, [plot for row in rows for plot in row], strict=True):
+            _scales(ax, plot)
+            for name, pairs in plot.series.items():
+                x, y = zip(*pairs, strict=True) if pairs else ((), ())
+                tones = [float(name)] * len(x)
+                drawn = ax.scatter(x, y, c=tones, norm=scale, cmap="viridis", s=14, zorder=3)
+            _references(ax, plot)
+        if drawn is not None:
+            figure.colorbar(drawn, ax=axes, label=label, shrink=0.6, aspect=30)
+        return files(figure)

@@ -1,0 +1,172 @@
+"""From Euler's method to adaptive steps on one learned field.
+
+A residual network is Euler's method with steps of one layer. The field that an ODE network learned
+is solved again by it, with smaller steps, by methods of higher order and with error control: where
+each evaluates the field, and what error each leaves for how many evaluations. All in float64, so
+that only the methods err.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from node_repro.build import named_solver, stepping_solver
+from node_repro.ode.solver import Solver
+from node_repro.probes import Findings, Finished, Misfit
+from node_repro.probes.solve import Distance, Solve, forward, in_float64, rms, tested
+
+STEPPING = ("euler", "midpoint", "rk4")
+ADAPTIVE = "dopri5"
+REFERENCE = "dopri8"
+DRAWN_TOLERANCE = 1e-3
+FINE = 5  # Euler steps in a layer that are drawn beside one
+CURVE = 101  # times of a drawn reference
+FAR = 1e-11  # errors below it are rounding and the reference's own
+
+
+class Drawn(NamedTuple):
+    """One way to solve, as it is drawn. ts: (T,), z: (T, B). evaluated_t, evaluated_z: (B, n),
+    where the field was evaluated for each of B starts solved alone, filled up with NaN.
+    """
+
+    title: str
+    ts: np.ndarray
+    z: np.ndarray
+    evaluated_t: np.ndarray
+    evaluated_z: np.ndarray
+
+
+@dataclass(frozen=True)
+class Solvers:
+    """steps: in the whole depth, for the methods with steps of one size. tolerances: of the
+    adaptive one. batch: test inputs that the errors are taken over. drawn: of them, in the picture.
+    reference: tolerance of the solve that the others are held against.
+    """
+
+    steps: tuple[int, ...]
+    tolerances: tuple[float, ...]
+    batch: int
+    drawn: int
+    reference: float
+
+    def measure(self, run: Finished) -> Findings:
+        from node_repro.figures import npz, solvers
+
+        solve = in_float64(tested(run, self.batch, 1)[0])
+        if solve.problem.y0.shape[1:] != (1,):
+            raise Misfit("a state of one number (experiment=fig1_odenet)")
+        exact = forward(solve, named_solver(REFERENCE, self.reference))
+        rows = [
+            _row(solve, exact.ys[-1], name, stepping_solver(name, _depth(solve) / n), steps=int(n))
+            for name in STEPPING
+            for n in self.steps
+        ] + [
+            _row(solve, exact.ys[-1], ADAPTIVE, named_solver(ADAPTIVE, tol), tolerance=tol)
+            for tol in self.tolerances
+        ]
+        for row in rows:
+            run.say(
+                f"{row['solver']} {row['steps'] or row['tolerance']:g}: NFE {row['nfe']}, error "
+                f"{row['error_rms']:.1e}"
+            )
+        panels = self._drawn(solve)
+        facts = {
+            "reference": f"{REFERENCE} at {self.reference:g} in float64",
+            "reference_nfe": exact.stats.nfe,
+            "examples": len(solve.problem.y0),
+            "depth": _depth(solve),
+            "state_rms": rms(exact.ys[-1]),
+            "observed_order": {name: _order(rows, name) for name in STEPPING},
+        }
+        arrays = {f"{k}_{name}": v for k, p in enumerate(panels) for name, v in p._asdict().items()}
+        files = {
+            "solvers_paths.png": solvers.paths([panel._asdict() for panel in panels]),
+            "solvers_error.png": solvers.errors(rows),
+            "solvers_paths.npz": npz(**arrays),
+        }
+        return Findings(facts, rows, files)
+
+    def _drawn(self, solve: Solve) -> list[Drawn]:
+        """Euler as the residual network has it, finer; higher orders; adaptive; from the same
+        starts, spread evenly over the test inputs' ranks. The first one is the reference."""
+        starts = solve.problem.y0.sort(dim=0).values
+        chosen = torch.linspace(0, len(starts) - 1, self.drawn).round().long()
+        few = solve._replace(problem=solve.problem._replace(y0=starts[chosen]))
+        layers = round(_depth(solve))
+        ways = [("reference", named_solver(REFERENCE, self.reference), None)]
+        ways += [
+            ("Euler, step 1: a ResNet", stepping_solver("euler", 1.0), layers),
+            (f"Euler, step 1/{FINE}", stepping_solver("euler", 1 / FINE), FINE * layers),
+            ("midpoint, step 1", stepping_solver("midpoint", 1.0), layers),
+            ("RK4, step 1", stepping_solver("rk4", 1.0), layers),
+            (f"dopri5, {DRAWN_TOLERANCE:g}", named_solver(ADAPTIVE, DRAWN_TOLERANCE), None),
+        ]
+        return [_way(few, title, solver, steps) for title, solver, steps in ways]
+
+
+def _depth(solve: Solve) -> float:
+    return abs(float(solve.problem.ts[-1] - solve.problem.ts[0]))
+
+
+def _row(
+    solve: Solve,
+    exact: Tensor,
+    name: str,
+    solver: Solver,
+    *,
+    steps: int | None = None,
+    tolerance: float | None = None,
+) -> dict:
+    ys, stats = forward(solve, solver)
+    error = Distance.of(ys[-1], exact)
+    return {
+        "solver": name,
+        "steps": steps,
+        "tolerance": tolerance,
+        "nfe": stats.nfe,
+        "accepted": stats.accepted,
+        "rejected": stats.rejected,
+        **{f"error_{key}": value for key, value in error._asdict().items()},
+    }
+
+
+def _order(rows: Sequence[dict], name: str) -> float:
+    """The slope of log error over log step between the two finest steps that rounding leaves."""
+    mine = [row for row in rows if row["solver"] == name and row["error_rms"] > FAR]
+    if len(mine) < 2:
+        return math.nan
+    coarse, fine = sorted(mine, key=lambda row: row["steps"])[-2:]
+    return math.log(coarse["error_rms"] / fine["error_rms"]) / math.log(
+        fine["steps"] / coarse["steps"]
+    )
+
+
+def _way(solve: Solve, title: str, solver: Solver, steps: int | None) -> Drawn:
+    """steps: of one size, at whose ends the state is drawn; None: on a fine grid."""
+    problem = solve.problem
+    t0, t1 = problem.ts[0], problem.ts[-1]
+    ts = torch.linspace(float(t0), float(t1), CURVE if steps is None else steps + 1).double()
+    states, places = [], []
+    for start in problem.y0.split(1):
+        seen: list[tuple[Tensor, Tensor]] = []
+
+        def noted(t: Tensor, z: Tensor, seen: list = seen) -> Tensor:
+            seen.append((t.reshape(1), z[:, 0]))
+            return problem.f(t, z)
+
+        alone = problem._replace(f=noted, y0=start, ts=ts, parameters=())
+        states.append(forward(solve._replace(problem=alone), solver).ys[:, :, 0])
+        places.append(tuple(torch.cat(part) for part in zip(*seen, strict=True)))
+    at, z = (_padded([place[i] for place in places]) for i in range(2))
+    return Drawn(title, ts.numpy(), torch.cat(states, dim=1).cpu().numpy(), at, z)
+
+
+def _padded(rows: list[Tensor]) -> np.ndarray:
+    """Vectors of different lengths as rows, filled up with NaN."""
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=math.nan)
+    return padded.detach().cpu().numpy()

@@ -1,0 +1,161 @@
+"""Table 1's columns of memory and time, measured: bytes and seconds against the steps."""
+
+from collections.abc import Callable, Sequence
+
+from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Verdict
+from node_repro.report.absent import unprobed
+from node_repro.report.measured import (
+    Measured,
+    Row,
+    groups,
+    measured,
+    median,
+    points,
+    values,
+)
+from node_repro.report.plots import Lines, drawn
+from node_repro.report.runs import Runs
+from node_repro.report.spread import found
+
+NETWORK = "table1_odenet"
+FLAT = 1.05
+PAYING = 0.5
+
+
+def memory(runs: Runs) -> Artifact:
+    """Bytes and seconds against the number of steps, by gradient method."""
+    rows = measured(runs, NETWORK, "memory")
+    ends = values(rows.rows, "steps")
+    columns = (
+        Column("gradient"),
+        Column(f"MB held, {ends[0]:g} step" if ends else "MB held, fewest steps", 2),
+        Column(f"MB held, {ends[-1]:g} steps" if ends else "MB held, most steps", 2),
+        Column("ratio", 2),
+        Column("MB at most, most steps", 2),
+        Column("seconds, fewest steps", 2),
+        Column("seconds, most steps", 2),
+        Column("ratio of seconds", 1),
+    )
+    lines: list[list[Cell]] = []
+    for name, some in groups(rows.rows, lambda row: str(row["gradient"])).items():
+        few, many = ([r for r in some if r["steps"] == end] for end in (ends[0], ends[-1]))
+        held = [median(part, "held_bytes") for part in (few, many)]
+        seconds = [_seconds(part) for part in (few, many)]
+        most = median(many, "peak_bytes")
+        lines.append(
+            [
+                name,
+                *(None if b is None else b / 1e6 for b in held),
+                _quotient(held),
+                None if most is None else most / 1e6,
+                *seconds,
+                _quotient(seconds),
+            ]
+        )
+    caption = (
+        f"The ODE of the trained network on {rows.facts.get('examples', '?')} digits in constant "
+        "steps of dopri5: bytes held between forward and backward pass, the most at any moment, "
+        "and seconds of both passes."
+    )
+    left_out = [
+        f"{name} is left out: {why}." for name, why in rows.facts.get("left_out", {}).items()
+    ]
+    return Artifact(
+        name="memory",
+        title="Memory and time against the number of steps",
+        source="table 1, columns memory and time; section 2",
+        about="What a gradient costs when the solver takes more steps, for every gradient method.",
+        claims=_memory_claims(rows),
+        tables=(Table("memory", caption, columns, lines),),
+        drawings=_memory_curves(rows),
+        notes=left_out,
+        runs=rows.runs,
+        missing=unprobed(runs, [NETWORK], "memory"),
+        probe="memory",
+    )
+
+
+def _seconds(rows: Sequence[Row]) -> float | None:
+    parts = [median(rows, name) for name in ("forward_seconds", "backward_seconds")]
+    return None if None in parts else sum(part or 0.0 for part in parts)
+
+
+def _quotient(ends: Sequence[float | None]) -> float | None:
+    first, last = ends
+    return None if first is None or last is None or not first else last / first
+
+
+def growth(rows: Measured, gradient: str, cost: str) -> tuple[float, float] | None:
+    """How many times more steps, and how many times the cost ("held_bytes" or "seconds")."""
+    some = rows.where(gradient=gradient)
+    ends = values(some, "steps")
+    if len(ends) < 2:
+        return None
+    parts = [[r for r in some if r["steps"] == end] for end in (ends[0], ends[-1])]
+    costs = [_seconds(part) if cost == "seconds" else median(part, cost) for part in parts]
+    ratio = _quotient(costs)
+    return None if ratio is None else (ends[-1] / ends[0], ratio)
+
+
+def _memory_claims(rows: Measured) -> list[Claim]:
+    flat, grows, time = (
+        growth(rows, "adjoint", "held_bytes"),
+        growth(rows, "direct", "held_bytes"),
+        growth(rows, "adjoint", "seconds"),
+    )
+    return [
+        _growth_claim(
+            "Memory of the adjoint method does not grow with the number of steps, O(1)",
+            flat,
+            f"holds: at most {FLAT} times from the fewest to the most steps",
+            lambda steps, ratio: ratio <= FLAT,
+        ),
+        _growth_claim(
+            "Memory of direct back-propagation grows in proportion to the steps, O(L̃)",
+            grows,
+            f"holds: by at least {PAYING} of the factor of the steps",
+            lambda steps, ratio: ratio >= PAYING * steps,
+        ),
+        _growth_claim(
+            "Time of the adjoint method grows in proportion to the steps, O(L̃)",
+            time,
+            f"holds: by a factor between {PAYING} and {1 / PAYING:g} of that of the steps",
+            lambda steps, ratio: PAYING <= ratio / steps <= 1 / PAYING,
+        ),
+    ]
+
+
+def _growth_claim(
+    text: str,
+    grown: tuple[float, float] | None,
+    rule: str,
+    holds: Callable[[float, float], bool],
+) -> Claim:
+    if grown is None:
+        return Claim(text, "not measured", Verdict.OPEN, rule)
+    verdict = Verdict.HOLDS if holds(*grown) else Verdict.FAILS
+    return Claim(text, f"{grown[1]:.2f} times for {grown[0]:g} times the steps", verdict, rule)
+
+
+def _memory_curves(rows: Measured) -> tuple[Drawing, ...]:
+    scaled = [
+        {**row, "mb": (found(row, "held_bytes") or 0.0) / 1e6, "seconds": _seconds([row])}
+        for row in rows.rows
+    ]
+    parts = groups(scaled, lambda row: str(row["gradient"]))
+    plots = [
+        Lines(
+            "steps",
+            label,
+            {name: points(some, "steps", key) for name, some in parts.items()},
+            log_x=True,
+            log_y=True,
+        )
+        for key, label in (("mb", "MB held for backward"), ("seconds", "seconds a gradient"))
+    ]
+    return drawn(
+        "memory",
+        "Bytes held for the backward pass and seconds of a gradient against the number of steps.",
+        "Two panels over the number of steps, a line for each gradient method; adjoint is flat.",
+        plots,
+    )

@@ -1,0 +1,56 @@
+"""One process: nothing is shared, and nobody is waited for."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from node_repro.tasks import Batch, Loss, Task
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class WholeBatch:
+    """The task's own loss."""
+
+    task: Task
+    model: nn.Module
+
+    def loss(self, batch: Batch) -> Loss:
+        return self.task.loss(self.model, batch)
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The only process."""
+
+    rank = 0
+    count = 1
+    device_index = None
+
+    def objective(self, task: Task, model: nn.Module) -> WholeBatch:
+        return WholeBatch(task, model)
+
+    def reduced(self, measured: Mapping[str, float]) -> dict[str, float]:
+        return dict(measured)
+
+    def largest(self, value: int) -> int:
+        return value
+
+    def gathered(self, value: T) -> list[T]:
+        return [value]
+
+    def of_first(self, make: Callable[[], T]) -> T:
+        return make()
+
+    def in_turn(self, make: Callable[[], T]) -> T:
+        return make()
+
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
