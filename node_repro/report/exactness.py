@@ -81,7 +81,7 @@ def _gradient_claim(name: str, rows: Measured) -> Claim:
 
 def reconstruction(runs: Runs) -> Artifact:
     """How exactly a solve comes back to its start."""
-    both = {name: measured(runs, name, "reconstruction") for name in (NETWORK, FIELD)}
+    both = {NETWORK: measured(runs, NETWORK, "reconstruction")}
     tables, drawings = [], []
     for name, rows in both.items():
         tols = list(reversed(values(rows.rows, "tolerance")))

@@ -22,7 +22,7 @@ CHOICES = Choices([conf_folder()])
 NAMES = CHOICES.names("probe")
 TINY = {
     "mnist": ["model.channels=4", "model.stem=conv", "data.limit=64", "trainer.batch_size=16"],
-    "field_fit": ["model.hidden=8"],
+    "field_fit": ["model.hidden=8", "task.window=200"],
     "cnf": ["model.width=4", "model.hyper_hidden=4", "model.end=8.0", "trainer.batch_size=64"],
 }
 FEWER = {
@@ -31,7 +31,7 @@ FEWER = {
     "batches": "2",
     "batch": "2",
     "examples": "3",
-    "reference": "1e-6",
+    "reference": "1e-8",
     "repeats": "1",
     "states": "[2,6]",
     "hidden": "[4,16]",
@@ -44,10 +44,9 @@ def experiment_of(name: str) -> str:
 
 def fewer(name: str) -> list[str]:
     """The probe's options, with so little work that it takes seconds."""
-    keys = CHOICES.keys("probe", name)
-    return [
-        f"{key}={FEWER[key.partition('.')[2]]}" for key in keys if key.partition(".")[2] in FEWER
-    ]
+    options = load(CHOICES.path("probe", name))
+    finer = {"tolerances": "[1e-1,1e-3,1e-6]"} if name == "inversion" else {}
+    return [f"probe.{key}={(FEWER | finer)[key]}" for key in options if key in FEWER]
 
 
 def content(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -65,7 +64,7 @@ def words_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[s
     def made(experiment: str) -> list[str]:
         words = [f"experiment={experiment}", "profile=smoke", f"outputs={outputs}", "threads=1"]
         words += ["progress=off", f"name={experiment}"]
-        words += TINY[compose(words).task.name]
+        words += TINY.get(compose(words).task.name, [])
         assert run(compose(words), words, ["node-run", *words]) == 0
         return words
 
@@ -110,7 +109,7 @@ def test_every_probe_says_what_it_measured_and_how(name: str, measured: Measured
 
 def test_every_option_of_a_probe_is_made_small_here() -> None:
     mentioned = {option.key.partition(".")[2] for option in PROBE if not option.fixed}
-    assert mentioned - {"shown"} == set(FEWER)
+    assert mentioned - {"shown", "drawn"} == set(FEWER)
 
 
 def test_a_smaller_tolerance_costs_more_and_errs_less(measured: Measured) -> None:
@@ -142,7 +141,8 @@ def test_memory_grows_with_the_steps_of_direct_and_not_of_the_adjoint(measured: 
     assert "more than the 100,000" in found["facts"]["left_out"]["forward"]
     assert {*held, "forward"} == set(CHOICES.names("gradient"))
     assert held["direct"][1] == 2 * held["direct"][0] and held["direct"][2] == 4 * held["direct"][0]
-    assert held["checkpointed"][2] == 4 * held["checkpointed"][0] < held["direct"][0]
+    one, two, four = held["checkpointed"]  # a state a step, and the times
+    assert four - two == 2 * (two - one) > 0 and four < held["direct"][0]
     for name in ("adjoint", "adjoint_flat", "adjoint_seminorm", "reversible"):
         assert held[name][0] == held[name][1] == held[name][2] < held["direct"][0]
     growth = found["facts"]["growth_a_step"]
@@ -245,7 +245,7 @@ def test_a_flow_comes_back_the_better_the_smaller_the_tolerance(
     found = measured("inversion")
     for name in ("distance_rms", "log_density_rms"):
         errors = [row[name] for row in found["rows"]]
-        assert errors[0] > 30 * errors[-1]
+        assert errors[0] > 100 * errors[-1]
     assert found["rows"][-1]["mass"] == pytest.approx(1, abs=0.01)
     assert found["rows"][-1]["nfe_encode"] > found["rows"][0]["nfe_encode"]
     folder = run_path(compose(words_of("fig5_circles_cnf")), "given by name")
