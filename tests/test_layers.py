@@ -21,7 +21,7 @@ LAYERS: dict[str, set[str]] = {
     "models": {"ode", "share"},
     "tasks": {"data", "figures"},
     "training": {"tasks", "record", "ode", "share"},
-    "probes": {"config", "build", "models", "tasks", "record", "ode", "figures"},
+    "probes": {"config", "data", "build", "models", "tasks", "record", "ode", "figures"},
     "reproduce": {"config", "record"},
     "compare": {"config", "record"},
     "failures": {"config"},
