@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from node_repro.config import Config
-from node_repro.config.options import COMPONENTS, OPTIONS
+from node_repro.config.choice_options import COMPONENTS
+from node_repro.config.options import OPTIONS
 from node_repro.config.signature import plain
 from node_repro.record.dashboard import Dashboard, code, flat, table
 from node_repro.record.metrics import read_metrics

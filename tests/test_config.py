@@ -10,8 +10,10 @@ import pytest
 
 from node_repro.cli import compose
 from node_repro.config import Component, ConfigError
+from node_repro.config.choice_options import COMPONENTS
 from node_repro.config.choices import Choices, conf_folder, leaves, load, nearest
-from node_repro.config.options import COMPONENTS, GROUPS, OPTIONS, Option
+from node_repro.config.option import Option
+from node_repro.config.options import GROUPS, OPTIONS
 from node_repro.config.signature import harmless, plain, run_path, semantic, signature
 
 CHOICES = Choices([conf_folder()])

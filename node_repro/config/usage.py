@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from textwrap import fill
 from typing import Any
 
+from node_repro.config.choice_options import COMPONENT_OPTIONS, PROBE
 from node_repro.config.choices import Choices, leaves
-from node_repro.config.options import COMPONENT_OPTIONS, GROUPS, JOB, PROBE, ROOT, TRAINER, Option
+from node_repro.config.option import Option
+from node_repro.config.options import GROUPS, JOB, ROOT, TRAINER
 
 _WIDTH = 118
 _HEAD = """\

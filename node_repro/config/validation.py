@@ -23,8 +23,9 @@ from node_repro.config import (
     TrainerConfig,
     Value,
 )
+from node_repro.config.choice_options import COMPONENTS
 from node_repro.config.choices import Choices, leaves, load, unknown_choice
-from node_repro.config.options import COMPONENTS, JOB, ODE_GROUPS, OPTIONS, ROOT, TRAINER
+from node_repro.config.options import JOB, ODE_GROUPS, OPTIONS, ROOT, TRAINER
 from node_repro.config.overrides import misplaced_key, unknown_key
 
 _EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
@@ -106,7 +107,11 @@ def _keys_of(group: str, name: str, choices: Choices) -> set[str]:
 
 
 def _words(key: str) -> str:
-    return OPTIONS[key].allowed() if key in OPTIONS else "declared in node_repro/config/options.py"
+    return (
+        OPTIONS[key].allowed()
+        if key in OPTIONS
+        else "declared in node_repro/config/choice_options.py"
+    )
 
 
 def _build(values: Mapping[str, Any], chosen: Mapping[str, str | None], choices: Choices) -> Config:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from node_repro.cli import compose
+from node_repro.config.choice_options import PROBE
 from node_repro.config.choices import Choices, conf_folder, load
-from node_repro.config.options import PROBE
 from node_repro.config.signature import run_path
 from node_repro.probe import probe
 from node_repro.probes import Misfit
