@@ -42,7 +42,9 @@ def test_a_block_tells_what_its_last_solve_cost(gradient: str) -> None:
     assert (trained if gradient in REAL_ONLY else trained.backward).nvjp > 0
     with torch.no_grad():
         layer(real(*Y0))
-    assert layer.stats.backward is None and layer.stats.nfe == trained.nfe
+    assert layer.stats.backward is None and layer.stats.nvjp == 0
+    # without gradients the forward method solves for the state alone, with steps of its own
+    assert layer.stats.nfe == trained.nfe or gradient in REAL_ONLY
     assert trained.backward is not None, "an evaluation does not reach into a training step"
 
 
