@@ -18,6 +18,7 @@ _SMALLEST = {
     "batches": "1",
     "batch": "2",
     "images": "4",
+    "examples": "4",
     "repeats": "1",
     "reference": "1e-4",
 }
