@@ -113,6 +113,8 @@ def _whole(verb: str, words: Sequence[str]) -> int:
     from node_repro.reproduce.drive import reproduce
     from node_repro.reproduce.listing import listing
 
+    if processes() > 1:
+        raise ConfigError(f"torchrun starts one run on several processes; `{verb}` takes one")
     choices = Choices([conf_folder()])
     ask = asked(words, choices)
     if verb == "list":
@@ -278,7 +280,8 @@ class Jobs:
         self.failures += failures.read_failures(self.notes)
         if self.failures:
             of = f" of {self.count}" if self.count else ""
-            _say(f"{len(self.failures)}{of} jobs failed:", self.code)
+            one = len(self.failures) == 1 and not of
+            _say(f"{len(self.failures)}{of} {'job' if one else 'jobs'} failed:", self.code)
             for failure in self.failures:
                 print(f"  {failure.told}", file=sys.stderr)
         return self.code

@@ -1,10 +1,10 @@
 """`node-run job=compare`: where configurations differ, and what came of them, side by side.
 
 Read from config.yaml and result.json alone. An argument is the directory of a finished run, or one
-that holds several seeds, whose numbers are then a mean ± the standard deviation over them.
+that holds several seeds, whose numbers are then a mean ± the standard deviation over them, or the
+one above that, if it holds a single configuration.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,8 @@ import yaml
 
 from node_repro.config import ConfigError
 from node_repro.config.options import OPTIONS
-from node_repro.record.metrics import METRICS, restore
+from node_repro.record.metrics import METRICS
+from node_repro.record.result import read_result
 
 _NOT_COMPARED = {"seed", "name", "outputs", "progress", "debug", "device", "profile", "threads"}
 _COST = "nfe_forward nfe_backward step_seconds saved_bytes peak_bytes".split()
@@ -51,23 +52,31 @@ def compare(runs: Sequence[str]) -> str:
 
 
 def _column(path: Path) -> Column:
-    folders = [path] if (path / "config.yaml").is_file() else sorted(path.glob("seed*"))
+    folders = [path] if (path / "config.yaml").is_file() else _seeds(path)
     finished = [folder for folder in folders if (folder / "result.json").is_file()]
     if not finished:
         why = "is not finished" if folders else "is no run, nor a folder with the seeds of one"
         raise ConfigError(f"runs={path}: it {why}; `node-run list` shows which there are")
     try:
         config = yaml.safe_load((finished[0] / "config.yaml").read_text(encoding="utf-8"))
-        results = [json.loads((folder / "result.json").read_bytes()) for folder in finished]
+        results = [read_result(folder / "result.json") for folder in finished]
+        if not isinstance(config, dict):
+            raise ValueError("config.yaml holds no keys")
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"runs={path}: a file of it cannot be read: {error}") from error
-    return Column(str(path), dict(_flat(config)), [dict(_restored(one)) for one in results])
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"runs={path}: a file of it cannot be read: {reason}") from error
+    return Column(str(path), dict(_flat(config)), results)
 
 
-def _restored(result: object) -> Mapping[str, Any]:
-    restored = restore(result)
-    assert isinstance(restored, dict)
-    return restored
+def _seeds(path: Path) -> list[Path]:
+    """The runs in a folder of seeds, or of one configuration's seeds."""
+    if not (folders := sorted(path.glob("seed*"))):
+        folders = sorted(path.glob("*/seed*"))
+        if len(below := sorted({folder.parent.name for folder in folders})) > 1:
+            raise ConfigError(
+                f"runs={path}: there are several configurations in it, name one: {', '.join(below)}"
+            )
+    return folders
 
 
 def _titled(columns: list[Column]) -> list[Column]:

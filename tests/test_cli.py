@@ -288,3 +288,12 @@ def test_completion_offers_the_choices(tmp_path: Path) -> None:
         "node-run -sc query=bash", tmp_path, COMP_LINE="node-run solver=dop", COMP_POINT="19"
     )
     assert done.stdout.split() == ["solver=dopri5", "solver=dopri8"]
+
+
+@pytest.mark.parametrize("verb", ["list", "reproduce"])
+def test_the_whole_is_no_work_for_torchrun(verb: str, tmp_path: Path) -> None:
+    launched = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    done = shell(f"python -m node_repro.cli {verb} experiment=table1_mlp", tmp_path, **launched)
+    assert done.returncode == 2
+    assert f"`{verb}` takes one" in done.stderr
+    assert not list(tmp_path.iterdir())

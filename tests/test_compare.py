@@ -23,6 +23,7 @@ def finished(folder: Path, seed: int, error: float, **config: object) -> Path:
         "device": "cpu",
         "iterations": 3,
         "parameters": 10,
+        "test_count": 100,
         "training": {"seconds": 5.0, "nfe_backward": 14.0, "peak_bytes": 83_141_020.0},
         "last": scores,
         "selected": scores,
@@ -67,6 +68,31 @@ def test_columns_are_aligned(tmp_path: Path) -> None:
     a, b = finished(tmp_path / "a", 0, 0.01), finished(tmp_path / "a_long_name", 0, 0.5)
     lines = [line for line in compare([str(a), str(b)]).splitlines() if "%" in line]
     assert len({line.index("50.00 %") for line in lines}) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"selected": {}}', "3"])
+def test_a_damaged_result_is_one_sentence(content: str, tmp_path: Path) -> None:
+    a, b = finished(tmp_path / "a", 0, 0.01), finished(tmp_path / "b", 0, 0.01)
+    (a / "result.json").write_text(content)
+    with pytest.raises(ConfigError, match="a/seed0: a file of it cannot be read"):
+        compare([str(a), str(b)])
+
+
+@pytest.mark.parametrize("content", ["", "- 1", "a: [\n"])
+def test_a_damaged_configuration_is_one_sentence(content: str, tmp_path: Path) -> None:
+    a, b = finished(tmp_path / "a", 0, 0.01), finished(tmp_path / "b", 0, 0.01)
+    (a / "config.yaml").write_text(content)
+    with pytest.raises(ConfigError, match="a file of it cannot be read") as refused:
+        compare([str(a), str(b)])
+    assert "\n" not in str(refused.value)
+
+
+def test_an_experiments_folder_stands_for_its_only_configuration(tmp_path: Path) -> None:
+    one = finished(tmp_path / "a" / "quick-mnist-0", 0, 0.01)
+    assert rows(compare([str(tmp_path / "a"), str(one)]))["selected.error"] == ["1.00 %", "1.00 %"]
+    finished(tmp_path / "a" / "quick-mnist-1", 0, 0.01)
+    with pytest.raises(ConfigError, match="name one: quick-mnist-0, quick-mnist-1"):
+        compare([str(tmp_path / "a"), str(one)])
 
 
 def test_what_is_no_finished_run_is_one_sentence(tmp_path: Path) -> None:

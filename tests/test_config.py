@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from node_repro.cli import compose
 from node_repro.config import Component, ConfigError
@@ -14,6 +15,7 @@ from node_repro.config.choice_options import COMPONENTS
 from node_repro.config.choices import Choices, conf_folder, leaves, load, nearest
 from node_repro.config.option import Option
 from node_repro.config.options import GROUPS, OPTIONS
+from node_repro.config.overrides import literal, unquoted
 from node_repro.config.signature import harmless, plain, run_path, semantic, signature
 
 CHOICES = Choices([conf_folder()])
@@ -334,3 +336,16 @@ def test_nearest_name_may_be_in_another_section() -> None:
 def test_a_probe_names_experiments_that_there_are(name: str) -> None:
     experiments = load(CHOICES.path("probe", name))["_experiments_"]
     assert experiments and set(experiments) <= set(CHOICES.names("experiment"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("out", "/a/b-c_0.1", "a b", "a,b", "a (1)", "x=[y]", "~/x", "it's", 'a"b', "é #$"),
+        *("a\\", '\\"', "C:\\x", "a\\\\b", "1.5", "null", "True", "inf", " a "),
+    ],
+)
+def test_hydra_reads_a_literal_as_the_text_that_it_is(value: str) -> None:
+    override = OverridesParser.create().parse_override(literal("outputs", value))
+    assert override.value() == value
+    assert unquoted(literal("outputs", value).partition("=")[2]) == value

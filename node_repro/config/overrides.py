@@ -4,6 +4,7 @@ hydra would refuse most of this too, but with several lines and without the near
 it lets `+typo=1` through.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -104,6 +105,32 @@ def quoted(text: str) -> str:
     key, _, value = text.partition("=")
     value = value.replace("\\", "\\\\").replace('"', '\\"').replace("'", "'\\''")
     return f"'{key}=\"{value}\"'"
+
+
+def literal(key: str, value: str) -> str:
+    """An override that hydra reads as this very text: in quotes where it would see more in it."""
+    bare = re.fullmatch(r"[\w/.:@+-]([\w/.:@+ -]*[\w/.:@+-])?", value, re.ASCII)
+    if bare and not _is_typed(value):
+        return f"{key}={value}"
+    escaped = re.sub(r'(\\*)("|$)', lambda end: end[1] * 2 + end[2].replace('"', '\\"'), value)
+    return f'{key}="{escaped}"'
+
+
+def unquoted(value: str) -> str:
+    """A value as hydra would take it: without the quotes around it."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        ends = re.compile(rf"(\\+)({value[0]}|$)")
+        return ends.sub(lambda end: end[1][: len(end[1]) // 2] + end[2], value[1:-1])
+    return value
+
+
+def _is_typed(value: str) -> bool:
+    """Whether hydra takes a text for a number, a truth value or null."""
+    try:
+        float(value)
+    except ValueError:
+        return value.lower() in ("null", "true", "false")
+    return True
 
 
 def _allowed(key: str, choices: Choices) -> str:

@@ -50,17 +50,14 @@ def artifact(runs: Runs) -> Artifact:
 
 
 def _pair(runs: Runs) -> tuple[Drawing, ...]:
-    import numpy as np
-
     from node_repro.figures.depth import figure1
     from node_repro.figures.journal import PIXELS, small
 
     panels, seeds = [], set()
     for name in NETWORKS:
         for run in runs.of(name)[:1]:
-            if path := run.file("pictures/figure1.npz"):
-                with np.load(path) as arrays:
-                    panels.append(dict(arrays))
+            if arrays := run.arrays("pictures/figure1.npz"):
+                panels.append(arrays)
                 seeds.add(run.seed)
     if not panels:
         return ()

@@ -183,25 +183,15 @@ def _densities(cells: Cells) -> list[Drawing]:
 
 
 def _density(cells: Cells, target: str, name: str) -> Drawing | None:
-    import numpy as np
-
     from node_repro.figures.report_flows import densities
 
     true, rows, seeds = None, {"M": {}, "K": {}}, set()
     for row, kind in (("M", "cnf"), ("K", "nf")):
         for size in SIZES:
-            path = next(
-                (
-                    p
-                    for run in cells[target, kind, size][:1]
-                    if (p := run.file("pictures/density.npz"))
-                ),
-                None,
-            )
-            if path is not None:
-                with np.load(path) as arrays:
+            for run in cells[target, kind, size][:1]:
+                if arrays := run.arrays("pictures/density.npz"):
                     true, rows[row][size] = arrays["Target"], arrays["Model"]
-                seeds.add(cells[target, kind, size][0].seed)
+                    seeds.add(run.seed)
     if true is None:
         return None
     caption = (

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import yaml
 
 from node_repro.record import OutputError
 from node_repro.record.metrics import read_metrics, restore
+from node_repro.record.result import read_result
 
 EMBEDDED = "-embedded"
 DIGITS = "mnist"
@@ -76,6 +78,16 @@ class Run:
         """A file of the run, as in "pictures/density.png"; None if there is none."""
         path = self.path / name
         return path if path.is_file() else None
+
+    def arrays(self, name: str) -> dict[str, Any] | None:
+        """The arrays of an .npz file of the run; None if there is none, or it is damaged."""
+        import numpy as np
+
+        try:
+            with (self.path / name).open("rb") as file, np.load(file) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, BadZipFile):
+            return None
 
 
 @dataclass(frozen=True)
@@ -142,9 +154,16 @@ def _read(folder: Path, profile: str) -> Run | None:
         signature=folder.parent.name.rpartition("-")[2],
         state=str(status.get("state", "UNKNOWN")),
         since=str(status.get("since", "")),
-        result=_json(folder / "result.json"),
+        result=_result(folder / "result.json"),
         environment=_json(folder / "environment.json") or {},
     )
+
+
+def _result(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_result(path)
+    except (OSError, ValueError):
+        return None
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from node_repro.config import ConfigError
 from node_repro.config.choices import Choices, unknown_choice
 from node_repro.config.options import GROUPS, OPTIONS
-from node_repro.config.overrides import unknown_key
+from node_repro.config.overrides import unknown_key, unquoted
 from node_repro.reproduce import Ask
 
 _OF_EACH_TARGET = ("job", "runs", "probe", "name")
@@ -15,6 +15,7 @@ _OF_EACH_TARGET = ("job", "runs", "probe", "name")
 def asked(words: Sequence[str], choices: Choices) -> Ask:
     """Reads `profile=`, `seed=0,1`, `outputs=`, `jobs=`, `experiment=table1_*`; the rest is extra.
 
+    `experiment=glob(table1_*)`, as hydra's sweeps have it, is the same.
     ConfigError for a word that is none of these and no override of a single value.
     """
     given: dict[str, str] = {}
@@ -34,11 +35,12 @@ def asked(words: Sequence[str], choices: Choices) -> Ask:
     profile = given.get("profile", "quick")
     if profile not in choices.names("profile"):
         raise unknown_choice("profile", profile, choices.names("profile"))
+    seeds = given.get("seed", "0")
     return Ask(
         experiments=_experiments(given.get("experiment", "*"), choices),
         profile=profile,
-        seeds=tuple(_whole("seed", text, 0) for text in given.get("seed", "0").split(",")),
-        outputs=given.get("outputs", "outputs"),
+        seeds=tuple(dict.fromkeys(_whole("seed", one, 0) for one in seeds.split(","))),
+        outputs=unquoted(given.get("outputs", "outputs")),
         jobs=_whole("jobs", given.get("jobs", "1"), 1),
         extra=tuple(extra),
     )
@@ -46,10 +48,12 @@ def asked(words: Sequence[str], choices: Choices) -> Ask:
 
 def _experiments(patterns: str, choices: Choices) -> tuple[str, ...]:
     names = choices.names("experiment")
-    for pattern in patterns.split(","):
+    if patterns.startswith("glob(") and patterns.endswith(")"):
+        patterns = patterns[len("glob(") : -1]
+    wanted = patterns.split(",")
+    for pattern in wanted:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise unknown_choice("experiment", pattern, names)
-    wanted = patterns.split(",")
     return tuple(name for name in names if any(fnmatchcase(name, one) for one in wanted))
 
 

@@ -7,16 +7,19 @@ says what is missing and how to go on.
 
 import ctypes
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from node_repro.config.choices import Choices
+from node_repro.config.overrides import literal
 from node_repro.record import OutputError
 from node_repro.record.lock import Lock
 from node_repro.reproduce import Ask, Target
@@ -38,6 +41,7 @@ def reproduce(ask: Ask, choices: Choices) -> int:
     Raises ConfigError, and OutputError where the folder cannot be written or another reproduction
     works in it.
     """
+    ask = replace(ask, jobs=_jobs_of_outer_make(os.environ) or ask.jobs)
     plan = targets(ask, choices)
     folder = folder_of(ask)
     if shutil.which("make") is None:
@@ -66,7 +70,7 @@ def missing(ask: Ask, plan: Sequence[Target], choices: Choices) -> list[Target]:
 
     def holds(target: Target) -> bool:
         stamp = folder_of(ask) / target.name
-        if not stamp.is_file() or stamp.read_text(encoding="utf-8").strip() != target.key:
+        if not stamp.is_file() or stamp.read_bytes().strip() != target.key.encode():
             return False
         run = state(ask, known[target.experiment], target.seed, embedded=embedded)
         if run.word != DONE or run.folder is None:
@@ -125,6 +129,8 @@ class Make:
                 close_fds=False,  # the outer make's job server
                 preexec_fn=_die_with_parent,
             )
+            if self.stopped:  # before there was a process to tell
+                self._process.send_signal(signal.SIGTERM)
             self._process.wait()
         finally:
             for number, handler in before.items():
@@ -133,19 +139,25 @@ class Make:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """The first signal lets every process save, a second one kills them."""
-        assert self._process is not None
-        if self.stopped:
+        if self.stopped and self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             return
         self.stopped = _STOPS[signal.Signals(number)]
         print("stopping: the processes save and end; once more kills them", flush=True)
-        self._process.send_signal(signal.SIGTERM)  # make hands it to its children and waits
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)  # make hands it to its children and waits
 
 
 def _die_with_parent() -> None:
     """Linux sends SIGTERM when the parent is gone, kill -9 included; elsewhere nothing happens."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _jobs_of_outer_make(environment: Mapping[str, str]) -> int | None:
+    """How many processes `make -j4 reproduce-all` lets run; None where its -j does not decide."""
+    served = re.search(r"-j(\d+) .*--jobserver", environment.get("MAKEFLAGS", ""))
+    return int(served[1]) if served else None
 
 
 def _is_dry_run(environment: Mapping[str, str]) -> bool:
@@ -156,7 +168,7 @@ def _is_dry_run(environment: Mapping[str, str]) -> bool:
 
 def _report(ask: Ask, folder: Path) -> int:
     """Writes the report from whatever there is; returns its exit code."""
-    words = ["job=report", f"profile={ask.profile}", f"outputs={ask.outputs}"]
+    words = ["job=report", f"profile={ask.profile}", literal("outputs", ask.outputs)]
     path = folder / "report.log"
     with path.open("wb") as file:
         command = [*NODE_RUN, *words]
@@ -180,15 +192,29 @@ def _told(failures: Sequence[Target], folder: Path, begin: float, stopped: bool)
             lines.append(f"left    {target.name}: its run is not there")
         elif not path.is_file() or path.stat().st_mtime < begin:
             lines.append(f"left    {target.name}: not started")
-        elif stopped:
-            lines.append(f"saved   {target.name}  ({path})")
         else:
-            lines.append(f"failed  {target.name}: {_last_line(path)}  ({path})")
+            lines.append(f"{_end(target.name, path, stopped)}  ({path})")
     shown = [line for line in lines if not (stopped and line.startswith("left"))]
     return shown
 
 
+def _end(name: str, path: Path, stopped: bool) -> str:
+    """How a process ended that was not done, by its log."""
+    if not stopped or _faults(path):
+        return f"failed  {name}: {_last_line(path)}"
+    if _last_line(path).startswith("stopped "):
+        return f"saved   {name}"
+    return f"ended   {name}: stopped where there was nothing to save"
+
+
 def _last_line(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    faults = [line for line in lines if line.startswith("node-run: ")]
-    return (faults or lines or ["no word"])[-1].removeprefix("node-run: ")
+    return (_faults(path) or _lines(path) or ["no word"])[-1]
+
+
+def _faults(path: Path) -> list[str]:
+    marked = "node-run: "
+    return [one.removeprefix(marked) for one in _lines(path) if one.startswith(marked)]
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").strip().splitlines()

@@ -1,7 +1,7 @@
 """What an experiment chooses, read off conf/ without composing it: sixty of them in half a second.
 
 It follows the one order that the project's files have: config.yaml, then the task's yaml, then the
-experiment's. tests/reproduce/test_experiments.py holds it against what hydra composes.
+experiment's. tests/reproduce/test_plan.py holds it against what hydra composes.
 """
 
 import re

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from node_repro.config import ConfigError
 from node_repro.config.choices import Choices, load
+from node_repro.config.overrides import literal
 from node_repro.reproduce import Ask, Experiment, Target
 from node_repro.reproduce.cost import probe_seconds, training_seconds
 from node_repro.reproduce.experiments import Experiments
@@ -110,7 +111,7 @@ def _target(
         seed=seed,
         probe=probe,
         after=run if probe else None,
-        words=(*words, f"outputs={ask.outputs}"),
+        words=(*words, literal("outputs", ask.outputs)),
         key=key,
         seconds=seconds,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from node_repro.config.overrides import unquoted
 from node_repro.record.lock import Owner
 from node_repro.reproduce import Ask, Experiment
 
@@ -46,7 +47,8 @@ def is_probed(folder: Path, probe: str) -> bool:
 
 def has_digits(extra: Sequence[str], environment: Mapping[str, str] = os.environ) -> bool:
     """Whether data=mnist would find files: in data.root=, $NODE_REPRO_DATA, or the cache folder."""
-    given = dict(word.split("=", 1) for word in extra)
+    words = (word.split("=", 1) for word in extra)
+    given = {key: unquoted(value) for key, value in words}
     if given.get("data.source") == "embedded":
         return False
     cache = Path(environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "node_repro"
@@ -64,7 +66,9 @@ def _newest_first(outputs: Path, profile: str, name: str, seed: int) -> list[Pat
 def _of(folder: Path) -> State:
     result = _read(folder / "result.json")
     if result is not None:
-        return State(DONE, folder, result.get("training", {}).get("seconds"))
+        training = result.get("training")
+        seconds = training.get("seconds") if isinstance(training, dict) else None
+        return State(DONE, folder, seconds if isinstance(seconds, int | float) else None)
     word = str((_read(folder / "status.json") or {}).get("state", "INTERRUPTED")).lower()
     if word == RUNNING and not _is_alive(folder / "lock"):
         word = INTERRUPTED

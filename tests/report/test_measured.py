@@ -35,6 +35,7 @@ def probed(outputs: Path, experiment: str, probe: str, rows: Rows, **facts: Any)
     (run / "probes").mkdir(parents=True)
     result = {"data": "mnist", "seed": 0, "device": "cpu", "parameters": 9, "iterations": 1}
     result |= {"test_count": 10_000, "profile": "quick"}
+    result |= {"training": {}, "last": {"test": {}}, "selected": {"test": {}}}
     (run / "result.json").write_text(json.dumps(result))
     (run / "status.json").write_text('{"state": "COMPLETED", "since": "2026-01-01"}')
     (run / "config.yaml").write_text("seed: 0\n")

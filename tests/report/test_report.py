@@ -191,7 +191,30 @@ def test_other_profiles_and_unfinished_runs_are_left_out(outputs: Path) -> None:
     (unfinished / "status.json").write_text('{"state": "RUNNING", "since": "2026-01-01"}')
     damaged = place(outputs, result("table1_odenet", 4, test={"error": 0.9}))
     (damaged / "result.json").write_text("{")
+    foreign = place(outputs, result("table1_odenet", 6, test={"error": 0.9}))
+    (foreign / "result.json").write_text('{"data": "mnist"}')
     assert [run.seed for run in read(outputs).of("table1_odenet")] == [0, 1, 2]
+
+
+def test_a_damaged_picture_is_left_out_and_the_rest_is_there(outputs: Path) -> None:
+    assert "figure8b.png" in (made(outputs) / "report.md").read_text()
+    (picture,) = outputs.rglob("figure8_predictions.png")
+    whole = picture.read_bytes()
+    for content in (b"", b"{}", whole[: len(whole) // 2], whole[:20] + b"x" * 40):
+        picture.write_bytes(content)
+        document = (made(outputs) / "report.md").read_text()
+        assert "figure8b.png" not in document and "| ODE-Net" in document
+
+
+def test_damaged_arrays_are_left_out_and_the_rest_is_there(outputs: Path) -> None:
+    assert "figure4_u1.png" in (made(outputs) / "report.md").read_text()
+    (first, second) = outputs.rglob("density.npz")
+    whole = first.read_bytes()
+    for content in (b"", b"{}", whole[: len(whole) // 2]):
+        first.write_bytes(content)
+        second.write_bytes(content)
+        document = (made(outputs) / "report.md").read_text()
+        assert "figure4_u1.png" not in document and "| ODE-Net" in document
 
 
 def test_claims_follow_from_the_numbers(outputs: Path) -> None:

@@ -10,9 +10,11 @@ import signal
 import sys
 from pathlib import Path
 
+from node_repro.config.overrides import unquoted
+
 words = sys.argv[1:]
 given = dict(word.split("=", 1) for word in words)
-outputs = Path(given["outputs"])
+outputs = Path(unquoted(given["outputs"]))
 with (outputs / "calls.txt").open("a") as file:
     file.write(" ".join(words) + "\n")
 if given.get("job") == "report":
@@ -22,10 +24,18 @@ if given.get("job") == "report":
 if any(word in os.environ.get("FAIL", "").split() for word in words):
     print("data       some\nnode-run: it blew up")
     sys.exit(4)
+
+
+def save() -> int:
+    """What a run says that a signal stops."""
+    print("stopped    after iteration 1 of 2; all is saved", flush=True)
+    return 143
+
+
 folder = outputs / given["experiment"] / f"{given['profile']}-some-0" / f"seed{given['seed']}"
 folder.mkdir(parents=True, exist_ok=True)
 if given["experiment"] == os.environ.get("WAIT"):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(save()))
     (folder / "status.json").write_text(json.dumps({"state": "RUNNING"}))
     signal.pause()
 if "probe" in given:

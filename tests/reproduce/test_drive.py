@@ -105,7 +105,55 @@ def test_paths_and_values_with_signs_of_the_shell_arrive_whole(choices: Choices)
     assert drive.reproduce(ask, choices) == 0
     calls = Path("out $HOME 'put/calls.txt").read_text().splitlines()
     assert len(calls) == 4 + 1
-    assert all("outputs=out $HOME 'put" in call for call in calls)
+    assert all('outputs="out $HOME \'put"' in call for call in calls)
+
+
+def test_a_quoted_output_path_is_the_one_without_quotes(choices: Choices) -> None:
+    assert drive.reproduce(asked([EXPERIMENTS, 'outputs="a,b (1)"'], choices), choices) == 0
+    assert Path("a,b (1)/calls.txt").is_file()
+
+
+def test_a_damaged_stamp_does_not_hold(choices: Choices) -> None:
+    go(choices)
+    Path("outputs/.reproduce/quick/fig4_u1_nf_2-seed0").write_bytes(b"\xff\xfe")
+    _, calls = go(choices)
+    assert [call.split()[0] for call in calls] == ["experiment=fig4_u1_nf_2", "job=report"]
+
+
+def test_the_processes_of_an_outer_make_share_the_cores(
+    choices: Choices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.pipe()
+    os.write(write, b"++")
+    os.set_inheritable(read, True)
+    os.set_inheritable(write, True)
+    monkeypatch.setenv("MAKEFLAGS", f" -j1000 --jobserver-auth={read},{write}")
+    try:
+        code, calls = go(choices)
+    finally:
+        os.close(read)
+        os.close(write)
+    assert code == 0
+    assert all("threads=1" in call for call in calls[:-1])
+
+
+def test_who_saved_who_failed_and_who_had_nothing_to_save_are_told_apart(
+    choices: Choices, tmp_path: Path
+) -> None:
+    logs = {
+        "fig4_u1_nf_2": "stopped    after iteration 3 of 5; all is saved",
+        "fig4_u1_nf_8": "node-run: it blew up",
+        "fig5_moons_nf": "",
+    }
+    found = drive.targets(asked([EXPERIMENTS], choices), choices)
+    for name, said in logs.items():
+        (tmp_path / f"{name}-seed0.log").write_text(said)
+    lines = drive._told([one for one in found if not one.probe], tmp_path, 0.0, True)
+    assert {line.split()[1].rstrip(":"): line.split()[0] for line in lines} == {
+        "fig4_u1_nf_2-seed0": "saved",
+        "fig4_u1_nf_8-seed0": "failed",
+        "fig5_moons_nf-seed0": "ended",
+    }
 
 
 def test_two_reproductions_do_not_work_in_one_folder(

@@ -55,6 +55,13 @@ def test_a_state_is_read_off_the_files(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("content", [{"training": None}, {"training": {"seconds": "1"}}, {}])
+def test_a_result_without_its_seconds_has_no_cost(content: dict, tmp_path: Path) -> None:
+    run(tmp_path, 0, result_json=content)
+    text = listing(asked([f"outputs={tmp_path}", f"experiment={NAME}"], CHOICES), CHOICES)
+    assert f"\n{NAME} " in text and " done " in text
+
+
 def test_a_finished_run_counts_beside_an_interrupted_one(tmp_path: Path) -> None:
     run(tmp_path, 0, result_json={"training": {}})
     run(tmp_path, 0, folder="quick-two_moons-1", status_json={"state": "FAILED"})
@@ -100,6 +107,7 @@ def test_digits_are_found_where_the_data_look_for_them(tmp_path: Path) -> None:
     (tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte.gz").touch()
     assert has_digits([f"data.root={tmp_path}"], nowhere)
     assert has_digits([], nowhere | {"NODE_REPRO_DATA": str(tmp_path)})
+    assert has_digits([f"data.root='{tmp_path}'"], nowhere)
     assert not has_digits([f"data.root={tmp_path}", "data.source=embedded"], nowhere)
 
 

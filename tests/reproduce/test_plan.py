@@ -113,6 +113,12 @@ def test_wrong_words_are_one_sentence(words: list[str], reason: str) -> None:
         asked(words, CHOICES)
 
 
+def test_a_seed_counts_once_and_hydras_glob_is_read() -> None:
+    ask = asked(["seed=1,0,1", "experiment=glob(table1_mlp*)"], CHOICES)
+    assert ask.seeds == (1, 0)
+    assert ask.experiments == ("table1_mlp", "table1_mlp_deskewed")
+
+
 def test_an_override_that_no_experiment_has_is_refused() -> None:
     with pytest.raises(ConfigError, match="none of the experiments has this key"):
         targets(asked(["experiment=table1_mlp", "data.marks=true"], CHOICES), CHOICES)
