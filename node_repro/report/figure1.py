@@ -1,12 +1,11 @@
 """Figure 1, and the seeds' pictures beside it: a residual network as Euler's method."""
 
-from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Verdict
+from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Tolerance, Verdict
 from node_repro.report.absent import missing, unprobed
 from node_repro.report.measured import Measured, measured, median
 from node_repro.report.pictures import taken
 from node_repro.report.runs import Runs
 from node_repro.report.spread import score
-from node_repro.report.words import tolerance as told_tolerance
 
 NETWORKS = {"fig1_resnet": "residual network", "fig1_odenet": "ODE network"}
 ORDERS = {"euler": 1, "midpoint": 2, "rk4": 4}
@@ -51,7 +50,7 @@ def artifact(runs: Runs) -> Artifact:
 
 def _pair(runs: Runs) -> tuple[Drawing, ...]:
     from node_repro.figures.depth import figure1
-    from node_repro.figures.journal import PIXELS, small
+    from node_repro.figures.journal import styled
 
     panels, seeds = [], set()
     for name in NETWORKS:
@@ -66,7 +65,7 @@ def _pair(runs: Runs) -> tuple[Drawing, ...]:
         f"the field is. Seed {', '.join(map(str, sorted(seeds)))}."
     )
     alt = "Left: straight lines between five layers. Right: smooth curves along a field of arrows."
-    return (Drawing("figure1", caption, alt, {"png": small(figure1(panels), PIXELS)}),)
+    return (Drawing("figure1", caption, alt, styled(lambda: figure1(panels))),)
 
 
 def solvers(runs: Runs) -> Artifact:
@@ -84,7 +83,7 @@ def solvers(runs: Runs) -> Artifact:
         [
             row["solver"],
             row["steps"],
-            None if row["tolerance"] is None else told_tolerance(row["tolerance"]),
+            None if row["tolerance"] is None else Tolerance(row["tolerance"]),
             row["nfe"],
             row["error_rms"],
             row["error_relative_rms"],

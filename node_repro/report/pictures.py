@@ -1,4 +1,4 @@
-"""Pictures that runs drew, taken over from the run with the lowest seed."""
+"""Pictures that runs drew, taken over from the lowest seed whose file can be read."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ def taken(name: str, runs: Sequence[Run], file: str, caption: str, alt: str) -> 
     for run in runs:
         if path := run.file(f"pictures/{file}") or run.file(f"probes/{file}"):
             try:
-                files = picture(path)
+                content = picture(path)
             except (OSError, SyntaxError, ValueError):  # what PIL says of a damaged file
                 continue
-            return (Drawing(name, f"{caption} Seed {run.seed}.", alt, files),)
+            return (Drawing(name, f"{caption} Seed {run.seed}.", alt, content),)
     return ()
