@@ -42,6 +42,10 @@ class Spread(NamedTuple):
     n: int
 
 
+class Tolerance(float):
+    """A number that people read as a power of ten, "10⁻³"; in a CSV file it is 0.001."""
+
+
 Cell = str | int | float | Spread | None
 
 

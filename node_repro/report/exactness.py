@@ -1,8 +1,17 @@
 """How exact gradients are, and how exactly solves and flows come back."""
 
-from node_repro.report import Artifact, Cell, Claim, Column, Table, Verdict
+from node_repro.report import Artifact, Cell, Claim, Column, Table, Tolerance, Verdict
 from node_repro.report.absent import unprobed
-from node_repro.report.measured import Measured, falls, groups, measured, median, points, values
+from node_repro.report.measured import (
+    Measured,
+    falls,
+    groups,
+    measured,
+    median,
+    moved,
+    points,
+    values,
+)
 from node_repro.report.pictures import taken
 from node_repro.report.plots import Lines, drawn
 from node_repro.report.runs import Runs
@@ -42,6 +51,11 @@ def gradient_error(runs: Runs) -> Artifact:
         claims=[_gradient_claim(name, rows) for name, rows in both.items()],
         tables=tables,
         drawings=drawings,
+        notes=[
+            note
+            for name, rows in both.items()
+            for note in moved(rows, "parameters_relative", f"The reference's gradient of {name}")
+        ],
         runs=tuple(run for rows in both.values() for run in rows.runs),
         missing=unprobed(runs, both, "gradient_error"),
         probe="gradient_error",
@@ -161,7 +175,7 @@ def inversion(runs: Runs) -> Artifact:
     lines: list[list[Cell]] = []
     for tol in reversed(values(rows.rows, "tolerance")):
         here = [row for row in rows.rows if row["tolerance"] == tol]
-        lines.append([told_tolerance(tol), *(median(here, key) for key in keys)])
+        lines.append([Tolerance(tol), *(median(here, key) for key in keys)])
     caption = (
         f"Two circles, {rows.facts.get('examples', '?')} points, medians over the seeds probed."
     )

@@ -1,12 +1,11 @@
 """Figure 1, and the seeds' pictures beside it: a residual network as Euler's method."""
 
-from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Verdict
+from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Tolerance, Verdict
 from node_repro.report.absent import missing, unprobed
 from node_repro.report.measured import Measured, measured, median
 from node_repro.report.pictures import taken
 from node_repro.report.runs import Runs
 from node_repro.report.spread import score
-from node_repro.report.words import tolerance as told_tolerance
 
 NETWORKS = {"fig1_resnet": "residual network", "fig1_odenet": "ODE network"}
 ORDERS = {"euler": 1, "midpoint": 2, "rk4": 4}
@@ -50,17 +49,14 @@ def artifact(runs: Runs) -> Artifact:
 
 
 def _pair(runs: Runs) -> tuple[Drawing, ...]:
-    import numpy as np
-
     from node_repro.figures.depth import figure1
     from node_repro.figures.journal import PIXELS, small
 
     panels, seeds = [], set()
     for name in NETWORKS:
         for run in runs.of(name)[:1]:
-            if path := run.file("pictures/figure1.npz"):
-                with np.load(path) as arrays:
-                    panels.append(dict(arrays))
+            if arrays := run.arrays("pictures/figure1.npz"):
+                panels.append(arrays)
                 seeds.add(run.seed)
     if not panels:
         return ()
@@ -87,7 +83,7 @@ def solvers(runs: Runs) -> Artifact:
         [
             row["solver"],
             row["steps"],
-            None if row["tolerance"] is None else told_tolerance(row["tolerance"]),
+            None if row["tolerance"] is None else Tolerance(row["tolerance"]),
             row["nfe"],
             row["error_rms"],
             row["error_relative_rms"],

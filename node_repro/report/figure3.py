@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Verdict
+from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Tolerance, Verdict
 from node_repro.report.absent import unprobed
-from node_repro.report.measured import Measured, Row, falls, measured, median, points, values
+from node_repro.report.measured import Measured, Row, falls, measured, median, moved, points, values
 from node_repro.report.runs import Runs
 from node_repro.report.spread import found
 from node_repro.report.words import at, number
@@ -65,6 +65,7 @@ def artifact(runs: Runs) -> Artifact:
             "Grey boxes and the paper's columns are its figure read by eye (±10 %). The paper used "
             "an implicit Adams method through scipy; VODE-Adams with one norm over the whole "
             "augmented state comes nearest to it. It does not say what one of its dots is.",
+            *moved(found_rows, "rms", "The reference's final state"),
         ],
         runs=found_rows.runs,
         missing=unprobed(runs, [EXPERIMENT], "tolerance"),
@@ -122,7 +123,7 @@ def _table(rows: Measured) -> Table:
             lines.append(
                 [
                     name,
-                    told_tolerance(tolerance),
+                    Tolerance(tolerance),
                     median(here, "nfe_forward"),
                     _range(paper and paper.forward),
                     median(here, "nfe_backward"),

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Verdict
+from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Tolerance, Verdict
 from node_repro.report.absent import unprobed
 from node_repro.report.measured import Row, groups, measured, median, points, values
 from node_repro.report.plots import Lines, drawn
 from node_repro.report.runs import Runs
-from node_repro.report.words import tolerance as told_tolerance
 
 EXPERIMENT = "table1_odenet"
 
@@ -77,7 +76,7 @@ def _weights(rows: Sequence[Row]) -> Table:
             step = median(here, "step")
             evaluations = [median(here, key) for key in ("nfe_forward", "nfe_backward")]
             lines.append(
-                [name, told_tolerance(tolerance), None if step is None else int(step), *evaluations]
+                [name, Tolerance(tolerance), None if step is None else int(step), *evaluations]
             )
     return Table("figure3d", "Means over single test digits.", columns, lines)
 

@@ -127,6 +127,8 @@ def _all(text: str, parts: Sequence[Claim]) -> Claim:
         return Claim(text, "not measured", Verdict.OPEN, rule)
     measured = "; ".join(f"M = K = {part.text}: {part.measured}" for part in known)
     verdicts = {part.verdict for part in parts}
+    if {part.verdict for part in known} == {Verdict.FAILS}:
+        verdicts = {Verdict.FAILS}  # a size that was not measured saves nothing
     single = verdicts.pop() if len(verdicts) == 1 else Verdict.PARTLY
     return Claim(text, measured, single, rule)
 
@@ -149,9 +151,9 @@ def _losses(cells: Cells) -> tuple[Drawing, ...]:
         curves, floors = [], []
         for kind in (*KINDS, *BESIDE):
             by_size = {
-                size: [run.result["last"]["test"]["loss_nats"] for run in done if run.result]
+                size: seeds
                 for (where, which, size), done in cells.items()
-                if (where, which) == (target, kind) and done
+                if (where, which) == (target, kind) and (seeds := _last_losses(done))
             }
             if by_size:
                 curves.append(Curve(_label(kind), by_size))
@@ -173,6 +175,11 @@ def _losses(cells: Cells) -> tuple[Drawing, ...]:
     return (Drawing("figure4_losses", caption, alt, losses(panels)),)
 
 
+def _last_losses(done: Sequence[Run]) -> list[float]:
+    losses = (found(run.result, "last", "test", "loss_nats") for run in done)
+    return [loss for loss in losses if loss is not None]
+
+
 def _densities(cells: Cells) -> list[Drawing]:
     drawings = []
     for target, name in TARGETS.items():
@@ -183,25 +190,15 @@ def _densities(cells: Cells) -> list[Drawing]:
 
 
 def _density(cells: Cells, target: str, name: str) -> Drawing | None:
-    import numpy as np
-
     from node_repro.figures.report_flows import densities
 
     true, rows, seeds = None, {"M": {}, "K": {}}, set()
     for row, kind in (("M", "cnf"), ("K", "nf")):
         for size in SIZES:
-            path = next(
-                (
-                    p
-                    for run in cells[target, kind, size][:1]
-                    if (p := run.file("pictures/density.npz"))
-                ),
-                None,
-            )
-            if path is not None:
-                with np.load(path) as arrays:
+            for run in cells[target, kind, size][:1]:
+                if arrays := run.arrays("pictures/density.npz"):
                     true, rows[row][size] = arrays["Target"], arrays["Model"]
-                seeds.add(cells[target, kind, size][0].seed)
+                    seeds.add(run.seed)
     if true is None:
         return None
     caption = (

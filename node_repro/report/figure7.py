@@ -4,7 +4,7 @@ from node_repro.report import Artifact, Cell, Claim, Column, Table, Verdict
 from node_repro.report.absent import missing
 from node_repro.report.pictures import taken
 from node_repro.report.runs import Run, Runs
-from node_repro.report.spread import finding, score, told
+from node_repro.report.spread import finding, minus, percent, score, told
 
 ROWS = {
     "fig7_poisson": "events alone",
@@ -61,22 +61,20 @@ def _table(cells: dict[str, tuple[Run, ...]]) -> Table:
     rows: list[list[Cell]] = []
     for name, done in cells.items():
         if done:
-            error = score(done, "rate_error")
-            percent = error and error._replace(
-                mean=100 * error.mean, sd=error.sd and 100 * error.sd
-            )
             values = [score(done, key) for key in LIKELIHOODS]
-            rows.append([ROWS[name], *values, percent, finding(done, "integral_ratio"), len(done)])
+            error = percent(score(done, "rate_error"))
+            rows.append([ROWS[name], *values, error, finding(done, "integral_ratio"), len(done)])
     caption = "Test log-likelihood in nats a sequence, mean ± standard deviation over seeds."
     return Table("figure7", caption, columns, rows)
 
 
 def _claim(name: str, done: tuple[Run, ...]) -> Claim:
-    text = f"The rate is learned, {ROWS[name]}"
+    text = f"log p comes near the true law's, {ROWS[name]}"
     rule = "holds: log p covers at least 90 % of the way from a constant rate's to the true rate's"
     ours, true, constant = (score(done, key) for key in LIKELIHOODS)
     if ours is None or true is None or constant is None:
         return Claim(text, "not measured", Verdict.OPEN, rule)
     share = (ours.mean - constant.mean) / (true.mean - constant.mean)
-    measured = f"log p {told(ours, 2)}, true rate {told(true, 2)}: {share:.0%} of the way"
+    way = minus(f"{share:.0%}")
+    measured = f"log p {told(ours, 2)}, true rate {told(true, 2)}: {way} of the way"
     return Claim(text, measured, Verdict.HOLDS if share >= 0.9 else Verdict.FAILS, rule)

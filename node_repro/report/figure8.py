@@ -1,7 +1,6 @@
 """Figures 8 to 10 and the latent exploration: what the models of table 2 make of spirals."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from node_repro.report import Artifact, Claim, Drawing, Verdict
 from node_repro.report.absent import missing
@@ -114,17 +113,13 @@ def _directions(cells: Mapping[tuple[str, int], tuple[Run, ...]]) -> Claim:
 
 
 def _by_observations(cells: Mapping[tuple[str, int], tuple[Run, ...]]) -> tuple[Drawing, ...]:
-    import numpy as np
-
     from node_repro.figures.journal import PIXELS, small
     from node_repro.figures.spirals import by_observations
 
     arrays, seeds = {}, set()
     for (model, count), done in cells.items():
-        path: Path | None = done[0].file("pictures/figure8_predictions.npz")
-        if path is not None:
-            with np.load(path) as file:
-                arrays[MODELS[model], count] = dict(file)
+        if found := done[0].arrays("pictures/figure8_predictions.npz"):
+            arrays[MODELS[model], count] = found
             seeds.add(done[0].seed)
     if not arrays:
         return ()

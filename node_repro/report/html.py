@@ -3,7 +3,6 @@
 import base64
 import re
 import struct
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
@@ -11,7 +10,7 @@ from importlib.resources import files
 from node_repro.report import Artifact, Claim, Drawing, Table, Verdict
 from node_repro.report.absent import commands
 from node_repro.report.pictures import GIF_BYTES
-from node_repro.report.words import is_spread, is_text, made_of, pair
+from node_repro.report.words import is_spread, is_text, made_of, pair, tally
 
 SVG_BYTES = 150_000  # beyond, the PNG is shown
 HALF = 1.7  # width over height, below which two pictures stand side by side
@@ -64,12 +63,10 @@ def _overview(artifacts: Sequence[Artifact]) -> str:
             link = f'<a href="#{escape(artifact.name)}">{escape(artifact.title)}</a>'
             parts.append(f"<h3>{link}</h3>\n{_claims(artifact.claims, rules=False)}")
     body = "\n".join(parts) or "<p>Nothing was measured yet.</p>"
-    counts = Counter(claim.verdict for artifact in artifacts for claim in artifact.claims)
-    tally = ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v])
     return (
         '<section id="claims"><h2>Claims and verdicts</h2>\n<p>Verdicts are computed from the '
         "numbers by the rule that stands with each claim in its section. In all: "
-        f"{escape(tally or 'none')}.</p>\n{body}</section>"
+        f"{escape(tally(artifacts))}.</p>\n{body}</section>"
     )
 
 

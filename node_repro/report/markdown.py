@@ -2,20 +2,40 @@
 
 from collections.abc import Sequence
 
-from node_repro.report import Artifact, Claim, Drawing, Table
+from node_repro.report import Artifact, Claim, Drawing, Table, Verdict
 from node_repro.report.absent import commands
-from node_repro.report.words import is_text, made_of, text, titles
+from node_repro.report.words import is_text, made_of, tally, text, titles
 
 
 def document(artifacts: Sequence[Artifact], profile: str, title: str, about: str) -> str:
     """The whole document."""
-    parts = [f"# {title}", about]
+    parts = [f"# {title}", about, *_overview(artifacts)]
     for artifact in artifacts:
         parts += _section(artifact, profile)
     every = dict.fromkeys(one for artifact in artifacts for one in artifact.missing)
     lines = "\n".join(str(one) for one in every)
     parts += ["## What is missing", f"```sh\n{lines}\n```" if every else "Nothing."]
     return "\n\n".join(parts) + "\n"
+
+
+def _overview(artifacts: Sequence[Artifact]) -> list[str]:
+    parts = [
+        "## Claims and verdicts",
+        "Verdicts are computed from the numbers by the rule that stands with each claim in its "
+        f"section. In all: {tally(artifacts)}.",
+    ]
+    known = [
+        _line((claim.text, claim.measured, claim.verdict.value, artifact.title))
+        for artifact in artifacts
+        for claim in artifact.claims
+        if claim.verdict is not Verdict.OPEN
+    ]
+    if not known:
+        return [*parts, "Nothing was measured yet."]
+    return [
+        *parts,
+        "\n".join(["| claim | measured | verdict | section |", "|---|---|---|---|", *known]),
+    ]
 
 
 def _section(artifact: Artifact, profile: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from node_repro.report.runs import Run, Runs
 from node_repro.report.spread import found
+from node_repro.report.words import number
 
 Row = Mapping[str, Any]
 
@@ -65,6 +66,17 @@ def groups(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, list[Row
 def values(rows: Sequence[Row], key: str) -> list[float]:
     """The different values of a number, ascending."""
     return sorted({number for row in rows if (number := found(row, key)) is not None})
+
+
+def moved(rows: Measured, key: str, what: str) -> list[str]:
+    """A note on how exact the reference of a probe is; none where it does not say."""
+    far = found(rows.facts, "reference_at_ten_times_the_tolerance", key)
+    if far is None:
+        return []
+    return [
+        f"{what} moves by {number(far, None)} when its own tolerance is ten times "
+        "larger: errors not well above that are partly the reference's."
+    ]
 
 
 def falls(pairs: Sequence[tuple[float, float]]) -> bool:

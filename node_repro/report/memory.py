@@ -20,6 +20,10 @@ from node_repro.report.spread import found
 NETWORK = "table1_odenet"
 FLAT = 1.05
 PAYING = 0.5
+SECONDS = (
+    "Seconds are of a machine as it was, perhaps with other runs beside; bytes and evaluations do "
+    "not depend on that."
+)
 
 
 def memory(runs: Runs) -> Artifact:
@@ -68,7 +72,7 @@ def memory(runs: Runs) -> Artifact:
         claims=_memory_claims(rows),
         tables=(Table("memory", caption, columns, lines),),
         drawings=_memory_curves(rows),
-        notes=left_out,
+        notes=[*left_out, SECONDS],
         runs=rows.runs,
         missing=unprobed(runs, [NETWORK], "memory"),
         probe="memory",

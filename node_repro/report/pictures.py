@@ -1,4 +1,4 @@
-"""Pictures that runs drew, taken over from the run with the lowest seed."""
+"""Pictures that runs drew, taken over from the lowest seed whose file can be read."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,14 @@ GIF_BYTES = 300_000  # beyond, an animation is linked and not shown
 
 
 def taken(name: str, runs: Sequence[Run], file: str, caption: str, alt: str) -> tuple[Drawing, ...]:
-    """A picture of the lowest seed that has it, as in "panels.png"; empty if none has."""
+    """A picture of the lowest seed that has it whole, as in "panels.png"; empty if none has."""
     from node_repro.figures.journal import picture
 
     for run in runs:
         if path := run.file(f"pictures/{file}") or run.file(f"probes/{file}"):
-            about = f"{caption} Seed {run.seed}."
-            return (Drawing(name, about, alt, picture(path)),)
+            try:
+                content = picture(path)
+            except OSError:  # damaged
+                continue
+            return (Drawing(name, f"{caption} Seed {run.seed}.", alt, content),)
     return ()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import yaml
 
@@ -18,6 +19,7 @@ from node_repro.record import OutputError
 from node_repro.record.metrics import read_metrics, restore
 
 EMBEDDED = "-embedded"
+NEEDED = ("data", "device", "iterations", "parameters", "test_count")  # of a result.json
 DIGITS = "mnist"
 
 
@@ -30,7 +32,7 @@ class Run:
     profile: str
     seed: int
     signature: str
-    state: str  # COMPLETED, RUNNING, ..., or UNKNOWN
+    state: str  # COMPLETED, RUNNING, ..., UNKNOWN, or DAMAGED: a result that cannot be read
     since: str  # when it came to its state, in ISO 8601
     result: Mapping[str, Any] | None
     environment: Mapping[str, Any]
@@ -69,13 +71,28 @@ class Run:
             return ()
 
     def probe(self, name: str) -> Mapping[str, Any] | None:
-        """What a probe measured on this run; None if it did not."""
-        return _json(self.path / "probes" / f"{name}.json")
+        """What a probe measured on this run, its facts and rows; None if it did not, or if its
+        file is damaged."""
+        content = _json(self.path / "probes" / f"{name}.json") or {}
+        rows = content.get("rows")
+        if not isinstance(content.get("facts"), dict) or not isinstance(rows, list):
+            return None
+        return content if all(isinstance(row, dict) for row in rows) else None
 
     def file(self, name: str) -> Path | None:
         """A file of the run, as in "pictures/density.png"; None if there is none."""
         path = self.path / name
         return path if path.is_file() else None
+
+    def arrays(self, name: str) -> Mapping[str, Any] | None:
+        """The arrays of a .npz file of the run; None if there is none that can be read."""
+        import numpy as np
+
+        try:
+            with open(self.path / name, "rb") as file, np.load(file) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, BadZipFile):
+            return None
 
 
 @dataclass(frozen=True)
@@ -134,15 +151,19 @@ def _read(folder: Path, profile: str) -> Run | None:
     if not number.isdecimal() or not (folder / "config.yaml").is_file():
         return None
     status = _json(folder / "status.json") or {}
+    result = _json(folder / "result.json")
+    if result is not None and not result.keys() >= set(NEEDED):
+        result = None
+    damaged = result is None and (folder / "result.json").is_file()
     return Run(
         path=folder,
         experiment=folder.parent.parent.name,
         profile=profile,
         seed=int(number),
         signature=folder.parent.name.rpartition("-")[2],
-        state=str(status.get("state", "UNKNOWN")),
+        state="DAMAGED" if damaged else str(status.get("state", "UNKNOWN")),
         since=str(status.get("since", "")),
-        result=_json(folder / "result.json"),
+        result=result,
         environment=_json(folder / "environment.json") or {},
     )
 

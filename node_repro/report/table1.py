@@ -7,7 +7,7 @@ from typing import NamedTuple
 from node_repro.report import Artifact, Cell, Claim, Column, Spread, Table, Verdict
 from node_repro.report.absent import missing
 from node_repro.report.measured import measured
-from node_repro.report.memory import growth
+from node_repro.report.memory import SECONDS, growth
 from node_repro.report.runs import Run, Runs
 from node_repro.report.spread import (
     SIGMAS,
@@ -71,6 +71,7 @@ def artifact(runs: Runs) -> Artifact:
         "The MLP is quoted from LeCun et al. (1998), whose number is of deskewed digits: the "
         "row of plain digits is not comparable, nor is any row without a number in the paper."
     )
+    notes.append(SECONDS)
     if runs.digits:
         notes.append(
             "The runs were made on the embedded 5,000 digits, not on MNIST: no row can be compared "
@@ -171,10 +172,10 @@ def _costs(cells: dict[str, tuple[Run, ...]], grown: dict[str, tuple[str, str]])
         Column("network"),
         Column("paper's memory"),
         Column("memory, MB", 1),
-        Column("its growth"),
+        Column("growth of memory"),
         Column("paper's time"),
         Column("s/iteration", 3),
-        Column("its growth"),
+        Column("growth of time"),
         Column("NFE forward", 1),
         Column("NFE backward", 1),
         Column("VJPs", 1),
@@ -192,10 +193,10 @@ def _costs(cells: dict[str, tuple[Run, ...]], grown: dict[str, tuple[str, str]])
         seconds = trained(done, "step_seconds")
         rows.append([row.name, memory, held, more, time, seconds, longer, *rest])
     caption = (
-        "Cost of one training iteration in the last epoch: bytes held for the backward pass by a "
-        "batch, wall time, evaluations of f and vector-Jacobian products. Growth is measured: with "
-        "the steps of the ODE alone (see “Memory and time against the number of steps”), and from "
-        "one to six residual blocks, stem and head included."
+        "Cost of one training iteration in the last epoch: the most bytes held at once for the "
+        "backward pass, wall time, evaluations of f and vector-Jacobian products. Growth is "
+        "measured: with the steps of the ODE alone (see “Memory and time against the number of "
+        "steps”), and from one to six residual blocks, stem and head included."
     )
     return Table("table1_cost", caption, columns, rows)
 

@@ -1,9 +1,10 @@
 """Cells and claims in words, the same for all writers."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
-from node_repro.report import Artifact, Cell, Column, Spread, Table
+from node_repro.report import Artifact, Cell, Column, Spread, Table, Tolerance, Verdict
 from node_repro.report.spread import minus
 
 NOTHING = "–"
@@ -50,6 +51,8 @@ def pair(cell: Cell, digits: int | None) -> tuple[str, str]:
         return number(cell.mean, digits), sd
     if isinstance(cell, str):
         return str(cell), ""
+    if isinstance(cell, Tolerance):
+        return tolerance(cell), ""
     return (f"{cell:,}" if isinstance(cell, int) else number(cell, digits)), ""
 
 
@@ -68,6 +71,12 @@ def is_spread(table: Table, index: int) -> bool:
     """Whether a column has a standard deviation anywhere."""
     cells = (row[index] for row in table.rows)
     return any(isinstance(cell, Spread) and cell.sd is not None for cell in cells)
+
+
+def tally(artifacts: Iterable[Artifact]) -> str:
+    """How many claims came to which verdict."""
+    counts = Counter(claim.verdict for artifact in artifacts for claim in artifact.claims)
+    return ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "none"
 
 
 def titles(columns: Sequence[Column]) -> list[str]:

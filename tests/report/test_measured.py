@@ -21,7 +21,6 @@ from node_repro.report import (
 )
 from node_repro.report.measured import falls, measured, median, points
 from node_repro.report.runs import Runs, read_runs
-from node_repro.report.words import tolerance
 
 TOLERANCES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -78,7 +77,7 @@ def test_half_of_the_evaluations_is_a_ratio(
     assert verdict(artifact, "half the evaluations of the forward one: VODE") is expected
     assert verdict(artifact, "half the evaluations of the forward one: dopri5, sem") is Verdict.OPEN
     assert verdict(artifact, "Forward time") is Verdict.HOLDS
-    row = next(row for row in artifact.tables[0].rows if row[1] == tolerance(1e-3))
+    row = next(row for row in artifact.tables[0].rows if row[1] == 1e-3)
     assert row[2] == 41  # of 40 and 42
     assert row[6] == pytest.approx(ratio)
     assert row[-1] == pytest.approx(41 / 62)
@@ -125,7 +124,7 @@ def test_memory_is_flat_or_grows_by_the_ratio_of_its_ends(tmp_path: Path) -> Non
     adjoint, direct = artifact.tables[0].rows
     assert list(adjoint[:4]) == ["adjoint", 1.0, 1.0, 1.0]
     assert list(direct[:4]) == ["direct", 1.0, 64.0, 64.0]
-    assert artifact.notes == ["forward is left out: too large."]
+    assert artifact.notes[0] == "forward is left out: too large."
 
 
 def test_memory_of_the_adjoint_that_grows_is_told(tmp_path: Path) -> None:
@@ -220,3 +219,24 @@ def test_rows_of_all_probed_seeds_are_taken_together(tmp_path: Path) -> None:
     runs = probed(tmp_path, "table1_odenet", "memory", [{"steps": 1}])
     assert len(measured(runs, "table1_odenet", "memory").rows) == 1
     assert measured(runs, "table1_odenet", "tolerance") == ((), {}, [])
+
+
+def test_how_exact_the_reference_is_stands_with_what_it_judges(tmp_path: Path) -> None:
+    far = {"rms": 7e-6, "parameters_relative": 2.8e-3}
+    facts = {"reference_at_ten_times_the_tolerance": far}
+    rows = [{"gradient": "adjoint", "tolerance": 0.1, "parameters_relative": 0.1}]
+    runs = probed(tmp_path / "a", "table1_odenet", "gradient_error", rows, **facts)
+    (note,) = exactness.gradient_error(runs).notes
+    assert note.startswith("The reference's gradient of table1_odenet moves by 2.8·10⁻³ when")
+    rows = solves("dopri5", "adjoint", 0.5, 0.1)
+    runs = probed(tmp_path / "b", "table1_odenet", "tolerance", rows, **facts)
+    assert "final state moves by 7.0·10⁻⁶" in figure3.artifact(runs).notes[-1]
+
+
+def test_no_difference_at_all_is_told_as_the_same_digits(tmp_path: Path) -> None:
+    row = {"solver": "dopri5", "tolerance": 0.1, "nfe_forward": 14.0, "error": 0.01}
+    row |= {"error_difference": 0.0, "error_difference_standard_error": 0.0}
+    own = {"solver": "own", "nfe_forward": 20.0, "error": 0.01}
+    runs = probed(tmp_path, "table1_odenet", "test_tolerance", [own, row], examples=1000)
+    (claim,) = at_test_time.artifact(runs).claims
+    assert claim.measured.endswith("; the same of 1000 digits are wrong")

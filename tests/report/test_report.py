@@ -16,7 +16,17 @@ from PIL import Image
 
 from node_repro.cli import compose
 from node_repro.config.choices import Choices, conf_folder
-from node_repro.report import Artifact, Column, Spread, Table, Verdict, csv, latex, words
+from node_repro.report import (
+    Artifact,
+    Column,
+    Spread,
+    Table,
+    Tolerance,
+    Verdict,
+    csv,
+    latex,
+    words,
+)
 from node_repro.report.contents import CONTENTS
 from node_repro.report.runs import Runs, read_runs
 from node_repro.report.write import report
@@ -341,3 +351,79 @@ def test_csv_keeps_all_digits_and_takes_spreads_apart() -> None:
 )
 def test_numbers_are_written_for_people(value: float, digits: int | None, expected: str) -> None:
     assert words.number(value, digits) == expected
+
+
+def test_a_tolerance_is_a_power_for_people_and_a_number_in_csv() -> None:
+    table = Table("t", "", (Column("tolerance"),), ((Tolerance(1e-5),), (None,)))
+    assert list(standard_csv.reader(io.StringIO(csv.lines(table))))[1:] == [["1e-05"], [""]]
+    assert words.text(Tolerance(1e-5), None) == "10⁻⁵"
+
+
+def test_no_table_has_two_columns_of_one_name(outputs: Path) -> None:
+    for section in CONTENTS:
+        for table in section(read(outputs)).tables:
+            titles = words.titles(table.columns)
+            assert len(set(titles)) == len(titles), table.name
+
+
+def test_markdown_lists_every_measured_claim_with_its_verdict_at_the_top(outputs: Path) -> None:
+    text = (made(outputs) / "report.md").read_text(encoding="utf-8")
+    overview = text.partition("## Claims and verdicts")[2].partition("\n## ")[0]
+    claims = [claim for section in CONTENTS for claim in section(read(outputs)).claims]
+    known = [claim for claim in claims if claim.verdict is not Verdict.OPEN]
+    assert known and overview.count("\n| ") == 1 + len(known)
+    assert f"{len(claims) - len(known)} not measured" in overview
+    assert "| ODE-Net and ResNet are equally good |" in overview
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"data": "u1"}', b"\xff{"])
+def test_a_damaged_result_is_missing_and_told_so(outputs: Path, content: bytes) -> None:
+    (path,) = outputs.glob("fig4_u1_nf_32/*/seed0/result.json")
+    path.write_bytes(content)
+    missing = (made(outputs) / "report.md").read_text(encoding="utf-8").rpartition("## ")[2]
+    assert "node-run experiment=fig4_u1_nf_32 profile=quick seed=0  # damaged" in missing
+
+
+def test_damaged_pictures_and_arrays_and_probes_are_left_out(outputs: Path) -> None:
+    (picture,) = outputs.glob("table2_latent_ode_30/*/seed0/pictures/figure8_predictions.png")
+    (arrays,) = outputs.glob("fig4_u1_cnf_32/*/seed0/pictures/density.npz")
+    probe = next(outputs.glob("table1_odenet/*/seed0")) / "probes" / "memory.json"
+    probe.parent.mkdir()
+    names = {drawing.name for s in CONTENTS for drawing in s(read(outputs)).drawings}
+    for path in (picture, arrays):
+        path.write_bytes(path.read_bytes()[:60])
+    probe.write_text('{"facts": {}, "rows": {"gradient": "adjoint"}}')
+    folder = made(outputs)
+    left = {drawing.name for s in CONTENTS for drawing in s(read(outputs)).drawings}
+    assert names - left == {"figure8b"} and "figure4_u1" in left
+    assert "probe=memory experiment=table1_odenet" in (folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("nf", "expected"), [({2: 0.05}, Verdict.FAILS), ({2: 0.05, 8: 0.30}, Verdict.PARTLY)]
+)
+def test_sizes_that_were_not_measured_save_no_claim(
+    tmp_path: Path, nf: dict[int, float], expected: Verdict
+) -> None:
+    for size, kl in nf.items():
+        for kind, value in (("cnf", 0.10), ("nf", kl)):
+            facts = {"data": "u1", "test": {"loss_nats": value - 1.8775, "kl_nats": value}}
+            place(tmp_path, result(f"fig4_u1_{kind}_{size}", 0, **facts))
+    (claim,) = (
+        c for c in artifact(tmp_path, "figure4").claims if c.text.startswith("U1: the CNF is")
+    )
+    assert claim.verdict is expected
+
+
+@pytest.mark.parametrize(("at_50", "expected"), [(0.3, Verdict.HOLDS), (0.39, Verdict.PARTLY)])
+def test_the_largest_advantage_is_judged_over_seeds(
+    tmp_path: Path, at_50: float, expected: Verdict
+) -> None:
+    # at 30 the RNN's RMSE is 0.40 above; seeds are 0.02 apart, so a mean's s.e. is 0.012
+    for seed in range(3):
+        for count, gap in ((30, 0.40), (50, at_50), (100, 0.1)):
+            for model, rmse in (("latent_ode", 0.1), ("rnn", 0.1 + gap)):
+                facts = {"data": f"spirals-{count}", "test": {"rmse_noisy": rmse + 0.02 * seed}}
+                place(tmp_path, result(f"table2_{model}_{count}", seed, **facts))
+    (claim,) = (c for c in artifact(tmp_path, "table2").claims if "largest" in c.text)
+    assert claim.verdict is expected
