@@ -58,6 +58,10 @@ FAULTS = [
     (["runs=[a,b]"], r"job=train reads no runs="),
     (["job=compare", "runs=a"], r"runs=a must be a list"),
     (["job=probe"], r"job=probe and probe=... need each other"),
+    (
+        ["job=probe", "probe=memory", "experiment=table1_odenet", "probe.steps=[]"],
+        r"probe.steps=\[\] must be a list of at least 1, each a whole number >= 1",
+    ),
     # a key of another choice
     (["solver=dopri5", "controller.step_size=0.1"], r"step_size.*belongs to controller=constant"),
     (["+controller.step_size=0.1"], r"controller=integral has no key.*controller=constant"),

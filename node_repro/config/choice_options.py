@@ -158,17 +158,23 @@ PROBE = (
         fixed=True,
         semantic=False,
     ),
-    Option("probe.tolerances", float, "rtol = atol", above=0, many=True, semantic=False),
+    Option("probe.tolerances", float, "rtol = atol", above=0, many=True, least=1, semantic=False),
     Option("probe.batches", int, "minibatches", low=1, semantic=False),
     Option("probe.batch", int, "examples of a minibatch", low=1, semantic=False),
     Option("probe.examples", int, "of the test set, in all", low=1, semantic=False),
     Option("probe.shown", float, "tolerances in the picture", above=0, many=True, semantic=False),
-    Option("probe.states", int, "sizes D of small states", low=1, many=True, semantic=False),
-    Option("probe.hidden", int, "units of small networks", low=1, many=True, semantic=False),
+    Option(
+        "probe.states", int, "sizes D of small states", low=1, many=True, least=1, semantic=False
+    ),
+    Option(
+        "probe.hidden", int, "units of small networks", low=1, many=True, least=1, semantic=False
+    ),
     Option("probe.reference", float, "tolerance of the true solution", above=0, semantic=False),
     Option("probe.drawn", int, "inputs of a picture", low=1, semantic=False),
     Option("probe.repeats", int, "solves that a time is the median of", low=1, semantic=False),
-    Option("probe.steps", int, "constant steps of a solve", low=1, many=True, semantic=False),
+    Option(
+        "probe.steps", int, "constant steps of a solve", low=1, many=True, least=1, semantic=False
+    ),
 )
 _FLOWS = (
     Option("profile.density_match.iterations", int, "trainer.iterations", low=1),

@@ -19,6 +19,7 @@ class Option:
     below: float | None = None  # the value must be smaller than this
     choices: tuple[str, ...] = ()
     many: bool = False  # a list of such values
+    least: int = 0  # so many of them
     null: str | None = None  # what null means; None: null is refused
     semantic: bool = True  # changes results, so it is part of the run's signature
     fixed: bool = False  # a fact of the choice: not for the command line
@@ -31,7 +32,7 @@ class Option:
         limits = " and ".join(f"{sign} {bound:.10g}" for sign, bound in bounds if bound is not None)
         words = f"{words} {limits}".rstrip()
         if self.many:
-            words = f"a list, each {words}"
+            words = f"a list{f' of at least {self.least}' if self.least else ''}, each {words}"
         return words if self.null is None else f"{words}, or null ({self.null})"
 
     def checked(self, value: object) -> Value:
@@ -39,7 +40,11 @@ class Option:
         if value is None and self.null is not None:
             return None
         if self.many:
-            if isinstance(value, list) and all(self._fits(item) for item in value):
+            if (
+                isinstance(value, list)
+                and len(value) >= self.least
+                and all(self._fits(item) for item in value)
+            ):
                 return tuple(float(item) if self.type is float else item for item in value)
         elif isinstance(value, (bool, int, float, str)) and self._fits(value):
             return float(value) if self.type is float else value

@@ -16,7 +16,7 @@ CLASSES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 MARGIN = 0.06  # beyond the drawn states, a fraction of their reach
 
 
-def figure1(panels: Sequence[Mapping[str, np.ndarray]]) -> bytes:
+def figure1(panels: Sequence[Mapping[str, np.ndarray]]) -> Figure:
     """A panel a network, the depth upwards and the state to the right, as in the paper.
 
     discrete: whether the depth is in layers. ts: (T,), z: (T, B), the ways of B inputs.
@@ -28,7 +28,7 @@ def figure1(panels: Sequence[Mapping[str, np.ndarray]]) -> bytes:
     for ax, panel in zip(axes, panels, strict=True):
         _through_depth(ax, panel)
     axes[0].set_ylabel("Depth")
-    return png(figure)
+    return figure
 
 
 def _through_depth(ax: Axes, panel: Mapping[str, np.ndarray]) -> None:

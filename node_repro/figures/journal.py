@@ -1,7 +1,7 @@
 """The report's own drawings: one style, as SVG and PNG; equal numbers make equal bytes."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,12 @@ def journal(columns: int, rows: int = 1, **size: float) -> Iterator[tuple[Figure
         inches = (size.get("width", 3.6) * columns, size.get("height", 2.7) * rows)
         figure = Figure(figsize=inches, layout="constrained")
         yield figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def styled(draw: Callable[[], Figure]) -> dict[str, bytes]:
+    """What a function draws, in the report's style."""
+    with matplotlib.rc_context(STYLE):
+        return files(draw())
 
 
 def files(figure: Figure, *, vector: bool = True) -> dict[str, bytes]:

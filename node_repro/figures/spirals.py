@@ -114,7 +114,7 @@ def by_observations(
     models: Sequence[str],
     runs: dict[tuple[str, int], dict[str, np.ndarray]],
     trajectory: int,
-) -> bytes:
+) -> Figure:
     """Figure 10: one test trajectory, a column for each number of points seen, a row for each
     model. runs: by model and number, the arrays of `predictions`.
     """
@@ -131,7 +131,7 @@ def by_observations(
             axes[i, j].set_title(f"{model}, {count} of 100", fontsize="small")
     handles, labels = axes[-1, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
-    return png(figure)
+    return figure
 
 
 def _timed(ax: Axes, path: np.ndarray, width: float) -> None:

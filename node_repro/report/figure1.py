@@ -50,7 +50,7 @@ def artifact(runs: Runs) -> Artifact:
 
 def _pair(runs: Runs) -> tuple[Drawing, ...]:
     from node_repro.figures.depth import figure1
-    from node_repro.figures.journal import PIXELS, small
+    from node_repro.figures.journal import styled
 
     panels, seeds = [], set()
     for name in NETWORKS:
@@ -65,7 +65,7 @@ def _pair(runs: Runs) -> tuple[Drawing, ...]:
         f"the field is. Seed {', '.join(map(str, sorted(seeds)))}."
     )
     alt = "Left: straight lines between five layers. Right: smooth curves along a field of arrows."
-    return (Drawing("figure1", caption, alt, {"png": small(figure1(panels), PIXELS)}),)
+    return (Drawing("figure1", caption, alt, styled(lambda: figure1(panels))),)
 
 
 def solvers(runs: Runs) -> Artifact:

@@ -113,7 +113,7 @@ def _directions(cells: Mapping[tuple[str, int], tuple[Run, ...]]) -> Claim:
 
 
 def _by_observations(cells: Mapping[tuple[str, int], tuple[Run, ...]]) -> tuple[Drawing, ...]:
-    from node_repro.figures.journal import PIXELS, small
+    from node_repro.figures.journal import styled
     from node_repro.figures.spirals import by_observations
 
     arrays, seeds = {}, set()
@@ -124,10 +124,10 @@ def _by_observations(cells: Mapping[tuple[str, int], tuple[Run, ...]]) -> tuple[
     if not arrays:
         return ()
     present = [name for name in MODELS.values() if any(name == m for m, _ in arrays)]
-    png = small(by_observations(COUNTS, present, arrays, TRAJECTORY), PIXELS)
+    files = styled(lambda: by_observations(COUNTS, present, arrays, TRAJECTORY))
     caption = (
         "One test trajectory, a row for each model, a column for each number of points seen. "
         f"Seed {', '.join(map(str, sorted(seeds)))}."
     )
     alt = "A grid of one spiral: rows are the models, columns 30, 50 and 100 observed points."
-    return (Drawing("figure10", caption, alt, {"png": png}),)
+    return (Drawing("figure10", caption, alt, files),)

@@ -80,7 +80,7 @@ class Regression:
         return {"floor_rmse": self.noise_sd}
 
     def pictures(self, model: nn.Module, *, final: bool) -> Iterator[Picture]:
-        from node_repro.figures import depth, npz
+        from node_repro.figures import depth, npz, png
 
         deep = as_deep(model)
         x = self._inputs(CURVE)
@@ -99,7 +99,7 @@ class Regression:
         z = deep.path(x).z
         if z.shape[2] == 1:
             arrays = self._figure1(deep)
-            yield Picture("figure1.png", depth.figure1([arrays]))
+            yield Picture("figure1.png", png(depth.figure1([arrays])))
             yield Picture("figure1.npz", npz(**arrays))
             return
         yield Picture("latent.png", depth.coloured_paths(plain(z), plain(x[:, 0]), "input x"))

@@ -427,3 +427,17 @@ def test_the_largest_advantage_is_judged_over_seeds(
                 place(tmp_path, result(f"table2_{model}_{count}", seed, **facts))
     (claim,) = (c for c in artifact(tmp_path, "table2").claims if "largest" in c.text)
     assert claim.verdict is expected
+
+
+def test_figure_1_is_drawn_as_lines_too(tmp_path: Path) -> None:
+    path = place(tmp_path, result("fig1_odenet", 0, data="plateaus", test={"rmse_values": 0.1}))
+    line = {"discrete": False, "ts": np.arange(3.0), "z": np.ones((3, 2))}
+    line |= {"evaluated_t": np.ones((2, 3)), "evaluated_z": np.ones((2, 3))}
+    line |= {"arrow_t": np.arange(2.0), "arrow_z": np.arange(2.0), "arrow_rate": np.ones((2, 2))}
+    np.savez(path / "pictures" / "figure1.npz", **line)
+    folder = made(tmp_path)
+    first = (folder / "figures" / "figure1.svg").read_bytes()
+    assert b"<svg" in first and (folder / "figures" / "figure1.png").is_file()
+    (folder / "figures" / "figure1.svg").unlink()
+    made(tmp_path)
+    assert (folder / "figures" / "figure1.svg").read_bytes() == first

@@ -16,7 +16,7 @@ from node_repro.config.choices import Choices, conf_folder
 from node_repro.data.curve import PLATEAUS, WAVE, Curve
 from node_repro.data.labelled import MOONS, Labelled
 from node_repro.data.line import Line
-from node_repro.figures import depth
+from node_repro.figures import depth, png
 from node_repro.tasks.classification import Classification
 from node_repro.tasks.line import LineFit
 from node_repro.tasks.regression import Regression
@@ -123,7 +123,7 @@ def test_figure_1_has_the_steps_of_the_layers_and_where_they_were_evaluated() ->
     np.testing.assert_allclose(arrays["z"][:, 0], [-5, -4.5, -4])
     np.testing.assert_allclose(arrays["evaluated_z"], arrays["z"][:2].T)
     assert arrays["arrow_t"].tolist() == [0, 1] and (arrays["arrow_rate"] == 0.5).all()
-    pair = Image.open(io.BytesIO(depth.figure1([arrays, arrays])))
+    pair = Image.open(io.BytesIO(png(depth.figure1([arrays, arrays]))))
     assert pair.width == 2 * Image.open(io.BytesIO(pictures["figure1.png"])).width
 
 
