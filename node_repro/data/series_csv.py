@@ -110,12 +110,8 @@ class SeriesCSV:
         if len(names) < 5:
             raise DataError(f"{self.path} holds {len(names)} series; at least 5 can be split.")
         channels = tuple(sorted({row.channel for row in rows}))
-        start, end = min(row.time for row in rows), max(row.time for row in rows)
-        if start == end:
-            raise DataError(f"{self.path}: all values are at the time {start:g}; nothing changes.")
-        if not math.isfinite(end - start):
-            raise DataError(f"{self.path}: from time {start:g} to {end:g} is too far for a float.")
-        whole = gridded(rows, names, channels, start, end - start)
+        start, span = self._times(rows)
+        whole = gridded(rows, names, channels, start, span)
         order = torch.randperm(len(names), generator=generator(self.seed, "split"))
         held, test = round(VALIDATION * len(names)), round(TEST * len(names))
         parts = order.split([len(names) - held - test, held, test])
@@ -139,11 +135,20 @@ class SeriesCSV:
             mean=mean,
             sd=sd,
             start=start,
-            span=end - start,
+            span=span,
             origin=self.path,
             sha256=found,
             notice=unlearned(train, channels),
         )
+
+    def _times(self, rows: list[Row]) -> tuple[float, float]:
+        """The first time and how far the last one is from it."""
+        start, end = min(row.time for row in rows), max(row.time for row in rows)
+        if start == end:
+            raise DataError(f"{self.path}: all values are at the time {start:g}; nothing changes.")
+        if not math.isfinite(end - start):
+            raise DataError(f"{self.path}: from time {start:g} to {end:g} is too far for a float.")
+        return start, end - start
 
     def _hidden(self, whole: Series) -> SeriesSplit:
         random = generator(self.seed, "hidden")
