@@ -17,9 +17,9 @@ import yaml
 
 from node_repro.record import OutputError
 from node_repro.record.metrics import read_metrics, restore
-from node_repro.record.result import read_result
 
 EMBEDDED = "-embedded"
+NEEDED = ("data", "device", "iterations", "parameters", "test_count")  # of a result.json
 DIGITS = "mnist"
 
 
@@ -151,9 +151,8 @@ def _read(folder: Path, profile: str) -> Run | None:
     if not number.isdecimal() or not (folder / "config.yaml").is_file():
         return None
     status = _json(folder / "status.json") or {}
-    try:
-        result = read_result(folder / "result.json")
-    except (OSError, ValueError):
+    result = _json(folder / "result.json")
+    if result is not None and not result.keys() >= set(NEEDED):
         result = None
     damaged = result is None and (folder / "result.json").is_file()
     return Run(

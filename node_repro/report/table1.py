@@ -7,7 +7,7 @@ from typing import NamedTuple
 from node_repro.report import Artifact, Cell, Claim, Column, Spread, Table, Verdict
 from node_repro.report.absent import missing
 from node_repro.report.measured import measured
-from node_repro.report.memory import SECONDS, growth
+from node_repro.report.memory import SECONDS, growth, power
 from node_repro.report.runs import Run, Runs
 from node_repro.report.spread import (
     SIGMAS,
@@ -151,11 +151,9 @@ def _growths(runs: Runs, cells: dict[str, tuple[Run, ...]]) -> dict[str, tuple[s
     probed = measured(runs, "table1_odenet", "memory")
     grown: dict[str, tuple[str, str]] = {}
     for name, gradient in (("table1_rknet", "direct"), ("table1_odenet", "adjoint")):
-        held = growth(probed, gradient, "held_bytes")
-        seconds = growth(probed, gradient, "seconds")
-        if held and seconds:
-            steps = f"for ×{held[0]:g} steps"
-            grown[name] = (f"×{held[1]:.2f} {steps}", f"×{seconds[1]:.1f} {steps}")
+        held, p = growth(probed, gradient), power(probed, gradient)
+        if held and p is not None:
+            grown[name] = (f"×{held[1]:.2f} for ×{held[0]:g} steps", f"as steps^{p:.2f}")
     one, six = cells["table1_resnet1"], cells["table1_resnet"]
     ratios = []
     for name in ("saved_bytes", "step_seconds"):

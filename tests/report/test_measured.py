@@ -34,7 +34,6 @@ def probed(outputs: Path, experiment: str, probe: str, rows: Rows, **facts: Any)
     (run / "probes").mkdir(parents=True)
     result = {"data": "mnist", "seed": 0, "device": "cpu", "parameters": 9, "iterations": 1}
     result |= {"test_count": 10_000, "profile": "quick"}
-    result |= {"training": {}, "last": {"test": {}}, "selected": {"test": {}}}
     (run / "result.json").write_text(json.dumps(result))
     (run / "status.json").write_text('{"state": "COMPLETED", "since": "2026-01-01"}')
     (run / "config.yaml").write_text("seed: 0\n")
@@ -132,6 +131,18 @@ def test_memory_of_the_adjoint_that_grows_is_told(tmp_path: Path) -> None:
     rows = costs("adjoint", lambda steps: 1e6 + 1e4 * steps)
     artifact = memory.memory(probed(tmp_path, "table1_odenet", "memory", rows))
     assert verdict(artifact, "does not grow") is Verdict.FAILS
+
+
+@pytest.mark.parametrize(("power", "expected"), [(1.0, Verdict.HOLDS), (0.5, Verdict.FAILS)])
+def test_time_is_judged_by_a_fit_over_all_numbers_of_steps(
+    tmp_path: Path, power: float, expected: Verdict
+) -> None:
+    rows = costs("adjoint", lambda _: 1e6)
+    for row in rows:
+        row |= {"forward_seconds": row["steps"] ** power, "backward_seconds": 0.0}
+    artifact = memory.memory(probed(tmp_path, "table1_odenet", "memory", rows))
+    assert verdict(artifact, "Time of the adjoint") is expected
+    assert artifact.tables[0].rows[0][-1] == pytest.approx(power)
 
 
 def test_table_1_shows_the_measured_growth(tmp_path: Path) -> None:
