@@ -20,6 +20,7 @@ from node_repro.report.runs import Runs
 from node_repro.report.spread import found
 
 NETWORK = "table1_odenet"
+FIELD = "demo_field_fit"  # small enough for forward sensitivities, too
 FLAT = 1.05
 PAYING = 0.5
 IN_PROPORTION = (0.75, 1.25)
@@ -31,55 +32,60 @@ SECONDS = (
 
 def memory(runs: Runs) -> Artifact:
     """Bytes and seconds against the number of steps, by gradient method."""
-    rows = measured(runs, NETWORK, "memory")
-    ends = values(rows.rows, "steps")
-    columns = (
-        Column("gradient"),
-        Column(f"MB held, {ends[0]:g} step" if ends else "MB held, fewest steps", 2),
-        Column(f"MB held, {ends[-1]:g} steps" if ends else "MB held, most steps", 2),
-        Column("ratio", 2),
-        Column("MB at most, most steps", 2),
-        Column("seconds, fewest steps", 2),
-        Column("seconds, most steps", 2),
-        Column("seconds grow as steps to the power", 2),
-    )
-    lines: list[list[Cell]] = []
-    for name, some in groups(rows.rows, lambda row: str(row["gradient"])).items():
-        few, many = ([r for r in some if r["steps"] == end] for end in (ends[0], ends[-1]))
-        held = [median(part, "held_bytes") for part in (few, many)]
-        seconds = [_seconds(part) for part in (few, many)]
-        most = median(many, "peak_bytes")
-        lines.append(
-            [
-                name,
-                *(None if b is None else b / 1e6 for b in held),
-                _quotient(held),
-                None if most is None else most / 1e6,
-                *seconds,
-                _power(some),
-            ]
-        )
-    caption = (
-        f"The ODE of the trained network on {rows.facts.get('examples', '?')} digits in constant "
-        "steps of dopri5: bytes held between forward and backward pass, the most at any moment, "
-        "and seconds of both passes."
-    )
+    both = {name: measured(runs, name, "memory") for name in (NETWORK, FIELD)}
     left_out = [
-        f"{name} is left out: {why}." for name, why in rows.facts.get("left_out", {}).items()
+        f"{gradient} is left out of {name}: {why}."
+        for name, rows in both.items()
+        for gradient, why in rows.facts.get("left_out", {}).items()
     ]
     return Artifact(
         name="memory",
         title="Memory and time against the number of steps",
         source="table 1, columns memory and time; section 2",
         about="What a gradient costs when the solver takes more steps, for every gradient method.",
-        claims=_memory_claims(rows),
-        tables=(Table("memory", caption, columns, lines),),
-        drawings=_memory_curves(rows),
+        claims=_memory_claims(both[NETWORK]),
+        tables=[_memory_table(name, rows) for name, rows in both.items()],
+        drawings=[one for name, rows in both.items() for one in _memory_curves(name, rows)],
         notes=[*left_out, SECONDS],
-        runs=rows.runs,
-        missing=unprobed(runs, [NETWORK], "memory"),
+        runs=tuple(run for rows in both.values() for run in rows.runs),
+        missing=unprobed(runs, both, "memory"),
         probe="memory",
     )
+
+
+def _memory_table(name: str, rows: Measured) -> Table:
+    ends = values(rows.rows, "steps")
+    columns = (
+        Column("gradient"),
+        Column(f"MB held, {ends[0]:g} step" if ends else "MB held, fewest steps", 4),
+        Column(f"MB held, {ends[-1]:g} steps" if ends else "MB held, most steps", 4),
+        Column("ratio", 2),
+        Column("MB at most, most steps", 4),
+        Column("seconds, fewest steps", 3),
+        Column("seconds, most steps", 3),
+        Column("seconds grow as steps to the power", 2),
+    )
+    lines: list[list[Cell]] = []
+    for gradient, some in groups(rows.rows, lambda row: str(row["gradient"])).items():
+        few, many = ([r for r in some if r["steps"] == end] for end in (ends[0], ends[-1]))
+        held = [median(part, "held_bytes") for part in (few, many)]
+        most = median(many, "peak_bytes")
+        lines.append(
+            [
+                gradient,
+                *(None if b is None else b / 1e6 for b in held),
+                _quotient(held),
+                None if most is None else most / 1e6,
+                *(_seconds(part) for part in (few, many)),
+                _power(some),
+            ]
+        )
+    caption = (
+        f"{name}: the trained ODE on {rows.facts.get('examples', '?')} examples in constant steps "
+        "of dopri5: bytes held between forward and backward pass, the most at any moment, and "
+        "seconds of both passes."
+    )
+    return Table(f"memory_{name}", caption, columns, lines)
 
 
 def _seconds(rows: Sequence[Row]) -> float | None:
@@ -163,7 +169,7 @@ def _growth_claim(
     return Claim(text, f"{grown[1]:.2f} times for {grown[0]:g} times the steps", verdict, rule)
 
 
-def _memory_curves(rows: Measured) -> tuple[Drawing, ...]:
+def _memory_curves(name: str, rows: Measured) -> tuple[Drawing, ...]:
     scaled = [
         {**row, "mb": (found(row, "held_bytes") or 0.0) / 1e6, "seconds": _seconds([row])}
         for row in rows.rows
@@ -173,15 +179,15 @@ def _memory_curves(rows: Measured) -> tuple[Drawing, ...]:
         Lines(
             "steps",
             label,
-            {name: points(some, "steps", key) for name, some in parts.items()},
+            {method: points(some, "steps", key) for method, some in parts.items()},
             log_x=True,
             log_y=True,
         )
         for key, label in (("mb", "MB held for backward"), ("seconds", "seconds a gradient"))
     ]
     return drawn(
-        "memory",
-        "Bytes held for the backward pass and seconds of a gradient against the number of steps.",
+        f"memory_{name}",
+        f"Bytes held for the backward pass and seconds of a gradient against the steps, {name}.",
         "Two panels over the number of steps, a line for each gradient method; adjoint is flat.",
         plots,
     )

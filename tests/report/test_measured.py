@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from node_repro.config.choices import Choices, conf_folder, load
 from node_repro.report import (
     Artifact,
     Verdict,
@@ -19,8 +20,9 @@ from node_repro.report import (
     memory,
     table1,
 )
+from node_repro.report.contents import CONTENTS
 from node_repro.report.measured import falls, measured, median, points
-from node_repro.report.runs import Runs, read_runs
+from node_repro.report.runs import Run, Runs, read_runs
 
 TOLERANCES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -124,7 +126,7 @@ def test_memory_is_flat_or_grows_by_the_ratio_of_its_ends(tmp_path: Path) -> Non
     adjoint, direct = artifact.tables[0].rows
     assert list(adjoint[:4]) == ["adjoint", 1.0, 1.0, 1.0]
     assert list(direct[:4]) == ["direct", 1.0, 64.0, 64.0]
-    assert artifact.notes[0] == "forward is left out: too large."
+    assert artifact.notes[0] == "forward is left out of table1_odenet: too large."
 
 
 def test_memory_of_the_adjoint_that_grows_is_told(tmp_path: Path) -> None:
@@ -162,7 +164,7 @@ def test_a_loose_tolerance_at_test_time_is_judged_by_the_difference(
     own = {"solver": "own", "nfe_forward": 20.0, "error": 0.01}
     runs = probed(tmp_path, "table1_odenet", "test_tolerance", [own, row], examples=1000)
     artifact = at_test_time.artifact(runs)
-    assert verdict(artifact, "without loss") is expected
+    assert verdict(artifact, "ODE-Net") is expected
     assert artifact.tables[0].rows[1][4] == pytest.approx(100 * (0.01 + gap))
 
 
@@ -179,7 +181,7 @@ def test_gradients_solves_and_flows_that_get_exact_are_told_from_those_that_do_n
     runs = probed(tmp_path / "b", "table1_odenet", "reconstruction", rows)
     assert verdict(exactness.reconstruction(runs), "table1_odenet") is Verdict.FAILS
     runs = probed(tmp_path / "c", "fig5_circles_cnf", "inversion", pairs("distance_rms", 20))
-    assert verdict(exactness.inversion(runs), "controlled") is Verdict.PARTLY
+    assert verdict(exactness.inversion(runs), "two circles") is Verdict.PARTLY
 
 
 def test_a_minibatch_is_held_against_the_mean_of_its_examples(tmp_path: Path) -> None:
@@ -250,5 +252,26 @@ def test_no_difference_at_all_is_told_as_the_same_digits(tmp_path: Path) -> None
     row |= {"error_difference": 0.0, "error_difference_standard_error": 0.0}
     own = {"solver": "own", "nfe_forward": 20.0, "error": 0.01}
     runs = probed(tmp_path, "table1_odenet", "test_tolerance", [own, row], examples=1000)
-    (claim,) = at_test_time.artifact(runs).claims
+    claim, _ = at_test_time.artifact(runs).claims
     assert claim.measured.endswith("; the same of 1000 digits are wrong")
+
+
+def test_every_probe_that_a_reproduction_measures_is_in_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[tuple[str, str]] = set()
+
+    def probed(runs: Runs, experiment: str, probe: str) -> tuple[Run, ...]:
+        asked.add((experiment, probe))
+        return ()
+
+    monkeypatch.setattr(Runs, "probed", probed)
+    for section in CONTENTS:
+        section(read_runs(tmp_path, "quick", {}))
+    choices = Choices([conf_folder()])
+    measured_ones = {
+        (experiment, probe)
+        for probe in choices.names("probe")
+        for experiment in load(choices.path("probe", probe))["_experiments_"]
+    }
+    assert measured_ones == asked
