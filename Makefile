@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+BESIDE := --numprocesses auto --maxprocesses 8 --dist worksteal
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
@@ -24,13 +26,13 @@ demo: $(VENV)/installed  ## a few minutes of ODE-Net training on whatever MNIST 
 	@echo "Numbers: result.json and metrics.jsonl in the folder that the line 'run' names"
 
 test: $(VENV)/installed  ## the tests, in minutes
-	$(BIN)/python -m pytest
+	$(PYTEST) $(BESIDE)
 
 test-all: $(VENV)/installed  ## the slow tests too
-	$(BIN)/python -m pytest -m 'not cuda'
+	$(PYTEST) $(BESIDE) -m 'not cuda'
 
 test-cuda: $(VENV)/installed  ## the tests that need a CUDA device
-	$(BIN)/python -m pytest -m cuda
+	$(PYTEST) -m cuda
 
 check: $(VENV)/installed  ## ruff and pyright
 	$(BIN)/ruff check .
