@@ -44,17 +44,18 @@ SEEDS   ?= 1
 JOBS    ?= 1
 OUT     ?= outputs
 ARGS    ?=
-seeds    = $(shell seq -s, 0 $$(($(SEEDS) - 1)))
-REPRODUCE = $(BIN)/node-run reproduce profile=$(PROFILE) seed=$(seeds) jobs=$(JOBS) outputs=$(OUT)
+export OUT
+seeds    = $(or $(shell seq 0 $$(($(SEEDS) - 1)) | paste -sd, -),$(error SEEDS=$(SEEDS) must be a whole number >= 1))
+REPRODUCE = $(BIN)/node-run reproduce profile=$(PROFILE) seed=$(seeds) jobs=$(JOBS) "outputs=$$OUT"
 
 reproduce-all: $(VENV)/installed  ## everything: PROFILE=quick SEEDS=3 JOBS=2 OUT=outputs ARGS="data.root=/my/mnist"
 	+@exec $(REPRODUCE) $(ARGS)
 
 list: $(VENV)/installed  ## experiments and probes: what they are for, cost, state (PROFILE SEEDS OUT)
-	@$(BIN)/node-run list profile=$(PROFILE) seed=$(seeds) outputs=$(OUT) $(ARGS)
+	@$(BIN)/node-run list profile=$(PROFILE) seed=$(seeds) "outputs=$$OUT" $(ARGS)
 
 report: $(VENV)/installed  ## the report of what there is (PROFILE OUT)
-	$(BIN)/node-run job=report profile=$(PROFILE) outputs=$(OUT)
+	$(BIN)/node-run job=report profile=$(PROFILE) "outputs=$$OUT"
 
 smoke: PROFILE := smoke
 smoke: JOBS := 2
@@ -71,8 +72,8 @@ bench: $(VENV)/installed  ## training iterations of ODE-Net, flow and latent ODE
 numerics: $(VENV)/installed  ## orders, work and precision of the solvers: docs/numerics.md
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/work_precision.py
 
-tensorboard: $(VENV)/installed  ## every run below outputs/, on http://localhost:6006/#custom_scalars
-	$(BIN)/tensorboard --logdir outputs --host localhost --port 6006
+tensorboard: $(VENV)/installed  ## every run below OUT, on http://localhost:6006/#custom_scalars
+	$(BIN)/tensorboard --logdir "$$OUT" --host localhost --port 6006
 
 clean:  ## remove the environment and caches, keep outputs
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist

@@ -1,0 +1,52 @@
+"""The Makefile hands its variables on whole, to a `node-run` that says what it was given."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ECHO = """#!/usr/bin/env python3
+import json, sys
+print(json.dumps(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Path:
+    """An environment that counts as installed, with programs that print their words."""
+    (tmp_path / "bin").mkdir()
+    for name in ("node-run", "tensorboard"):
+        program = tmp_path / "bin" / name
+        program.write_text(ECHO)
+        program.chmod(0o755)
+    (tmp_path / "installed").touch()
+    return tmp_path
+
+
+def make(venv: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "-s", "-C", str(ROOT), "--no-print-directory", f"VENV={venv}", *words]
+    clean = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
+    return subprocess.run(command, env=clean, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("target", ["reproduce-all", "list", "report", "smoke", "tensorboard"])
+def test_an_output_path_with_signs_of_the_shell_arrives_whole(target: str, venv: Path) -> None:
+    done = make(venv, target, "OUT=my runs; 'x' (1)")
+    words = json.loads(done.stdout.splitlines()[-1])
+    assert {"outputs=my runs; 'x' (1)", "my runs; 'x' (1)"} & set(words)
+
+
+def test_seeds_are_counted_from_zero_and_smoke_has_its_own_folder(venv: Path) -> None:
+    words = json.loads(make(venv, "smoke", "SEEDS=3").stdout)
+    assert {"seed=0,1,2", "profile=smoke", "jobs=2", "outputs=outputs/smoke"} <= set(words)
+    assert "seed=0" in json.loads(make(venv, "list").stdout)
+
+
+@pytest.mark.parametrize("seeds", ["0", "two", "2.5"])
+def test_seeds_that_are_no_number_are_refused(seeds: str, venv: Path) -> None:
+    done = make(venv, "list", f"SEEDS={seeds}")
+    assert done.returncode == 2
+    assert f"SEEDS={seeds} must be a whole number >= 1" in done.stderr
