@@ -1,4 +1,4 @@
-"""`node-run`: compose, validate, build, run. The only module that imports hydra.
+"""`node-run`: compose, validate, build, run. Only this module and `compose` import hydra.
 
 hydra does the composing, the sweeping and the tab completion. What it is kept from is printing
 tracebacks, making directories and setting up logging: every fault ends as one line on stderr and an
@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from node_repro import failures
+from node_repro.compose import composed_again, read, typed_words, validated
 from node_repro.config import Config, ConfigError
-from node_repro.config.choices import Choices, conf_folder, leaves, load
-from node_repro.config.overrides import Given, misplaced_key, refuse_wrong, unreadable
+from node_repro.config.choices import Choices, conf_folder, load
+from node_repro.config.overrides import misplaced_key, refuse_wrong
 from node_repro.config.usage import usage
-from node_repro.config.validation import validate
 from node_repro.failures import Failure, in_one_line, judge
-from node_repro.record import OutputError
 from node_repro.record.environment import SECONDS_TO_TELL, processes
 
 _USAGE, _OUTPUT, _INTERRUPTED, _CLOSED_PIPE = 2, 6, 130, 141
@@ -52,22 +51,6 @@ def main() -> int:
         return _say(reason, code)
 
 
-def compose(overrides: Sequence[str]) -> Config:
-    """The validated configuration for some overrides; for tests and scripts."""
-    import hydra
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import open_dict
-
-    choices = Choices([conf_folder()])
-    refuse_wrong(_read(overrides, choices), choices, multirun=False)
-    with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        cfg = hydra.compose("config", list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return _validated(cfg, choices)
-
-
 def _command(argv: Sequence[str]) -> int:
     if "--version" in argv:
         print(f"node-run {version('node-repro')}")
@@ -85,7 +68,7 @@ def _command(argv: Sequence[str]) -> int:
     args = _parse(argv)
     folders = [Path(args.config_dir)] if args.config_dir else []
     choices = Choices([*folders, conf_folder()])
-    given = [] if args.shell_completion else _read(args.overrides, choices)
+    given = [] if args.shell_completion else read(args.overrides, choices)
     if args.multirun and not given:
         raise ConfigError("-m runs one job for each value of a list: give one, as in seed=0,1")
     if args.multirun and processes() > 1:
@@ -120,7 +103,7 @@ def _whole(verb: str, words: Sequence[str]) -> int:
     if verb == "list":
         print(listing(ask, choices), end="")
         return 0
-    refuse_wrong(_read(ask.extra, choices), choices, multirun=False)
+    refuse_wrong(read(ask.extra, choices), choices, multirun=False)
     return reproduce(ask, choices)
 
 
@@ -136,56 +119,6 @@ def _parse(argv: Sequence[str]) -> Namespace:
     return parser.parse_args(argv)
 
 
-def _read(overrides: Sequence[str], choices: Choices) -> list[Given]:
-    """The overrides taken apart by hydra's own grammar."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import ChoiceSweep, Override
-    from hydra.errors import HydraException
-
-    def values(override: Override) -> tuple[object, ...]:
-        if not override.is_sweep_override():
-            return (override.value(),)
-        sweep = override.value()
-        if isinstance(sweep, ChoiceSweep):
-            return tuple(getattr(item, "text", item) for item in sweep.list)
-        return ()
-
-    parser = OverridesParser.create()
-    given = []
-    for text in overrides:
-        try:
-            override = parser.parse_override(text)
-        except HydraException as error:
-            raise unreadable(text, choices) from error
-        action = next((sign for sign in ("++", "+", "~") if text.startswith(sign)), "")
-        package = f"@{override.package}" if override.package else ""
-        key = f"{override.key_or_group}{package}"
-        sweep = override.is_sweep_override()
-        given.append(Given(text, action, key, values(override), sweep))
-    return given
-
-
-def _validated(cfg: object, choices: Choices) -> Config:
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import DictConfig
-
-    assert isinstance(cfg, DictConfig)
-    typed: set[str] = set()
-    for one in _read(_overrides(), choices):
-        inside = one.values[0] if one.values else None
-        section = dict(leaves(inside, f"{one.key}.")) if isinstance(inside, dict) else {one.key}
-        typed |= set(section)
-    return validate(cfg, dict(HydraConfig.get().runtime.choices), typed, choices)
-
-
-def _overrides() -> list[str]:
-    """This job's overrides as typed: `${...}` in them stays as it is."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    return [str(text) for text in OmegaConf.to_container(HydraConfig.get().overrides.task) or []]
-
-
 def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
     """The job that was asked for; returns the exit code. torch is imported where it is needed."""
     if config.job != "train" and processes() > 1:
@@ -195,7 +128,7 @@ def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
 
         return report(config)
     if config.job == "probe":
-        runs = {Path(path): _composed_again(Path(path)) for path in config.runs}
+        runs = {Path(path): composed_again(Path(path)) for path in config.runs}
         from node_repro.probe import probe
 
         return probe(config, runs, overrides)
@@ -207,25 +140,6 @@ def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
     from node_repro.run import run
 
     return run(config, overrides, command)
-
-
-def _composed_again(run: Path) -> Config:
-    """The configuration of a run's directory, from what was asked for then."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.singleton import Singleton
-
-    try:
-        words = (run / "overrides.txt").read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise OutputError(
-            f"{run} is no directory of a run: its overrides.txt cannot be read"
-        ) from error
-    state = Singleton.get_state()  # compose() begins anew what this job stands in
-    GlobalHydra.instance().clear()
-    try:
-        return compose(words)
-    finally:
-        Singleton.set_state(state)
 
 
 @dataclass
@@ -248,10 +162,10 @@ class Jobs:
     def __call__(self, cfg: object) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        overrides = _overrides()
+        overrides = typed_words()
         self.count += 1
         try:
-            config = _validated(cfg, self.choices)
+            config = validated(cfg, self.choices)
             code = _do(config, overrides, self.command)
             reason = ""
         except Exception as error:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from node_repro.cli import compose
+from node_repro.compose import compose
 from node_repro.config import Component, ConfigError
 from node_repro.config.choice_options import COMPONENTS
 from node_repro.config.choices import Choices, conf_folder, leaves, load, nearest

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from node_repro.cli import compose
+from node_repro.compose import compose
 from node_repro.models.odenet import ConvField, ODENet
 from node_repro.ode import RungeKutta, odeint
 from node_repro.ode.controllers.integral import Integral

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from node_repro import cli
+from node_repro.compose import compose
 from node_repro.record.metrics import read_metrics
 from node_repro.run import run
 
@@ -118,7 +119,7 @@ def plain(value: object) -> object:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     job = Job(tmp_path_factory.mktemp("uninterrupted"))
     with contextlib.redirect_stdout(io.StringIO()):
-        assert run(cli.compose(job.words), job.words, ["node-run", *job.words]) == 0
+        assert run(compose(job.words), job.words, ["node-run", *job.words]) == 0
     return job.outcome()
 
 

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # pyright: ignore
 from torch import Tensor
 
-from node_repro.cli import compose
+from node_repro.compose import compose
 from node_repro.data import Batch
 from node_repro.record import OutputError
 from node_repro.record.metrics import METRICS, read_metrics

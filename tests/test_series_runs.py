@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_repro.cli import compose
+from node_repro.compose import compose
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.data import DataError
 from node_repro.record.metrics import read_metrics

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node_repro.cli import compose
+from node_repro.compose import compose
 from node_repro.config.choice_options import PROBE
 from node_repro.config.choices import Choices, conf_folder, load
 from node_repro.config.signature import run_path

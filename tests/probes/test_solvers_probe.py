@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from node_repro.cli import compose
+from node_repro.compose import compose
 from node_repro.probe import probe
 from node_repro.probes import Misfit
 from tests.test_run import go

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from node_repro.cli import compose
+from node_repro.compose import compose
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.report import (
     Artifact,

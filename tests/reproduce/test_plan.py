@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from node_repro.cli import compose
+from node_repro.compose import compose
 from node_repro.config import ConfigError
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.reproduce import Ask

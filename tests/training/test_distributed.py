@@ -23,7 +23,7 @@ from torch import nn
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from node_repro import build, cli
-from node_repro.cli import compose
+from node_repro.compose import compose
 from node_repro.record.metrics import read_metrics
 from node_repro.started import trainer_of
 from node_repro.tasks import Loss
