@@ -230,6 +230,17 @@ def test_claims_follow_from_the_numbers(outputs: Path) -> None:
     assert near["U2: the CNF of 32 units comes within 0.15 nats of −log Z"] is Verdict.OPEN
 
 
+def test_networks_are_compared_on_all_of_mnist_alone(tmp_path: Path) -> None:
+    facts: dict[str, Any] = {"data": "mnist-embedded", "test_count": 1000}
+    for name, error in (("odenet", 0.25), ("resnet", 0.25), ("rknet", 0.15), ("stem_only", 0.45)):
+        place(tmp_path, result(f"table1_{name}", 0, test={"error": error}, **facts))
+    verdicts = {c.text: c.verdict for c in artifact(tmp_path, "table1").claims}
+    equal = [
+        verdict for text, verdict in verdicts.items() if "equally" in text or "nothing" in text
+    ]
+    assert equal == [Verdict.INCOMPARABLE] * 3
+
+
 def test_one_seed_settles_no_comparison(outputs: Path) -> None:
     (claim,) = (
         c for c in artifact(outputs, "figure4").claims if c.text.startswith("U1: the CNF is")
