@@ -154,9 +154,7 @@ def _figure(drawing: Drawing) -> str:
         return f"<figure><p>{link}</p>{caption}</figure>"
     data = base64.b64encode(content).decode()
     half = ' class="half"' if _ratio(suffix, content) < HALF else ""
-    image = (
-        f'<img loading="lazy" alt="{escape(drawing.alt)}" src="data:{KINDS[suffix]};base64,{data}">'
-    )
+    image = f'<img alt="{escape(drawing.alt)}" src="data:{KINDS[suffix]};base64,{data}">'
     if suffix == "gif":
         return _details(drawing.caption, f"<figure>{image}</figure>")
     return f"<figure{half}>{image}{caption}</figure>"
