@@ -79,7 +79,7 @@ def sensitivity_cost(runs: Runs) -> Artifact:
         Column("numbers integrated", 0),
         Column("the paper's count", 0),
         Column("seconds", 4),
-        Column("MB at most", 2),
+        Column("kB at most", 1),
     )
     lines: list[list[Cell]] = []
     for row in rows.rows:
@@ -87,7 +87,7 @@ def sensitivity_cost(runs: Runs) -> Artifact:
         sizes = [int(found(row, key) or 0) for key in ("states", "parameters")]
         rest = [found(row, key) for key in ("numbers", "numbers_paper", "seconds")]
         name = f"{row.get('field', '?')}, {row['gradient']}"
-        lines.append([name, *sizes, *rest, None if peak is None else peak / 1e6])
+        lines.append([name, *sizes, *rest, None if peak is None else peak / 1e3])
     caption = "One gradient of the same solve by both methods; D states, K parameters."
     small = [{**row, "size": _size(row)} for row in rows.where(field="small")]
     parts = groups(small, lambda row: str(row["gradient"]))

@@ -192,7 +192,7 @@ def inversion(runs: Runs) -> Artifact:
             f"inversion_{name}",
             rows.runs,
             "inversion.png",
-            f"{FLOWS[name].capitalize()}: density and samples at two tolerances, beside the data.",
+            f"Density and samples at two tolerances beside the data, {FLOWS[name]}.",
             "Densities and samples in columns: the data, a loose and a tight tolerance.",
         )
     ]

@@ -91,7 +91,7 @@ def solvers(runs: Runs) -> Artifact:
         for row in rows.rows
     ]
     pictures = (
-        ("solvers_paths.png", "The same field solved in six ways, with the places of evaluation."),
+        ("solvers_paths.png", "The same field solved in five ways, with the places of evaluation."),
         ("solvers_error.png", "Error of the final state against evaluations of the field."),
     )
     caption = f"Errors against {rows.facts.get('reference', 'a reference')}, over all seeds probed."
