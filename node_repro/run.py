@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 
 import torch
+import torch._dynamo  # the first optimizer does: here it is without looking for garbage
 from torch import nn
 
 from node_repro import build
@@ -105,7 +106,8 @@ class Run:
             progress.show(split, step, metrics)
             if split == "validation":
                 panels.steps(step, step_sizes(self.model))
-                self._draw(panels, step, final=False)
+                if step < self.plan.iterations:  # the last ones are drawn after the test
+                    self._draw(panels, step, final=False)
 
         def shown(steps: Iterable[int]) -> Iterator[int]:
             return progress.steps(steps, start)

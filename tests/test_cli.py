@@ -1,5 +1,6 @@
 """The command: help, exit codes, sweeps, and what it must not do."""
 
+import gc
 import os
 import pickle
 import re
@@ -13,6 +14,7 @@ from typing import ClassVar
 import pytest
 
 from node_repro import cli
+from node_repro.compose import read
 from node_repro.config import Config
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.config.options import GROUPS, ROOT, TRAINER
@@ -31,11 +33,13 @@ class Runs:
 
     def __init__(self) -> None:
         self.configs: list[Config] = []
+        self.collecting = False
         self.overrides: list[list[str]] = []
         self.command: list[str] = []
         self.answers: dict[int, Exception | int] = {}
 
     def run(self, config: Config, overrides: list[str], command: list[str]) -> int:
+        self.collecting = gc.isenabled()
         self.configs.append(config)
         self.overrides.append(overrides)
         self.command = command
@@ -79,6 +83,18 @@ def test_no_arguments_run_the_odenet_on_mnist_quickly(
     assert (config.task.name, config.model.name, config.profile) == ("mnist", "odenet", "quick")
     assert runs.overrides == [[]]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_garbage_is_looked_for_in_a_run_and_after_it_not_in_imports(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importing = []
+    monkeypatch.setattr(
+        cli, "read", lambda *given: importing.append(gc.isenabled()) or read(*given)
+    )
+    assert call(monkeypatch) == 0
+    assert importing == [False]
+    assert runs.collecting and gc.isenabled()
 
 
 def test_the_users_command_reaches_the_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

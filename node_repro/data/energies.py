@@ -8,6 +8,7 @@ U2 to U4 are bands without end, so exp(-U) has no integral. A soft wall around t
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,7 +38,12 @@ class Energy:
             energy = energy + (relu(z.abs() - self.box) / (2 * WALL)).square().sum(dim=1) / 2
         return energy
 
-    def log_integral(self, *, walled: bool = True) -> float:
+    @cached_property
+    def log_z(self) -> float:
+        """log of the integral of exp(-U) over the plane."""
+        return self.log_integral(walled=True)
+
+    def log_integral(self, *, walled: bool) -> float:
         """log of the integral of exp(-U): with the wall over the plane, or over the square alone.
 
         The midpoint rule on a grid; without a box the grid reaches to 8.
@@ -53,13 +59,13 @@ class Energy:
     @property
     def description(self) -> str:
         where = "on the plane" if self.box is None else f"with a soft wall at ±{self.box:g}"
-        return f"the density exp(-U) {where}; -log Z = {-self.log_integral():.4f} nats"
+        return f"the density exp(-U) {where}; -log Z = {-self.log_z:.4f} nats"
 
     @property
     def facts(self) -> Mapping[str, float | None]:
         return {
             "box": self.box,
-            "floor_nats": -self.log_integral(),
+            "floor_nats": -self.log_z,
             "floor_of_the_square_nats": -self.log_integral(walled=False),
         }
 

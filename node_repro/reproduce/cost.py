@@ -32,10 +32,12 @@ def training_seconds(experiment: Experiment, *, embedded: bool) -> float:
     return _measured()["start"] + iterations * _seconds_an_iteration(experiment)
 
 
-def probe_seconds(probe: str) -> float:
-    """Of one probe with its default options."""
+def probe_seconds(probe: str, *, smallest: bool) -> float:
+    """Of one probe with its default options, or with the smallest, when it is all start."""
     probes = _measured()["probes"]
-    return probes.get(probe, median(probes.values()) if probes else _measured()["start"])
+    if smallest:
+        return _measured()["start"]
+    return probes.get(probe) or median(probes.values())
 
 
 def _seconds_an_iteration(experiment: Experiment) -> float:

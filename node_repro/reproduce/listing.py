@@ -7,7 +7,7 @@ from node_repro.config.choices import Choices
 from node_repro.reproduce import Ask, Experiment
 from node_repro.reproduce.cost import probe_seconds, training_seconds
 from node_repro.reproduce.experiments import Experiments
-from node_repro.reproduce.plan import is_embedded, probed
+from node_repro.reproduce.plan import is_embedded, is_smallest, probed
 from node_repro.reproduce.states import (
     DONE,
     FAILED,
@@ -67,7 +67,7 @@ def _probes(
     for probe in choices.names("probe"):
         runs = [states[one.name][ask.seeds[0]] for name, one in pairs if name == probe]
         done = sum(run.folder is not None and is_probed(run.folder, probe) for run in runs)
-        seconds = probe_seconds(probe)
+        seconds = probe_seconds(probe, smallest=is_smallest(ask))
         to_go += seconds * (len(runs) - done)
         told = f"{done} of {len(runs)} runs" if runs else "of no run here"
         cost = f"~{duration(seconds)}"

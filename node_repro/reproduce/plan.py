@@ -53,7 +53,7 @@ def targets(ask: Ask, choices: Choices) -> list[Target]:
             one,
             ask.seeds[0],
             (*words[one.name], *_smallest(ask, probe, choices)),
-            probe_seconds(probe),
+            probe_seconds(probe, smallest=is_smallest(ask)),
             probe,
         )
         for probe, one in probed(found, choices)
@@ -76,13 +76,18 @@ def is_embedded(ask: Ask, choices: Choices) -> bool:
     return profile["mnist"]["source"] == "embedded" or not has_digits(ask.extra)
 
 
+def is_smallest(ask: Ask) -> bool:
+    """Whether it is only to be seen that everything runs."""
+    return ask.profile == "smoke"
+
+
 def usable_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _smallest(ask: Ask, probe: str, choices: Choices) -> tuple[str, ...]:
-    if ask.profile != "smoke":
+    if not is_smallest(ask):
         return ()
     keys = choices.keys("probe", probe)
     return tuple(f"probe.{key}={value}" for key, value in _SMALLEST.items() if key in keys)

@@ -8,6 +8,7 @@ standard error than the difference of the two means.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from node_repro.tasks.flow import GRID, Flow, Square, as_flow, density_on, mass_
 
 COUNTS = {"validation": 2_000, "test": 10_000}
 FRACTIONS = (0.05, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the time: the columns of figure 5
-FRAMES = 30
+MOMENTS = tuple((k + 1) / 30 for k in range(30))  # those of the animation
 DRAWN_POINTS = 2_000
 
 
@@ -92,27 +93,30 @@ class CNF:
         flow, square = as_flow(model), Square(self.side, GRID)
         target = self.data.law.log_density(square.points(torch.zeros((), dtype=torch.float64)))
         target = target.exp().view(GRID, GRID).numpy()
+        fractions = sorted({*FRACTIONS, *MOMENTS}) if final else [1.0]
+        density = {at: density_on(flow, square, self.like, at).numpy() for at in fractions}
+        shown = {"Target": target, "Model": density[1.0]}
+        yield Picture("density.png", densities(shown, self.side))
         if not final:
-            shown = {"Target": target, "Model": density_on(flow, square, self.like).numpy()}
-            yield Picture("density.png", densities(shown, self.side))
             return
-        arrays = self._stages(flow, FRACTIONS) | {"target": target, "side": self.side}
-        arrays |= {"points": self.drawn_points.numpy(), "fractions": FRACTIONS}
+        arrays = self._stages(flow, FRACTIONS, density)
+        arrays |= {"target": target, "side": self.side, "points": self.drawn_points.numpy()}
         yield Picture("panels.png", panels(**arrays))
         yield Picture("panels.npz", npz(**arrays))
-        moments = [(k + 1) / FRAMES for k in range(FRAMES)]
-        stages = self._stages(flow, moments)
-        frames = animation(stages["density"], stages["samples"], moments, self.side)
+        stages = self._stages(flow, MOMENTS, density)
+        frames = animation(stages["density"], stages["samples"], MOMENTS, self.side)
         yield Picture("animation.gif", frames)
 
-    def _stages(self, flow: Flow, fractions: Sequence[float]) -> dict:
+    def _stages(
+        self, flow: Flow, fractions: Sequence[float], density: Mapping[float, np.ndarray]
+    ) -> dict:
         """Density, samples and velocities at fractions of the time: (T, n, n), (T, N, 2) and, of a
         flow that has them, (T, m, 2) on a coarse grid."""
-        square, coarse = Square(self.side, GRID), Square(self.side, 16).points(self.like)
+        coarse = Square(self.side, 16).points(self.like)
         z = torch.randn(DRAWN_POINTS, 2, generator=generator(1), dtype=torch.float64).to(self.like)
-        density = [density_on(flow, square, self.like, fraction) for fraction in fractions]
         stages = {
-            "density": torch.stack(density).numpy(),
+            "fractions": fractions,
+            "density": np.stack([density[at] for at in fractions]),
             "samples": flow.path(z, fractions).double().cpu().numpy(),
         }
         velocity = getattr(flow, "velocity", None)

@@ -48,7 +48,7 @@ class DensityMatch:
         self.energy, self.annealing = data, annealing
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.device, self.dtype = seed, device, dtype
-        self.log_z = data.log_integral()
+        self.log_z = data.log_z
 
     @property
     def sizes(self) -> Mapping[str, int]:

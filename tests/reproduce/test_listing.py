@@ -11,6 +11,7 @@ import pytest
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.record.lock import Owner
 from node_repro.reproduce.asked import asked
+from node_repro.reproduce.cost import probe_seconds
 from node_repro.reproduce.experiments import Experiments
 from node_repro.reproduce.listing import listing
 from node_repro.reproduce.states import has_digits, state
@@ -109,6 +110,11 @@ def test_digits_are_found_where_the_data_look_for_them(tmp_path: Path) -> None:
     assert has_digits([], nowhere | {"NODE_REPRO_DATA": str(tmp_path)})
     assert has_digits([f"data.root='{tmp_path}'"], nowhere)
     assert not has_digits([f"data.root={tmp_path}", "data.source=embedded"], nowhere)
+
+
+def test_a_probe_of_a_smoke_run_costs_a_start() -> None:
+    assert probe_seconds("memory", smallest=True) < probe_seconds("memory", smallest=False)
+    assert probe_seconds("new", smallest=True) == probe_seconds("memory", smallest=True)
 
 
 @pytest.mark.parametrize(
