@@ -5,20 +5,18 @@ tracebacks, making directories and setting up logging: every fault ends as one l
 exit code (`exit_code` of the exception's class). torch is imported after validation, by `run`.
 """
 
-import gc
 import os
 import sys
 import time
 import traceback
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from node_repro import failures
+from node_repro import failures, garbage
 from node_repro.compose import composed_again, read, typed_words, validated
 from node_repro.config import Config, ConfigError
 from node_repro.config.choices import Choices, conf_folder, load
@@ -33,7 +31,7 @@ _STOPS_A_SWEEP = (75, 130, 143)  # preempted, SIGINT, SIGTERM: saved and left
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    gc.disable()  # imports make a million objects and no garbage: a quarter of the start
+    garbage.leave()
     try:
         code = _command(sys.argv[1:])
         if sys.stdout:  # None where it was closed before the start
@@ -53,7 +51,7 @@ def main() -> int:
         code, reason = _judge_outside(error)
         return _say(reason, code)
     finally:
-        gc.enable()
+        garbage.collect()
 
 
 def _command(argv: Sequence[str]) -> int:
@@ -76,8 +74,8 @@ def _command(argv: Sequence[str]) -> int:
     given = [] if args.shell_completion else read(args.overrides, choices)
     if args.multirun and not given:
         raise ConfigError("-m runs one job for each value of a list: give one, as in seed=0,1")
-    if args.multirun and processes() > 1:
-        raise ConfigError("torchrun starts one run on several processes, -m many: take one")
+    if args.multirun:
+        _refuse_several("`-m`")
     refuse_wrong(given, choices, multirun=args.multirun)
     outputs = next(
         (str(one.values[0]) for one in given if one.key == "outputs" and one.values), "outputs"
@@ -101,8 +99,7 @@ def _whole(verb: str, words: Sequence[str]) -> int:
     from node_repro.reproduce.drive import reproduce
     from node_repro.reproduce.listing import listing
 
-    if processes() > 1:
-        raise ConfigError(f"torchrun starts one run on several processes; `{verb}` takes one")
+    _refuse_several(f"`{verb}`")
     choices = Choices([conf_folder()])
     ask = asked(words, choices)
     if verb == "list":
@@ -125,39 +122,34 @@ def _parse(argv: Sequence[str]) -> Namespace:
 
 
 def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
-    """The job that was asked for; returns the exit code."""
-    if config.job != "train" and processes() > 1:
-        raise ConfigError(f"torchrun trains on several processes; job={config.job} takes one")
-    job = _job(config, overrides, command)
-    if not gc.isenabled():
-        gc.freeze()  # what was imported stays
-        gc.enable()
-    return job()
-
-
-def _job(config: Config, overrides: Sequence[str], command: Sequence[str]) -> Callable[[], int]:
-    """Imports what the job needs; torch is imported where it is needed."""
+    """The job that was asked for; returns the exit code. torch is imported where it is needed."""
+    if config.job != "train":
+        _refuse_several(f"job={config.job}")
     if config.job == "report":
         from node_repro.report.write import report
 
-        return partial(report, config)
+        garbage.collect()
+        return report(config)
     if config.job == "probe":
         runs = {Path(path): composed_again(Path(path)) for path in config.runs}
         from node_repro.probe import probe
 
-        return partial(probe, config, runs, overrides)
+        garbage.collect()
+        return probe(config, runs, overrides)
     if config.job == "compare":
         from node_repro.compare import compare
 
-        return partial(_print, partial(compare, config.runs))
+        garbage.collect()
+        print(compare(config.runs), end="")
+        return 0
     from node_repro.run import run
 
-    return partial(run, config, overrides, command)
+    return run(config, overrides, command)
 
 
-def _print(text: Callable[[], str]) -> int:
-    print(text(), end="")
-    return 0
+def _refuse_several(what: str) -> None:
+    if processes() > 1:
+        raise ConfigError(f"torchrun trains one run on several processes; {what} takes one")
 
 
 @dataclass

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 
 import torch
-import torch._dynamo  # the first optimizer does: here it is without looking for garbage
 from torch import nn
 
 from node_repro import build

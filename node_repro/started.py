@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_repro import build
+from node_repro import build, garbage
 from node_repro.config import Config, ConfigError
 from node_repro.config.signature import run_path, signature
 from node_repro.data import DataSet
@@ -83,7 +83,9 @@ class Started:
         """The objects of the run, made from the configuration."""
         checkpoints = Checkpoints(self.path / "checkpoints", self.mark)
         config, machine, data = self.config, self.machine, self.data
-        return trainer_of(config, data, machine, checkpoints, self.signals, self.processes)
+        trainer = trainer_of(config, data, machine, checkpoints, self.signals, self.processes)
+        garbage.collect()  # torch imports much with the first optimizer
+        return trainer
 
 
 def follow(started: Started) -> int:

@@ -26,11 +26,13 @@ LAYERS: dict[str, set[str]] = {
     "compare": {"config", "record"},
     "failures": {"config"},
     "compose": {"config", "record"},
+    "garbage": set(),
     "cli": {
         "compose",
         "config",
         "run",
         "failures",
+        "garbage",
         "probe",
         "record",
         "reproduce",

@@ -63,10 +63,11 @@ class Energy:
 
     @property
     def facts(self) -> Mapping[str, float | None]:
+        square = self.log_z if self.box is None else self.log_integral(walled=False)
         return {
             "box": self.box,
             "floor_nats": -self.log_z,
-            "floor_of_the_square_nats": -self.log_integral(walled=False),
+            "floor_of_the_square_nats": -square,
         }
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from node_repro.figures import gif, png
 
-SECONDS = 4.0
+SECONDS = 3.0
 INCH = 1.6
 
 

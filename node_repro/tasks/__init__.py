@@ -78,7 +78,8 @@ class Task(Protocol):
         ...
 
     def pictures(self, model: nn.Module, *, final: bool) -> Iterator[Picture]:
-        """What there is to see of the model, after an evaluation and, final, of the selected one.
+        """What there is to see of the model after an evaluation. final: all of that and what is
+        drawn once, of the selected model.
 
         Runs without gradients. Draws from generators of its own only.
         """

@@ -5,10 +5,9 @@ divergence KL(p | q) = E[log p(x) - log q(x)], taken point by point, which has a
 standard error than the difference of the two means.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from node_repro.tasks.flow import GRID, Flow, Square, as_flow, density_on, mass_
 
 COUNTS = {"validation": 2_000, "test": 10_000}
 FRACTIONS = (0.05, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the time: the columns of figure 5
-MOMENTS = tuple((k + 1) / 30 for k in range(30))  # those of the animation
+FRAMES = 20  # of the animation; the columns are among them
 DRAWN_POINTS = 2_000
 
 
@@ -93,35 +92,32 @@ class CNF:
         flow, square = as_flow(model), Square(self.side, GRID)
         target = self.data.law.log_density(square.points(torch.zeros((), dtype=torch.float64)))
         target = target.exp().view(GRID, GRID).numpy()
-        fractions = sorted({*FRACTIONS, *MOMENTS}) if final else [1.0]
-        density = {at: density_on(flow, square, self.like, at).numpy() for at in fractions}
-        shown = {"Target": target, "Model": density[1.0]}
+        moments = [(k + 1) / FRAMES for k in range(FRAMES)] if final else [1.0]
+        density = torch.stack([density_on(flow, square, self.like, at) for at in moments]).numpy()
+        shown = {"Target": target, "Model": density[-1]}
         yield Picture("density.png", densities(shown, self.side))
         if not final:
             return
-        arrays = self._stages(flow, FRACTIONS, density)
-        arrays |= {"target": target, "side": self.side, "points": self.drawn_points.numpy()}
+        z = torch.randn(DRAWN_POINTS, 2, generator=generator(1), dtype=torch.float64).to(self.like)
+        samples = flow.path(z, moments).double().cpu().numpy()
+        columns = [moments.index(fraction) for fraction in FRACTIONS]
+        arrays = {
+            "target": target,
+            "points": self.drawn_points.numpy(),
+            "density": density[columns],
+            "samples": samples[columns],
+            "fractions": FRACTIONS,
+            "side": self.side,
+        } | self._velocities(flow)
         yield Picture("panels.png", panels(**arrays))
         yield Picture("panels.npz", npz(**arrays))
-        stages = self._stages(flow, MOMENTS, density)
-        frames = animation(stages["density"], stages["samples"], MOMENTS, self.side)
-        yield Picture("animation.gif", frames)
+        yield Picture("animation.gif", animation(density, samples, moments, self.side))
 
-    def _stages(
-        self, flow: Flow, fractions: Sequence[float], density: Mapping[float, np.ndarray]
-    ) -> dict:
-        """Density, samples and velocities at fractions of the time: (T, n, n), (T, N, 2) and, of a
-        flow that has them, (T, m, 2) on a coarse grid."""
-        coarse = Square(self.side, 16).points(self.like)
-        z = torch.randn(DRAWN_POINTS, 2, generator=generator(1), dtype=torch.float64).to(self.like)
-        stages = {
-            "fractions": fractions,
-            "density": np.stack([density[at] for at in fractions]),
-            "samples": flow.path(z, fractions).double().cpu().numpy(),
-        }
+    def _velocities(self, flow: Flow) -> dict:
+        """Of a flow that has them: (T, m, 2) at FRACTIONS of the time, on a coarse grid (m, 2)."""
         velocity = getattr(flow, "velocity", None)
-        if velocity is not None:
-            field = [velocity(coarse, fraction) for fraction in fractions]
-            stages["velocity"] = torch.stack(field).double().cpu().numpy()
-            stages["places"] = coarse.double().cpu().numpy()
-        return stages
+        if velocity is None:
+            return {}
+        coarse = Square(self.side, 16).points(self.like)
+        field = torch.stack([velocity(coarse, fraction) for fraction in FRACTIONS])
+        return {"velocity": field.double().cpu().numpy(), "places": coarse.double().cpu().numpy()}

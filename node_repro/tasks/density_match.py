@@ -48,7 +48,6 @@ class DensityMatch:
         self.energy, self.annealing = data, annealing
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.device, self.dtype = seed, device, dtype
-        self.log_z = data.log_z
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -73,13 +72,13 @@ class DensityMatch:
         drawn = as_flow(model).sample(batch.z)
         loss = drawn.log_density + self.energy(drawn.x)
         outside = drawn.x.abs().amax(dim=1) > (self.energy.box or SIDE)
-        return {"loss_nats": loss, "kl_nats": loss.double() + self.log_z, "outside": outside}
+        return {"loss_nats": loss, "kl_nats": loss.double() + self.energy.log_z, "outside": outside}
 
     def concluded(self, means: Mapping[str, float]) -> Mapping[str, float]:
         return means
 
     def findings(self, model: nn.Module) -> Mapping[str, object]:
-        return {"floor_nats": -self.log_z}
+        return {"floor_nats": -self.energy.log_z}
 
     def pictures(self, model: nn.Module, *, final: bool) -> Iterator[Picture]:
         from node_repro.figures import npz
@@ -88,7 +87,7 @@ class DensityMatch:
         square = Square(SIDE, GRID)
         like = torch.zeros((), device=self.device, dtype=self.dtype)
         target = (-self.energy(square.points(torch.zeros((), dtype=torch.float64)))).exp()
-        target = target.view(GRID, GRID) / torch.tensor(self.log_z).exp()
+        target = target.view(GRID, GRID) / torch.tensor(self.energy.log_z).exp()
         model_density = density_on(as_flow(model), square, like)
         drawn = {"Target": target.numpy(), "Model": model_density.numpy()}
         yield Picture("density.png", densities(drawn, SIDE))

@@ -158,6 +158,7 @@ def test_pictures_are_files_that_others_can_read(build: Build) -> None:
         late = dict(task.pictures(model, final=True))
     assert torch.equal(torch.get_rng_state(), state)
     assert set(early) == {"density.png"}
+    assert set(late) > set(early)
     for file, content in (early | late).items():
         if file.endswith(".npz"):
             assert all(np.isfinite(a).all() for a in np.load(io.BytesIO(content)).values())
