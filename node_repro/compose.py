@@ -11,7 +11,7 @@ from node_repro.record import OutputError
 
 
 def compose(overrides: Sequence[str]) -> Config:
-    """The validated configuration for some overrides; for tests and scripts."""
+    """The validated configuration for some overrides."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import open_dict

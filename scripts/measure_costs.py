@@ -2,9 +2,9 @@
 
     python scripts/measure_costs.py outputs [more folders]
 
-Only runs on one CPU thread of the profiles quick, close and paper count (a smoke run is all start);
-of several runs of an experiment the median is taken. What a process costs beside its iterations is
-measured here and now.
+Only runs, and probes of them, on one CPU thread and of the profiles quick, close and paper count (a
+smoke run is all start); of several runs of an experiment the median is taken. What a process costs
+beside its iterations is measured here and now.
 """
 
 import json
@@ -33,14 +33,15 @@ def measured(folders: list[Path]) -> dict:
     for path in sorted(p for folder in folders for p in folder.glob("*/*/seed*/result.json")):
         result, environment = _json(path), _json(path.with_name("environment.json"))
         name, training = result["experiment"], result["training"]
-        for probe in path.parent.glob("probes/*.json"):
-            if "seconds" in (content := _json(probe)):
-                probes[probe.stem].append(content["seconds"])
         if name is None or result["device"] != "cpu" or environment["torch"]["threads"] != 1:
             continue
-        if result["profile"] in ("quick", "close", "paper") and training:
-            iteration[name].append(training["seconds"] / result["iterations"])
-            kinds[name] = {"task": result["task"], "model": result["model"]}
+        if result["profile"] not in ("quick", "close", "paper") or not training:
+            continue
+        iteration[name].append(training["seconds"] / result["iterations"])
+        kinds[name] = {"task": result["task"], "model": result["model"]}
+        for content in map(_json, path.parent.glob("probes/*.json")):
+            if content.get("device") == "cpu" and content.get("threads") == 1:
+                probes[content["probe"]].append(content["seconds"])
     rows = {
         name: kinds[name] | {"seconds": float(f"{median(values):.3g}"), "runs": len(values)}
         for name, values in sorted(iteration.items())

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from node_repro.config.choice_options import COMPONENTS
 from node_repro.config.choices import Choices, conf_folder, leaves, load, nearest
 from node_repro.config.option import Option
 from node_repro.config.options import GROUPS, OPTIONS
-from node_repro.config.overrides import literal, unquoted
+from node_repro.config.overrides import literal, quoted, unquoted
 from node_repro.config.signature import harmless, plain, run_path, semantic, signature
 
 CHOICES = Choices([conf_folder()])
@@ -349,3 +350,5 @@ def test_hydra_reads_a_literal_as_the_text_that_it_is(value: str) -> None:
     override = OverridesParser.create().parse_override(literal("outputs", value))
     assert override.value() == value
     assert unquoted(literal("outputs", value).partition("=")[2]) == value
+    (typed,) = shlex.split(quoted(f"outputs={value}"))
+    assert OverridesParser.create().parse_override(typed).value() == value

@@ -19,7 +19,7 @@ class Option:
     below: float | None = None  # the value must be smaller than this
     choices: tuple[str, ...] = ()
     many: bool = False  # a list of such values
-    least: int = 0  # so many of them
+    least: int = 0  # at least so many of them
     null: str | None = None  # what null means; None: null is refused
     semantic: bool = True  # changes results, so it is part of the run's signature
     fixed: bool = False  # a fact of the choice: not for the command line

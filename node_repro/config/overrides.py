@@ -5,6 +5,7 @@ it lets `+typo=1` through.
 """
 
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -103,17 +104,13 @@ def unreadable(text: str, choices: Choices) -> ConfigError:
 def quoted(text: str) -> str:
     """An override as it must be typed in a shell so that its value is taken literally."""
     key, _, value = text.partition("=")
-    value = value.replace("\\", "\\\\").replace('"', '\\"').replace("'", "'\\''")
-    return f"'{key}=\"{value}\"'"
+    return shlex.quote(f"{key}={_in_quotes(value)}")
 
 
 def literal(key: str, value: str) -> str:
     """An override that hydra reads as this very text: in quotes where it would see more in it."""
     bare = re.fullmatch(r"[\w/.:@+-]([\w/.:@+ -]*[\w/.:@+-])?", value, re.ASCII)
-    if bare and not _is_typed(value):
-        return f"{key}={value}"
-    escaped = re.sub(r'(\\*)("|$)', lambda end: end[1] * 2 + end[2].replace('"', '\\"'), value)
-    return f'{key}="{escaped}"'
+    return f"{key}={value if bare and not _is_typed(value) else _in_quotes(value)}"
 
 
 def unquoted(value: str) -> str:
@@ -122,6 +119,11 @@ def unquoted(value: str) -> str:
         ends = re.compile(rf"(\\+)({value[0]}|$)")
         return ends.sub(lambda end: end[1][: len(end[1]) // 2] + end[2], value[1:-1])
     return value
+
+
+def _in_quotes(value: str) -> str:
+    escaped = re.sub(r'(\\*)("|$)', lambda end: end[1] * 2 + end[2].replace('"', '\\"'), value)
+    return f'"{escaped}"'
 
 
 def _is_typed(value: str) -> bool:

@@ -1,4 +1,5 @@
-"""Drawing: functions from arrays to the bytes of a PNG or GIF. matplotlib is imported here only.
+"""Drawing: functions from arrays to a `Figure`, or to the bytes of a PNG or GIF. Here only is
+matplotlib imported.
 
 A picture is made with `Figure` of its own, never with pyplot, so that nothing global is touched.
 """

@@ -71,9 +71,14 @@ def files(figure: Figure, *, vector: bool = True) -> dict[str, bytes]:
 
 
 def picture(path: Path) -> dict[str, bytes]:
-    """A run's own picture, in fewer colours and pixels; a GIF as it is."""
+    """A run's own picture, in fewer colours and pixels; a GIF as it is. Raises what PIL does where
+    the file is damaged: OSError, SyntaxError, ValueError.
+    """
     content = path.read_bytes()
     if path.suffix == ".gif":
+        with Image.open(io.BytesIO(content)) as image:
+            image.seek(image.n_frames - 1)  # pyright: ignore[reportAttributeAccessIssue]
+            image.load()
         return {"gif": content}
     return {"png": small(content, pixels=PIXELS)}
 

@@ -1,4 +1,4 @@
-"""The result.json of a finished run, as everything but the run itself reads it."""
+"""The result.json of a finished run, as those read it who show its numbers."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from node_repro.record.metrics import restore
 
-_FACTS = ("seed", "data", "device", "iterations", "parameters", "test_count")
+_FACTS = ("profile", "seed", "data", "device", "iterations", "parameters", "test_count")
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -41,19 +41,25 @@ class Spread(NamedTuple):
     sd: float | None
     n: int
 
-
-class Tolerance(float):
-    """A number that people read as a power of ten, "10⁻³"; in a CSV file it is 0.001."""
+    def times(self, factor: float) -> "Spread":
+        """In another unit."""
+        return Spread(self.mean * factor, None if self.sd is None else self.sd * factor, self.n)
 
 
 Cell = str | int | float | Spread | None
 
 
 class Column(NamedTuple):
-    """One column. digits: behind the point; None for text or whole numbers."""
+    """One column. digits: behind the point; None for text or whole numbers. power: people read the
+    number as a power of ten, "10⁻³"; in a CSV file it is 0.001.
+    """
 
     title: str
     digits: int | None = None
+    power: bool = False
+
+
+TOLERANCE = Column("tolerance", power=True)
 
 
 @dataclass(frozen=True)

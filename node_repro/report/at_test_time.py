@@ -1,11 +1,11 @@
 """Test error against the solver and the tolerance used at test time."""
 
-from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Tolerance, Verdict
+from node_repro.report import TOLERANCE, Artifact, Cell, Claim, Column, Drawing, Table, Verdict
 from node_repro.report.absent import unprobed
-from node_repro.report.measured import Measured, groups, measured, median, points
+from node_repro.report.measured import Measured, groups, measured, median, points, runs_of
 from node_repro.report.plots import Lines, drawn
 from node_repro.report.runs import Runs
-from node_repro.report.spread import SIGMAS, found
+from node_repro.report.spread import SIGMAS, found, minus
 
 NETWORKS = {"table1_odenet": "ODE-Net", "table1_rknet": "RK-Net"}
 
@@ -21,7 +21,7 @@ def artifact(runs: Runs) -> Artifact:
         claims=[_loose(NETWORKS[name], rows) for name, rows in both.items()],
         tables=[_table(name, rows) for name, rows in both.items()],
         drawings=[one for name, rows in both.items() for one in _curves(name, rows)],
-        runs=tuple(run for rows in both.values() for run in rows.runs),
+        runs=runs_of(both.values()),
         missing=unprobed(runs, NETWORKS, "test_tolerance"),
         probe="test_tolerance",
     )
@@ -30,7 +30,7 @@ def artifact(runs: Runs) -> Artifact:
 def _table(name: str, rows: Measured) -> Table:
     columns = (
         Column("solver at test time"),
-        Column("tolerance"),
+        TOLERANCE,
         Column("steps"),
         Column("NFE", 0),
         Column("test error, %", 2),
@@ -41,11 +41,10 @@ def _table(name: str, rows: Measured) -> Table:
     for row in rows.rows:
         steps = found(row, "steps")
         scores = ("error", "error_difference", "error_difference_standard_error")
-        tolerance = found(row, "tolerance")
         lines.append(
             [
                 row["solver"],
-                None if tolerance is None else Tolerance(tolerance),
+                found(row, "tolerance"),
                 None if steps is None else int(steps),
                 found(row, "nfe_forward"),
                 *(None if (v := found(row, name)) is None else 100 * v for name in scores),
@@ -71,7 +70,7 @@ def _loose(name: str, rows: Measured) -> Claim:
     if gap == error == 0:
         words += f"; the same of {rows.facts.get('examples', '?')} digits are wrong"
     verdict = Verdict.HOLDS if gap <= SIGMAS * error else Verdict.FAILS
-    return Claim(text, words.replace("-", "−"), verdict, rule)
+    return Claim(text, minus(words), verdict, rule)
 
 
 def _curves(name: str, rows: Measured) -> tuple[Drawing, ...]:

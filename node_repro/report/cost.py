@@ -1,6 +1,6 @@
 """What a minibatch costs, and forward sensitivities beside the adjoint."""
 
-from node_repro.report import Artifact, Cell, Claim, Column, Table, Tolerance, Verdict
+from node_repro.report import TOLERANCE, Artifact, Cell, Claim, Column, Table, Verdict
 from node_repro.report.absent import unprobed
 from node_repro.report.measured import (
     Measured,
@@ -28,7 +28,7 @@ def minibatch_cost(runs: Runs) -> Artifact:
     rows = measured(runs, NETWORK, "minibatch_cost")
     columns = (
         Column("solver"),
-        Column("tolerance"),
+        TOLERANCE,
         Column("NFE of the batch", 1),
         Column("mean of its digits", 1),
         Column("most of its digits", 1),
@@ -40,7 +40,7 @@ def minibatch_cost(runs: Runs) -> Artifact:
         for tol in reversed(values(some, "tolerance")):
             here = [row for row in some if row["tolerance"] == tol]
             keys = ("nfe_batch", "nfe_mean", "nfe_max", "batch_over_mean", "batch_over_max")
-            lines.append([solver, Tolerance(tol), *(median(here, key) for key in keys)])
+            lines.append([solver, tol, *(median(here, key) for key in keys)])
     caption = f"Medians over minibatches of {rows.facts.get('examples_a_batch', '?')} test digits."
     return Artifact(
         name="minibatch_cost",

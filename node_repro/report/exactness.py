@@ -1,15 +1,19 @@
 """How exact gradients are, and how exactly solves and flows come back."""
 
-from node_repro.report import Artifact, Cell, Claim, Column, Table, Tolerance, Verdict
+from collections.abc import Mapping, Sequence
+
+from node_repro.report import TOLERANCE, Artifact, Cell, Claim, Column, Table, Verdict
 from node_repro.report.absent import unprobed
 from node_repro.report.measured import (
     Measured,
+    Row,
     falls,
     groups,
     measured,
     median,
     moved,
     points,
+    runs_of,
     values,
 )
 from node_repro.report.pictures import taken
@@ -61,7 +65,7 @@ def gradient_error(runs: Runs) -> Artifact:
             for name, rows in both.items()
             for note in moved(rows, "parameters_relative", f"The reference's gradient of {name}")
         ],
-        runs=tuple(run for rows in both.values() for run in rows.runs),
+        runs=runs_of(both.values()),
         missing=unprobed(runs, both, "gradient_error"),
         probe="gradient_error",
     )
@@ -100,34 +104,9 @@ def _gradient_claim(name: str, rows: Measured) -> Claim:
 
 def reconstruction(runs: Runs) -> Artifact:
     """How exactly a solve comes back to its start."""
-    both = {NETWORK: measured(runs, NETWORK, "reconstruction")}
-    tables, drawings = [], []
-    for name, rows in both.items():
-        tols = list(reversed(values(rows.rows, "tolerance")))
-        parts = groups(rows.rows, lambda row: f"{row['back']}, {row['solver']}")
-        lines = [
-            [
-                way,
-                *(
-                    median([r for r in some if r["tolerance"] == tol], "relative_rms")
-                    for tol in tols
-                ),
-            ]
-            for way, some in parts.items()
-        ]
-        columns = (
-            Column("way back, solver"),
-            *(Column(f"at {told_tolerance(tol)}") for tol in tols),
-        )
-        caption = f"{name}: relative root mean square distance from the start, medians of batches."
-        tables.append(Table(f"reconstruction_{name}", caption, columns, lines))
-        series = {way: points(some, "tolerance", "relative_rms") for way, some in parts.items()}
-        drawings += drawn(
-            f"reconstruction_{name}",
-            f"Distance of the recovered from the true start against the tolerance, {name}.",
-            "Distance over tolerance on logarithmic axes, a line for each way back.",
-            [Lines("tolerance", "relative distance", series, log_x=True, log_y=True, falling=True)],
-        )
+    rows = measured(runs, NETWORK, "reconstruction")
+    parts = groups(rows.rows, lambda row: f"{row['back']}, {row['solver']}")
+    series = {way: points(some, "tolerance", "relative_rms") for way, some in parts.items()}
     return Artifact(
         name="reconstruction",
         title="Reconstruction: running a solve backwards",
@@ -136,13 +115,29 @@ def reconstruction(runs: Runs) -> Artifact:
             "The state solved from t1 back to t0: alone, within the adjoint's backward solve, "
             "and by undoing the steps of a reversible method."
         ),
-        claims=[_comes_back(name, rows) for name, rows in both.items()],
-        tables=tables,
-        drawings=drawings,
-        runs=tuple(run for rows in both.values() for run in rows.runs),
-        missing=unprobed(runs, both, "reconstruction"),
+        claims=[_comes_back(NETWORK, rows)],
+        tables=[_ways_back(rows, parts)],
+        drawings=drawn(
+            f"reconstruction_{NETWORK}",
+            f"Distance of the recovered from the true start against the tolerance, {NETWORK}.",
+            "Distance over tolerance on logarithmic axes, a line for each way back.",
+            [Lines("tolerance", "relative distance", series, log_x=True, log_y=True, falling=True)],
+        ),
+        runs=rows.runs,
+        missing=unprobed(runs, [NETWORK], "reconstruction"),
         probe="reconstruction",
     )
+
+
+def _ways_back(rows: Measured, parts: Mapping[str, Sequence[Row]]) -> Table:
+    tols = list(reversed(values(rows.rows, "tolerance")))
+    lines = [
+        [way, *(median([r for r in some if r["tolerance"] == tol], "relative_rms") for tol in tols)]
+        for way, some in parts.items()
+    ]
+    columns = (Column("way back, solver"), *(Column(f"at {told_tolerance(tol)}") for tol in tols))
+    caption = f"{NETWORK}: relative root mean square distance from the start, medians of batches."
+    return Table(f"reconstruction_{NETWORK}", caption, columns, lines)
 
 
 def _comes_back(name: str, rows: Measured) -> Claim:
@@ -162,7 +157,7 @@ def inversion(runs: Runs) -> Artifact:
     flows = {name: measured(runs, name, "inversion") for name in FLOWS}
     columns = (
         Column("data"),
-        Column("tolerance"),
+        TOLERANCE,
         Column("RMS |x − x′|"),
         Column("max |x − x′|"),
         Column("RMS error of log p"),
@@ -182,7 +177,7 @@ def inversion(runs: Runs) -> Artifact:
     for name, rows in flows.items():
         for tol in reversed(values(rows.rows, "tolerance")):
             here = rows.where(tolerance=tol)
-            lines.append([FLOWS[name], Tolerance(tol), *(median(here, key) for key in keys)])
+            lines.append([FLOWS[name], tol, *(median(here, key) for key in keys)])
     counts = sorted({str(rows.facts["examples"]) for rows in flows.values() if rows.facts})
     caption = f"{' or '.join(counts) or '?'} points of each; medians over the seeds probed."
     drawings = [
@@ -204,7 +199,7 @@ def inversion(runs: Runs) -> Artifact:
         claims=[_inverts(FLOWS[name], rows) for name, rows in flows.items()],
         tables=(Table("inversion", caption, columns, lines),),
         drawings=drawings,
-        runs=tuple(run for rows in flows.values() for run in rows.runs),
+        runs=runs_of(flows.values()),
         missing=unprobed(runs, FLOWS, "inversion"),
         probe="inversion",
     )

@@ -1,9 +1,9 @@
 """Figure 1, and the seeds' pictures beside it: a residual network as Euler's method."""
 
-from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Tolerance, Verdict
+from node_repro.report import TOLERANCE, Artifact, Cell, Claim, Column, Drawing, Table, Verdict
 from node_repro.report.absent import missing, unprobed
 from node_repro.report.measured import Measured, measured, median
-from node_repro.report.pictures import taken
+from node_repro.report.pictures import first_arrays, of_seeds, taken
 from node_repro.report.runs import Runs
 from node_repro.report.spread import score
 
@@ -52,20 +52,16 @@ def _pair(runs: Runs) -> tuple[Drawing, ...]:
     from node_repro.figures.depth import figure1
     from node_repro.figures.journal import styled
 
-    panels, seeds = [], set()
-    for name in NETWORKS:
-        for run in runs.of(name)[:1]:
-            if arrays := run.arrays("pictures/figure1.npz"):
-                panels.append(arrays)
-                seeds.add(run.seed)
-    if not panels:
+    drawn = [found for name in NETWORKS if (found := first_arrays(runs.of(name), "figure1.npz"))]
+    if not drawn:
         return ()
     caption = (
         "Ways of eleven inputs through the depth, upwards; arrows are what the layers add and what "
-        f"the field is. Seed {', '.join(map(str, sorted(seeds)))}."
+        f"the field is. {of_seeds(seed for seed, _ in drawn)}"
     )
     alt = "Left: straight lines between five layers. Right: smooth curves along a field of arrows."
-    return (Drawing("figure1", caption, alt, styled(lambda: figure1(panels))),)
+    files = styled(lambda: figure1([arrays for _, arrays in drawn]))
+    return (Drawing("figure1", caption, alt, files),)
 
 
 def solvers(runs: Runs) -> Artifact:
@@ -74,7 +70,7 @@ def solvers(runs: Runs) -> Artifact:
     columns = (
         Column("solver"),
         Column("steps"),
-        Column("tolerance"),
+        TOLERANCE,
         Column("NFE"),
         Column("RMS error"),
         Column("relative"),
@@ -83,7 +79,7 @@ def solvers(runs: Runs) -> Artifact:
         [
             row["solver"],
             row["steps"],
-            None if row["tolerance"] is None else Tolerance(row["tolerance"]),
+            row["tolerance"],
             row["nfe"],
             row["error_rms"],
             row["error_relative_rms"],

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Tolerance, Verdict
+from node_repro.report import TOLERANCE, Artifact, Cell, Claim, Column, Drawing, Table, Verdict
 from node_repro.report.absent import unprobed
 from node_repro.report.measured import Measured, Row, falls, measured, median, moved, points, values
 from node_repro.report.runs import Runs
@@ -104,7 +104,7 @@ def _slowest(rows: Sequence[Row]) -> float:
 def _table(rows: Measured) -> Table:
     columns = (
         Column("solver"),
-        Column("tolerance"),
+        TOLERANCE,
         Column("NFE forward", 0),
         Column("paper's forward"),
         Column("NFE backward", 0),
@@ -123,7 +123,7 @@ def _table(rows: Measured) -> Table:
             lines.append(
                 [
                     name,
-                    Tolerance(tolerance),
+                    tolerance,
                     median(here, "nfe_forward"),
                     _range(paper and paper.forward),
                     median(here, "nfe_backward"),

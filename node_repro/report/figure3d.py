@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Tolerance, Verdict
+from node_repro.report import TOLERANCE, Artifact, Cell, Claim, Column, Drawing, Table, Verdict
 from node_repro.report.absent import unprobed
 from node_repro.report.measured import Row, groups, measured, median, points, values
 from node_repro.report.plots import Lines, drawn
@@ -63,7 +63,7 @@ def _grows(recorded: Sequence[Row], weights: Sequence[Row]) -> Claim:
 def _weights(rows: Sequence[Row]) -> Table:
     columns = (
         Column("weights, solver"),
-        Column("tolerance"),
+        TOLERANCE,
         Column("iteration"),
         Column("NFE forward", 1),
         Column("NFE backward", 1),
@@ -75,9 +75,7 @@ def _weights(rows: Sequence[Row]) -> Table:
             here = [row for row in some if row["tolerance"] == tolerance]
             step = median(here, "step")
             evaluations = [median(here, key) for key in ("nfe_forward", "nfe_backward")]
-            lines.append(
-                [name, Tolerance(tolerance), None if step is None else int(step), *evaluations]
-            )
+            lines.append([name, tolerance, None if step is None else int(step), *evaluations])
     return Table("figure3d", "Means over single test digits.", columns, lines)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Spread, Table, Verdict
 from node_repro.report.absent import missing
+from node_repro.report.pictures import first_arrays, of_seeds
 from node_repro.report.runs import Run, Runs
 from node_repro.report.spread import below, found, score, spread, told, trained
 
@@ -126,10 +127,9 @@ def _all(text: str, parts: Sequence[Claim]) -> Claim:
     if not known:
         return Claim(text, "not measured", Verdict.OPEN, rule)
     measured = "; ".join(f"M = K = {part.text}: {part.measured}" for part in known)
-    verdicts = {part.verdict for part in parts}
-    if {part.verdict for part in known} == {Verdict.FAILS}:
-        verdicts = {Verdict.FAILS}  # a size that was not measured saves nothing
-    single = verdicts.pop() if len(verdicts) == 1 else Verdict.PARTLY
+    verdicts = {part.verdict for part in known}
+    alike = len(verdicts) == 1 and (len(known) == len(parts) or verdicts == {Verdict.FAILS})
+    single = verdicts.pop() if alike else Verdict.PARTLY
     return Claim(text, measured, single, rule)
 
 
@@ -195,15 +195,14 @@ def _density(cells: Cells, target: str, name: str) -> Drawing | None:
     true, rows, seeds = None, {"M": {}, "K": {}}, set()
     for row, kind in (("M", "cnf"), ("K", "nf")):
         for size in SIZES:
-            for run in cells[target, kind, size][:1]:
-                if arrays := run.arrays("pictures/density.npz"):
-                    true, rows[row][size] = arrays["Target"], arrays["Model"]
-                    seeds.add(run.seed)
+            if drawn := first_arrays(cells[target, kind, size], "density.npz"):
+                seed, arrays = drawn
+                true, rows[row][size] = arrays["Target"], arrays["Model"]
+                seeds.add(seed)
     if true is None:
         return None
     caption = (
-        f"{name}: target, CNF of M units (upper row), NF of K maps (lower row). "
-        f"Seed {', '.join(map(str, sorted(seeds)))}."
+        f"{name}: target, CNF of M units (upper row), NF of K maps (lower row). {of_seeds(seeds)}"
     )
     alt = f"Densities of the target {name} and of the flows fitted to it, growing with M and K."
     return Drawing(f"figure4_{target}", caption, alt, densities(true, rows, SIZES))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from node_repro.report import Artifact, Claim, Drawing, Verdict
 from node_repro.report.absent import missing
-from node_repro.report.pictures import taken
+from node_repro.report.pictures import first_arrays, of_seeds, taken
 from node_repro.report.runs import Run, Runs
 from node_repro.report.spread import finding, told
 from node_repro.report.table2 import COUNTS, MODELS, spiral_runs
@@ -118,16 +118,16 @@ def _by_observations(cells: Mapping[tuple[str, int], tuple[Run, ...]]) -> tuple[
 
     arrays, seeds = {}, set()
     for (model, count), done in cells.items():
-        if found := done[0].arrays("pictures/figure8_predictions.npz"):
-            arrays[MODELS[model], count] = found
-            seeds.add(done[0].seed)
+        if drawn := first_arrays(done, "figure8_predictions.npz"):
+            seed, arrays[MODELS[model], count] = drawn
+            seeds.add(seed)
     if not arrays:
         return ()
     present = [name for name in MODELS.values() if any(name == m for m, _ in arrays)]
     files = styled(lambda: by_observations(COUNTS, present, arrays, TRAJECTORY))
     caption = (
         "One test trajectory, a row for each model, a column for each number of points seen. "
-        f"Seed {', '.join(map(str, sorted(seeds)))}."
+        f"{of_seeds(seeds)}"
     )
     alt = "A grid of one spiral: rows are the models, columns 30, 50 and 100 observed points."
     return (Drawing("figure10", caption, alt, files),)

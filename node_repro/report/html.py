@@ -10,7 +10,7 @@ from importlib.resources import files
 from node_repro.report import Artifact, Claim, Drawing, Table, Verdict
 from node_repro.report.absent import commands
 from node_repro.report.pictures import GIF_BYTES
-from node_repro.report.words import is_spread, is_text, made_of, pair, tally
+from node_repro.report.words import is_spread, is_text, made_of, overview, pair
 
 SVG_BYTES = 150_000  # beyond, the PNG is shown
 HALF = 1.7  # width over height, below which two pictures stand side by side
@@ -64,9 +64,8 @@ def _overview(artifacts: Sequence[Artifact]) -> str:
             parts.append(f"<h3>{link}</h3>\n{_claims(artifact.claims, rules=False)}")
     body = "\n".join(parts) or "<p>Nothing was measured yet.</p>"
     return (
-        '<section id="claims"><h2>Claims and verdicts</h2>\n<p>Verdicts are computed from the '
-        "numbers by the rule that stands with each claim in its section. In all: "
-        f"{escape(tally(artifacts))}.</p>\n{body}</section>"
+        f'<section id="claims"><h2>Claims and verdicts</h2>\n<p>{escape(overview(artifacts))}</p>\n'
+        f"{body}</section>"
     )
 
 
@@ -126,7 +125,7 @@ def _table(table: Table) -> str:
     for row in table.rows:
         cells = []
         for i, (cell, column) in enumerate(zip(row, table.columns, strict=True)):
-            value, sd = pair(cell, column.digits)
+            value, sd = pair(cell, column)
             kind = "number" if not words[i] else "text short" if len(value) <= SHORT else "text"
             if i == 0:
                 cells.append(f'<th scope="row">{escape(value)}</th>')

@@ -47,7 +47,7 @@ def tabular(table: Table) -> str:
     lines = [_line(titles(table.columns)), r"\midrule"]
     for row in table.rows:
         cells = zip(row, table.columns, strict=True)
-        lines.append(_line([text(cell, column.digits) for cell, column in cells]))
+        lines.append(_line([text(cell, column) for cell, column in cells]))
     body = "\n".join(lines)
     return (
         f"\\begin{{table}}\n\\centering\n\\caption{{{escaped(table.caption)}}}\n"

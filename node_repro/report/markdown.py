@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from node_repro.report import Artifact, Claim, Drawing, Table, Verdict
 from node_repro.report.absent import commands
-from node_repro.report.words import is_text, made_of, tally, text, titles
+from node_repro.report.words import is_text, made_of, overview, text, titles
 
 
 def document(artifacts: Sequence[Artifact], profile: str, title: str, about: str) -> str:
@@ -19,11 +19,7 @@ def document(artifacts: Sequence[Artifact], profile: str, title: str, about: str
 
 
 def _overview(artifacts: Sequence[Artifact]) -> list[str]:
-    parts = [
-        "## Claims and verdicts",
-        "Verdicts are computed from the numbers by the rule that stands with each claim in its "
-        f"section. In all: {tally(artifacts)}.",
-    ]
+    parts = ["## Claims and verdicts", overview(artifacts)]
     known = [
         _line((claim.text, claim.measured, claim.verdict.value, artifact.title))
         for artifact in artifacts
@@ -68,7 +64,7 @@ def grid(table: Table) -> str:
     lines = [_line(titles(table.columns)), f"|{'|'.join(sides)}|"]
     for row in table.rows:
         cells = zip(row, table.columns, strict=True)
-        lines.append(_line([text(cell, column.digits) for cell, column in cells]))
+        lines.append(_line([text(cell, column) for cell, column in cells]))
     return "\n".join(lines)
 
 

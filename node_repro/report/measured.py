@@ -27,9 +27,14 @@ class Measured(NamedTuple):
 def measured(runs: Runs, experiment: str, probe: str) -> Measured:
     """Empty where nothing was."""
     probed = runs.probed(experiment, probe)
-    contents = [run.probe(probe) or {} for run in probed]
-    rows = [row for content in contents for row in content.get("rows", ())]
-    return Measured(probed, contents[0].get("facts", {}) if contents else {}, rows)
+    contents = [run.probes[probe] for run in probed]
+    rows = [row for content in contents for row in content["rows"]]
+    return Measured(probed, contents[0]["facts"] if contents else {}, rows)
+
+
+def runs_of(parts: Iterable[Measured]) -> tuple[Run, ...]:
+    """All that were probed."""
+    return tuple(run for rows in parts for run in rows.runs)
 
 
 def median(rows: Iterable[Row], value: str) -> float | None:

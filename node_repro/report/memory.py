@@ -13,6 +13,7 @@ from node_repro.report.measured import (
     measured,
     median,
     points,
+    runs_of,
     values,
 )
 from node_repro.report.plots import Lines, drawn
@@ -47,7 +48,7 @@ def memory(runs: Runs) -> Artifact:
         tables=[_memory_table(name, rows) for name, rows in both.items()],
         drawings=[one for name, rows in both.items() for one in _memory_curves(name, rows)],
         notes=[*left_out, SECONDS],
-        runs=tuple(run for rows in both.values() for run in rows.runs),
+        runs=runs_of(both.values()),
         missing=unprobed(runs, both, "memory"),
         probe="memory",
     )
@@ -69,15 +70,15 @@ def _memory_table(name: str, rows: Measured) -> Table:
     for gradient, some in groups(rows.rows, lambda row: str(row["gradient"])).items():
         few, many = ([r for r in some if r["steps"] == end] for end in (ends[0], ends[-1]))
         held = [median(part, "held_bytes") for part in (few, many)]
-        most = median(many, "peak_bytes")
+        most, grown = median(many, "peak_bytes"), growth(some)
         lines.append(
             [
                 gradient,
                 *(None if b is None else b / 1e6 for b in held),
-                _quotient(held),
+                grown and grown[1],
                 None if most is None else most / 1e6,
                 *(_seconds(part) for part in (few, many)),
-                _power(some),
+                power(some),
             ]
         )
     caption = (
@@ -93,14 +94,9 @@ def _seconds(rows: Sequence[Row]) -> float | None:
     return None if None in parts else sum(part or 0.0 for part in parts)
 
 
-def _quotient(ends: Sequence[float | None]) -> float | None:
-    first, last = ends
-    return None if first is None or last is None or not first else last / first
-
-
-def _power(rows: Sequence[Row]) -> float | None:
-    """p of seconds ~ steps^p, by least squares over all numbers of steps: the ends alone would
-    rest on the shortest time, which is the noisiest.
+def power(rows: Sequence[Row]) -> float | None:
+    """p of seconds ~ steps^p of one gradient method, by least squares over all numbers of steps,
+    as the ends alone would rest on the shortest time, which is the noisiest; None of one number.
     """
     timed = [
         (steps, seconds)
@@ -113,37 +109,31 @@ def _power(rows: Sequence[Row]) -> float | None:
     return statistics.linear_regression(*logs).slope
 
 
-def power(rows: Measured, gradient: str) -> float | None:
-    """p of seconds ~ steps^p, of a gradient method; None where fewer than two were measured."""
-    return _power(rows.where(gradient=gradient))
-
-
-def growth(rows: Measured, gradient: str) -> tuple[float, float] | None:
-    """How many times more steps, and how many times the bytes held for the backward pass."""
-    some = rows.where(gradient=gradient)
-    ends = values(some, "steps")
-    if len(ends) < 2:
+def growth(rows: Sequence[Row]) -> tuple[float, float] | None:
+    """How many times more steps, and how many times the bytes held for the backward pass, of one
+    gradient method; None of one number of steps.
+    """
+    held = points(rows, "steps", "held_bytes")
+    if len(held) < 2 or not held[0][1]:
         return None
-    parts = [[r for r in some if r["steps"] == end] for end in (ends[0], ends[-1])]
-    ratio = _quotient([median(part, "held_bytes") for part in parts])
-    return None if ratio is None else (ends[-1] / ends[0], ratio)
+    return held[-1][0] / held[0][0], held[-1][1] / held[0][1]
 
 
 def _memory_claims(rows: Measured) -> list[Claim]:
     return [
         _growth_claim(
             "Memory of the adjoint method does not grow with the number of steps, O(1)",
-            growth(rows, "adjoint"),
+            growth(rows.where(gradient="adjoint")),
             f"holds: at most {FLAT} times from the fewest to the most steps",
             lambda steps, ratio: ratio <= FLAT,
         ),
         _growth_claim(
             "Memory of direct back-propagation grows in proportion to the steps, O(L̃)",
-            growth(rows, "direct"),
+            growth(rows.where(gradient="direct")),
             f"holds: by at least {PAYING} of the factor of the steps",
             lambda steps, ratio: ratio >= PAYING * steps,
         ),
-        _time_claim(power(rows, "adjoint")),
+        _time_claim(power(rows.where(gradient="adjoint"))),
     ]
 
 
@@ -188,6 +178,6 @@ def _memory_curves(name: str, rows: Measured) -> tuple[Drawing, ...]:
     return drawn(
         f"memory_{name}",
         f"Bytes held for the backward pass and seconds of a gradient against the steps, {name}.",
-        "Two panels over the number of steps, a line for each gradient method; adjoint is flat.",
+        "Two panels over the number of steps, a line for each gradient method.",
         plots,
     )

@@ -1,6 +1,7 @@
-"""Pictures that runs drew, taken over from the lowest seed whose file can be read."""
+"""What runs drew, or what they drew it from: of the lowest seed whose file can be read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from node_repro.report import Drawing
 from node_repro.report.runs import Run
@@ -18,5 +19,18 @@ def taken(name: str, runs: Sequence[Run], file: str, caption: str, alt: str) -> 
                 content = picture(path)
             except (OSError, SyntaxError, ValueError):  # what PIL says of a damaged file
                 continue
-            return (Drawing(name, f"{caption} Seed {run.seed}.", alt, content),)
+            return (Drawing(name, f"{caption} {of_seeds([run.seed])}", alt, content),)
     return ()
+
+
+def first_arrays(runs: Sequence[Run], file: str) -> tuple[int, Mapping[str, Any]] | None:
+    """The seed, and the arrays of a .npz file, as in "figure1.npz"; None if no run has it whole."""
+    for run in runs:
+        if arrays := run.arrays(f"pictures/{file}"):
+            return run.seed, arrays
+    return None
+
+
+def of_seeds(seeds: Iterable[int]) -> str:
+    """The sentence for a caption."""
+    return f"Seed {', '.join(map(str, sorted(set(seeds))))}."

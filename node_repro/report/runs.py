@@ -6,6 +6,7 @@ ones are taken where there are any, and then embedded ones are left out everywhe
 """
 
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,9 +18,9 @@ import yaml
 
 from node_repro.record import OutputError
 from node_repro.record.metrics import read_metrics, restore
+from node_repro.record.result import read_result
 
 EMBEDDED = "-embedded"
-NEEDED = ("data", "device", "iterations", "parameters", "test_count")  # of a result.json
 DIGITS = "mnist"
 
 
@@ -70,14 +71,12 @@ class Run:
         except OutputError:
             return ()
 
-    def probe(self, name: str) -> Mapping[str, Any] | None:
-        """What a probe measured on this run, its facts and rows; None if it did not, or if its
-        file is damaged."""
-        content = _json(self.path / "probes" / f"{name}.json") or {}
-        rows = content.get("rows")
-        if not isinstance(content.get("facts"), dict) or not isinstance(rows, list):
-            return None
-        return content if all(isinstance(row, dict) for row in rows) else None
+    @cached_property
+    def probes(self) -> Mapping[str, Mapping[str, Any]]:
+        """What probes measured on this run, facts and rows, by the probes' names; a damaged file
+        counts for none."""
+        read = {path.stem: _json(path) or {} for path in sorted(self.path.glob("probes/*.json"))}
+        return {name: content for name, content in read.items() if _is_measured(content)}
 
     def file(self, name: str) -> Path | None:
         """A file of the run, as in "pictures/density.png"; None if there is none."""
@@ -91,13 +90,13 @@ class Run:
         try:
             with open(self.path / name, "rb") as file, np.load(file) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError, EOFError, BadZipFile):
+        except (OSError, ValueError, EOFError, BadZipFile, zlib.error):
             return None
 
 
 @dataclass(frozen=True)
 class Runs:
-    """All runs of one profile. spell writes the command that makes an experiment's run."""
+    """All runs of one profile."""
 
     profile: str
     found: Sequence[Run]
@@ -127,7 +126,7 @@ class Runs:
 
     def probed(self, experiment: str, probe: str) -> tuple[Run, ...]:
         """The runs of an experiment that a probe has measured, by seed."""
-        return tuple(run for run in self.of(experiment) if run.probe(probe) is not None)
+        return tuple(run for run in self.of(experiment) if probe in run.probes)
 
     def left_out(self) -> tuple[Run, ...]:
         """Finished runs that speak for nothing: of an older signature or of the other digits."""
@@ -151,21 +150,30 @@ def _read(folder: Path, profile: str) -> Run | None:
     if not number.isdecimal() or not (folder / "config.yaml").is_file():
         return None
     status = _json(folder / "status.json") or {}
-    result = _json(folder / "result.json")
-    if result is not None and not result.keys() >= set(NEEDED):
-        result = None
-    damaged = result is None and (folder / "result.json").is_file()
+    result, state = None, str(status.get("state", "UNKNOWN"))
+    try:
+        result = read_result(folder / "result.json")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError):
+        state = "DAMAGED"
     return Run(
         path=folder,
         experiment=folder.parent.parent.name,
         profile=profile,
         seed=int(number),
         signature=folder.parent.name.rpartition("-")[2],
-        state="DAMAGED" if damaged else str(status.get("state", "UNKNOWN")),
+        state=state,
         since=str(status.get("since", "")),
         result=result,
         environment=_json(folder / "environment.json") or {},
     )
+
+
+def _is_measured(content: Mapping[str, Any]) -> bool:
+    rows = content.get("rows")
+    whole = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    return whole and isinstance(content.get("facts"), dict)
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -45,14 +45,7 @@ def found(content: object, *keys: str) -> float | None:
 
 def percent(value: Spread | None) -> Spread | None:
     """A share in per cent."""
-    return scaled(value, 100)
-
-
-def scaled(value: Spread | None, factor: float) -> Spread | None:
-    """A number in another unit."""
-    if value is None:
-        return None
-    return Spread(value.mean * factor, None if value.sd is None else value.sd * factor, value.n)
+    return None if value is None else value.times(100)
 
 
 def binomial(share: float, count: int) -> float:
@@ -66,9 +59,9 @@ def share_error(share: Spread, count: int) -> float:
     return math.hypot(binomial(share.mean, count), seeds)
 
 
-def mean_error(value: Spread) -> float | None:
-    """Standard error of a mean over seeds; None of one seed."""
-    return None if value.sd is None else value.sd / math.sqrt(value.n)
+def difference_error(*means: Spread) -> float:
+    """Standard error of a sum or difference of means over seeds; infinite with a single seed."""
+    return math.hypot(*(math.inf if m.sd is None else m.sd / math.sqrt(m.n) for m in means))
 
 
 def below(text: str, ours: Spread | None, other: Spread | None, unit: str, digits: int) -> Claim:
@@ -81,9 +74,7 @@ def below(text: str, ours: Spread | None, other: Spread | None, unit: str, digit
         return Claim(text, "not measured", Verdict.OPEN, rule)
     gap = other.mean - ours.mean
     measured = f"{told(ours, digits)} against {told(other, digits)}{unit}"
-    errors = mean_error(ours), mean_error(other)
-    several = errors[0] is not None and errors[1] is not None
-    clear = several and gap > SIGMAS * math.hypot(errors[0] or 0.0, errors[1] or 0.0)
+    clear = gap > SIGMAS * difference_error(ours, other)
     verdict = Verdict.HOLDS if clear else Verdict.PARTLY if gap > 0 else Verdict.FAILS
     return Claim(text, measured, verdict, rule)
 

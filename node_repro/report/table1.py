@@ -15,7 +15,6 @@ from node_repro.report.spread import (
     found,
     minus,
     percent,
-    scaled,
     score,
     share_error,
     spread,
@@ -152,7 +151,8 @@ def _growths(runs: Runs, cells: dict[str, tuple[Run, ...]]) -> dict[str, tuple[s
     probed = measured(runs, "table1_odenet", "memory")
     grown: dict[str, tuple[str, str]] = {}
     for name, gradient in (("table1_rknet", "direct"), ("table1_odenet", "adjoint")):
-        held, p = growth(probed, gradient), power(probed, gradient)
+        rows = probed.where(gradient=gradient)
+        held, p = growth(rows), power(rows)
         if held and p is not None:
             grown[name] = (f"×{held[1]:.2f} for ×{held[0]:g} steps", f"as steps^{p:.2f}")
     one, six = cells["table1_resnet1"], cells["table1_resnet"]
@@ -185,7 +185,8 @@ def _costs(cells: dict[str, tuple[Run, ...]], grown: dict[str, tuple[str, str]])
     for row in ROWS:
         done = cells[row.experiment]
         memory, time = paper.get(row.experiment.removeprefix("table1_"), (None, None))
-        held = scaled(trained(done, "saved_bytes"), 1e-6)
+        held = trained(done, "saved_bytes")
+        held = held and held.times(1e-6)
         names = ("nfe_forward", "nfe_backward", "nvjp_backward", "seconds")
         rest = [trained(done, name) for name in names]
         more, longer = grown.get(row.experiment, (None, None))
@@ -201,11 +202,12 @@ def _costs(cells: dict[str, tuple[Run, ...]], grown: dict[str, tuple[str, str]])
 
 
 def _claims(cells: dict[str, tuple[Run, ...]]) -> tuple[Claim, ...]:
+    better = "The ODE is better than nothing in its place"
     return (
         _equal("ODE-Net and ResNet are equally good", cells, "odenet", "resnet"),
         _equal("RK-Net and ODE-Net are equally good", cells, "rknet", "odenet"),
-        _better("The ODE is better than nothing in its place (no claim of the paper's)", cells, ""),
-        _better("The same with the stem of strided convolutions", cells, "_conv"),
+        _better(f"{better} (no claim of the paper's)", cells, ""),
+        _better(f"{better}, conv stem (no claim of the paper's)", cells, "_conv"),
         _fewer(cells),
         _halved(cells),
     )
@@ -277,6 +279,4 @@ def _halved(cells: dict[str, tuple[Run, ...]]) -> Claim:
 
 
 def _percent(share: Spread) -> str:
-    return told(
-        Spread(100 * share.mean, None if share.sd is None else 100 * share.sd, share.n), 2
-    ).replace(" (", " % (")
+    return told(share.times(100), 2).replace(" (", " % (")

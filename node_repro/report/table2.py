@@ -1,12 +1,11 @@
 """Table 2: prediction of spirals by latent ODEs and recurrent networks, both versions of it."""
 
-import math
 from collections.abc import Mapping
 
 from node_repro.report import Artifact, Cell, Claim, Column, Spread, Table, Verdict
 from node_repro.report.absent import missing
 from node_repro.report.runs import Run, Runs
-from node_repro.report.spread import SIGMAS, below, finding, mean_error, minus, score, told
+from node_repro.report.spread import SIGMAS, below, difference_error, finding, minus, score, told
 
 MODELS = {"rnn": "RNN", "rnn_dt": "RNN with time gaps", "latent_ode": "latent ODE"}
 COUNTS = (30, 50, 100)
@@ -119,18 +118,16 @@ def _largest_gap(cells: Cells) -> Claim:
         "holds: the difference of mean RMSEs at 30 is above those at 50 and at 100 by more than 2 "
         "s.e. over seeds; in part: by less, or with one seed"
     )
-    gaps: dict[int, float] = {}
-    errors: dict[int, float] = {}
+    pairs: dict[int, tuple[Spread, Spread]] = {}
     for count in COUNTS:
         ours, other = (score(cells[m, count], "rmse_noisy") for m in ("latent_ode", "rnn"))
         if ours is None or other is None:
             return Claim(text, "not measured", Verdict.OPEN, rule)
-        gaps[count] = other.mean - ours.mean
-        both = mean_error(ours), mean_error(other)
-        errors[count] = math.inf if None in both else math.hypot(*(e or 0.0 for e in both))
+        pairs[count] = ours, other
+    gaps = {count: other.mean - ours.mean for count, (ours, other) in pairs.items()}
     leads = {count: gaps[30] - gaps[count] for count in COUNTS[1:]}
     clear = all(
-        lead > SIGMAS * math.hypot(errors[30], errors[count]) for count, lead in leads.items()
+        lead > SIGMAS * difference_error(*pairs[30], *pairs[count]) for count, lead in leads.items()
     )
     measured = ", ".join(f"{gap:.3f} at {count}" for count, gap in gaps.items())
     part = Verdict.PARTLY if min(leads.values()) > 0 else Verdict.FAILS

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from node_repro.report import Artifact, Cell, Column, Spread, Table, Tolerance, Verdict
+from node_repro.report import Artifact, Cell, Column, Spread, Table, Verdict
 from node_repro.report.spread import minus
 
 NOTHING = "–"
@@ -42,23 +42,23 @@ def at(value: float, tol: float) -> str:
     return f"{number(value, None)} at {tolerance(tol)}"
 
 
-def pair(cell: Cell, digits: int | None) -> tuple[str, str]:
+def pair(cell: Cell, column: Column) -> tuple[str, str]:
     """A cell as its value and its spread, "± 0.01" or ""."""
     if cell is None:
         return NOTHING, ""
     if isinstance(cell, Spread):
-        sd = "" if cell.sd is None else f"± {number(cell.sd, digits)}"
-        return number(cell.mean, digits), sd
+        sd = "" if cell.sd is None else f"± {number(cell.sd, column.digits)}"
+        return number(cell.mean, column.digits), sd
     if isinstance(cell, str):
         return str(cell), ""
-    if isinstance(cell, Tolerance):
+    if column.power:
         return tolerance(cell), ""
-    return (f"{cell:,}" if isinstance(cell, int) else number(cell, digits)), ""
+    return (f"{cell:,}" if isinstance(cell, int) else number(cell, column.digits)), ""
 
 
-def text(cell: Cell, digits: int | None) -> str:
+def text(cell: Cell, column: Column) -> str:
     """A cell in one string, as in "0.56 ± 0.02"."""
-    return " ".join(part for part in pair(cell, digits) if part)
+    return " ".join(part for part in pair(cell, column) if part)
 
 
 def is_text(table: Table, index: int) -> bool:
@@ -77,6 +77,14 @@ def tally(artifacts: Iterable[Artifact]) -> str:
     """How many claims came to which verdict."""
     counts = Counter(claim.verdict for artifact in artifacts for claim in artifact.claims)
     return ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "none"
+
+
+def overview(artifacts: Iterable[Artifact]) -> str:
+    """What stands above all claims."""
+    return (
+        "Verdicts are computed from the numbers by the rule that stands with each claim in its "
+        f"section. In all: {tally(artifacts)}."
+    )
 
 
 def titles(columns: Sequence[Column]) -> list[str]:

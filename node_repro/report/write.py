@@ -1,6 +1,5 @@
 """The job: read the runs, make the artifacts, write the report below outputs/report."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from node_repro.record.atomic import reason, write_atomically
 from node_repro.report import Artifact, csv, html, latex, markdown
 from node_repro.report.contents import CONTENTS
 from node_repro.report.runs import Runs, read_runs
+from node_repro.report.words import tally
 
 FOLDER = "report"
 TRIALS = ("smoke", "demo")  # profiles too short to say anything
@@ -86,13 +86,12 @@ def _about(runs: Runs) -> str:
 
 def _said(folder: Path, artifacts: Iterable[Artifact], runs: Runs) -> str:
     artifacts = list(artifacts)
-    verdicts = Counter(claim.verdict.value for a in artifacts for claim in a.claims)
     missing = dict.fromkeys(one for artifact in artifacts for one in artifact.missing)
     done = sum(run.result is not None for run in runs.found)
     lines = [
         f"report     {folder / 'index.html'}",
         f"runs       {done} finished, profile {runs.profile}",
-        f"claims     {', '.join(f'{n} {name}' for name, n in sorted(verdicts.items()))}",
+        f"claims     {tally(artifacts)}",
     ]
     if missing:
         first = next(iter(missing))

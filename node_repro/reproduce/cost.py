@@ -35,9 +35,9 @@ def training_seconds(experiment: Experiment, *, embedded: bool) -> float:
 def probe_seconds(probe: str, *, smallest: bool) -> float:
     """Of one probe with its default options, or with the smallest, when it is all start."""
     probes = _measured()["probes"]
-    if smallest:
+    if smallest or not probes:
         return _measured()["start"]
-    return probes.get(probe) or median(probes.values())
+    return probes.get(probe, median(probes.values()))
 
 
 def _seconds_an_iteration(experiment: Experiment) -> float:

@@ -35,7 +35,8 @@ def probed(outputs: Path, experiment: str, probe: str, rows: Rows, **facts: Any)
     run = outputs / experiment / "quick-mnist-0000aaaa" / "seed0"
     (run / "probes").mkdir(parents=True)
     result = {"data": "mnist", "seed": 0, "device": "cpu", "parameters": 9, "iterations": 1}
-    result |= {"test_count": 10_000, "profile": "quick"}
+    result |= {"test_count": 10_000, "profile": "quick", "training": {}}
+    result |= {"last": {"test": {}}, "selected": {"test": {}}}
     (run / "result.json").write_text(json.dumps(result))
     (run / "status.json").write_text('{"state": "COMPLETED", "since": "2026-01-01"}')
     (run / "config.yaml").write_text("seed: 0\n")
