@@ -6,7 +6,7 @@ from node_repro.report import Artifact, Cell, Claim, Column, Drawing, Table, Ver
 from node_repro.report.absent import missing
 from node_repro.report.pictures import taken
 from node_repro.report.runs import Run, Runs
-from node_repro.report.spread import finding, found, percent, score, spread, told
+from node_repro.report.spread import finding, found, percent, score, spread
 
 CLASSIFICATION = {
     "seed2_classification": "two spiral arms",
@@ -109,12 +109,30 @@ def _lines(cells: Cells) -> Table:
 
 def _rings(cells: Cells) -> Claim:
     text = "No ODE of the plane takes one ring out of another; with one dimension more it does"
-    rule = "holds: test error above 5 % in the plane and at most 2 % with one more dimension"
-    plane, lifted = (score(cells[f"seed2_rings{end}"], "error") for end in ("", "_lifted"))
-    if plane is None or lifted is None:
+    rule = (
+        "holds: on every seed the test error is above 5 % in the plane and at most 2 % with one "
+        "more dimension; in part: the latter on some seeds"
+    )
+    plane, lifted = (_test_errors(cells[f"seed2_rings{end}"]) for end in ("", "_lifted"))
+    if not plane or not lifted:
         return Claim(text, "not measured", Verdict.OPEN, rule)
-    verdict = Verdict.HOLDS if plane.mean > 0.05 and lifted.mean <= 0.02 else Verdict.FAILS
-    return Claim(text, f"test error {told(plane, 3)} against {told(lifted, 3)}", verdict, rule)
+    solved = sum(error <= 0.02 for error in lifted)
+    measured = (
+        f"test errors by seed {_listed(plane)} in the plane, {_listed(lifted)} with one more "
+        f"dimension: at most 0.02 on {solved} of {len(lifted)}"
+    )
+    if min(plane) <= 0.05 or not solved:
+        return Claim(text, measured, Verdict.FAILS, rule)
+    return Claim(text, measured, Verdict.HOLDS if solved == len(lifted) else Verdict.PARTLY, rule)
+
+
+def _test_errors(done: Sequence[Run]) -> list[float]:
+    errors = (found(run.result, "selected", "test", "error") for run in done)
+    return [error for error in errors if error is not None]
+
+
+def _listed(errors: Sequence[float]) -> str:
+    return ", ".join(f"{error:.3f}" for error in errors)
 
 
 def _line(cells: Cells) -> Claim:

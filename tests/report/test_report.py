@@ -473,6 +473,26 @@ def test_sizes_that_were_not_measured_save_no_claim(
     assert claim.verdict is expected
 
 
+@pytest.mark.parametrize(
+    ("plane", "lifted", "expected"),
+    [
+        ((0.2, 0.3), (0.01, 0.02), Verdict.HOLDS),
+        ((0.2, 0.3), (0.01, 0.2), Verdict.PARTLY),
+        ((0.2, 0.3), (0.1, 0.2), Verdict.FAILS),
+        ((0.2, 0.05), (0.01, 0.02), Verdict.FAILS),
+        ((0.2, 0.3), (), Verdict.OPEN),
+    ],
+)
+def test_rings_are_judged_seed_by_seed(
+    tmp_path: Path, plane: tuple[float, ...], lifted: tuple[float, ...], expected: Verdict
+) -> None:
+    for name, errors in (("seed2_rings", plane), ("seed2_rings_lifted", lifted)):
+        for seed, error in enumerate(errors):
+            place(tmp_path, result(name, seed, data="labelled_circles", test={"error": error}))
+    (claim,) = (c for c in artifact(tmp_path, "seed2").claims if "ring" in c.text)
+    assert claim.verdict is expected
+
+
 @pytest.mark.parametrize(("at_50", "expected"), [(0.3, Verdict.HOLDS), (0.39, Verdict.PARTLY)])
 def test_the_largest_advantage_is_judged_over_seeds(
     tmp_path: Path, at_50: float, expected: Verdict
