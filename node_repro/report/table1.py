@@ -89,20 +89,19 @@ def artifact(runs: Runs) -> Artifact:
     )
 
 
-def verdict(row: Row, done: Sequence[Run]) -> tuple[str, Verdict]:
+def verdict(row: Row, done: Sequence[Run]) -> tuple[float | None, Verdict]:
     """The difference to the paper's error in percentage points, and what it amounts to."""
     ours = score(done, "error")
     if ours is None:
-        return "", Verdict.OPEN
+        return None, Verdict.OPEN
     if row.error is None:
-        return "", Verdict.INCOMPARABLE
+        return None, Verdict.INCOMPARABLE
     gap = 100 * ours.mean - row.error
-    words = minus(f"{gap:+.2f}")
     if row.other_data or not _whole(done):
-        return words, Verdict.INCOMPARABLE
+        return gap, Verdict.INCOMPARABLE
     error = 100 * math.hypot(share_error(ours, TEST_DIGITS), binomial(row.error / 100, TEST_DIGITS))
     near = abs(gap) <= SIGMAS * error
-    return words, Verdict.WITHIN if near else Verdict.OUTSIDE
+    return gap, Verdict.WITHIN if near else Verdict.OUTSIDE
 
 
 def _whole(done: Sequence[Run]) -> bool:
@@ -119,7 +118,7 @@ def _errors(cells: dict[str, tuple[Run, ...]]) -> Table:
         Column("last, %", 2),
         Column("s.e., %", 2),
         Column("seeds"),
-        Column("difference"),
+        Column("difference, points", 2),
         Column("verdict"),
         Column("paper's parameters"),
         Column("parameters"),
@@ -132,7 +131,7 @@ def _errors(cells: dict[str, tuple[Run, ...]]) -> Table:
         error = 100 * binomial(selected.mean / 100, count) if selected else None
         gap, judged = verdict(row, done)
         size = found(done[0].result, "parameters") if done else None
-        ours = [selected, last, error, len(done) or None, gap or None, judged]
+        ours = [selected, last, error, len(done) or None, gap, judged]
         rows.append(
             [row.name, row.error, *ours, row.parameters, None if size is None else int(size)]
         )
