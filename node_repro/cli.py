@@ -182,6 +182,9 @@ class Jobs:
             if "debug=true" in overrides:
                 traceback.print_exc()
             code, reason = judge(error)
+        finally:
+            if self.many:
+                garbage.collect_all()
         if code:
             number = HydraConfig.get().job.num + 1 if self.many else 1
             failure = Failure(number, " ".join(overrides), code, reason)

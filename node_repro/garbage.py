@@ -8,6 +8,12 @@ def leave() -> None:
     gc.disable()
 
 
+def collect_all() -> None:
+    """Again, and in everything: what a job of a sweep leaves, the next one does not need."""
+    collect()
+    gc.unfreeze()
+
+
 def collect() -> None:
     """Again, but never in what was made meanwhile. Nothing where it is looked for already."""
     if not gc.isenabled():

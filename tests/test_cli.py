@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from node_repro import cli
+from node_repro import cli, garbage
 from node_repro.compose import read
 from node_repro.config import Config
 from node_repro.config.choices import Choices, conf_folder
@@ -92,6 +92,20 @@ def test_garbage_is_looked_for_after_a_command_and_not_while_it_starts(
     )
     assert call(monkeypatch) == 0
     assert looked_for == [False] and gc.isenabled()
+
+
+def test_a_sweep_keeps_nothing_of_its_jobs(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = []
+
+    def run(config: Config, overrides: list[str], command: list[str]) -> int:
+        before.append((gc.isenabled(), gc.get_freeze_count()))
+        garbage.collect()
+        return 0
+
+    monkeypatch.setitem(sys.modules, "node_repro.run", SimpleNamespace(run=run))
+    gc.unfreeze()
+    assert call(monkeypatch, "-m", "seed=0,1") == 0
+    assert before == [(False, 0), (True, 0)]
 
 
 def test_the_users_command_reaches_the_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,12 +71,14 @@ def files(figure: Figure, *, vector: bool = True) -> dict[str, bytes]:
 
 
 def picture(path: Path) -> dict[str, bytes]:
-    """A run's own picture, in fewer colours and pixels; a GIF as it is. Raises what PIL does where
-    the file is damaged: OSError, SyntaxError, ValueError.
+    """A run's own picture, in fewer colours and pixels; a GIF as it is. Raises ValueError where the
+    file is of another format, and whatever PIL raises where it is damaged.
     """
     content = path.read_bytes()
     if path.suffix == ".gif":
         with Image.open(io.BytesIO(content)) as image:
+            if image.format != "GIF" or not content.endswith(b";"):
+                raise ValueError(f"{path} is no whole GIF")
             image.seek(image.n_frames - 1)  # pyright: ignore[reportAttributeAccessIssue]
             image.load()
         return {"gif": content}

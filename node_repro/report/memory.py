@@ -75,7 +75,7 @@ def _memory_table(name: str, rows: Measured) -> Table:
             [
                 gradient,
                 *(None if b is None else b / 1e6 for b in held),
-                grown and grown[1],
+                grown[1] if grown and None not in held else None,
                 None if most is None else most / 1e6,
                 *(_seconds(part) for part in (few, many)),
                 power(some),

@@ -17,7 +17,7 @@ def taken(name: str, runs: Sequence[Run], file: str, caption: str, alt: str) -> 
         if path := run.file(f"pictures/{file}") or run.file(f"probes/{file}"):
             try:
                 content = picture(path)
-            except (OSError, SyntaxError, ValueError):  # what PIL says of a damaged file
+            except Exception:  # PIL says many things of damaged files, an IndexError among them
                 continue
             return (Drawing(name, f"{caption} {of_seeds([run.seed])}", alt, content),)
     return ()

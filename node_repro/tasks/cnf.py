@@ -92,12 +92,14 @@ class CNF:
         flow, square = as_flow(model), Square(self.side, GRID)
         target = self.data.law.log_density(square.points(torch.zeros((), dtype=torch.float64)))
         target = target.exp().view(GRID, GRID).numpy()
-        moments = [(k + 1) / FRAMES for k in range(FRAMES)] if final else [1.0]
-        density = torch.stack([density_on(flow, square, self.like, at) for at in moments]).numpy()
-        shown = {"Target": target, "Model": density[-1]}
+        last = density_on(flow, square, self.like)
+        shown = {"Target": target, "Model": last.numpy()}
         yield Picture("density.png", densities(shown, self.side))
         if not final:
             return
+        moments = [(k + 1) / FRAMES for k in range(FRAMES)]
+        before = [density_on(flow, square, self.like, at) for at in moments[:-1]]
+        density = torch.stack([*before, last]).numpy()
         z = torch.randn(DRAWN_POINTS, 2, generator=generator(1), dtype=torch.float64).to(self.like)
         samples = flow.path(z, moments).double().cpu().numpy()
         columns = [moments.index(fraction) for fraction in FRACTIONS]

@@ -431,16 +431,27 @@ def two_seeds(outputs: Path) -> tuple[Run, ...]:
     return read(outputs).of("fig5_circles_cnf")
 
 
-@pytest.mark.parametrize("content", [b"", b"GIF89a", b"not a picture"])
-def test_a_damaged_animation_is_taken_from_the_next_seed(tmp_path: Path, content: bytes) -> None:
+def moving() -> bytes:
+    """An animation of noise: long codes, which a cut ends in many places."""
+    random = np.random.default_rng(0)
+    frames = [Image.fromarray(random.integers(0, 255, (20, 30), np.uint8)) for _ in range(3)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+def test_a_damaged_animation_is_taken_from_the_next_seed(tmp_path: Path) -> None:
     runs = two_seeds(tmp_path)
-    frames = [Image.new("P", (30, 20), colour) for colour in (1, 2, 3)]
-    whole = runs[1].path / "pictures" / "animation.gif"
-    frames[0].save(whole, save_all=True, append_images=frames[1:])
-    (runs[0].path / "pictures" / "animation.gif").write_bytes(content)
-    (drawing,) = taken("moving", runs, "animation.gif", "Moving.", "It moves.")
-    assert drawing.caption == "Moving. Seed 1."
-    assert drawing.files == {"gif": whole.read_bytes()}
+    whole = moving()
+    (runs[1].path / "pictures" / "animation.gif").write_bytes(whole)
+    picture = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(picture, "PNG")
+    cut = [whole[:length] for length in range(0, len(whole) - 2, 7)]
+    for content in (*cut, b"not a picture", picture.getvalue()):
+        (runs[0].path / "pictures" / "animation.gif").write_bytes(content)
+        (drawing,) = taken("moving", runs, "animation.gif", "Moving.", "It moves.")
+        assert drawing.caption == "Moving. Seed 1."
+        assert drawing.files == {"gif": whole}
 
 
 def test_damaged_arrays_are_taken_from_the_next_seed(tmp_path: Path) -> None:
