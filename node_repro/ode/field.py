@@ -3,11 +3,12 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Field, Rate, Slope
+from node_repro.ode.methods import Field, Rate, Slope, Time, at
 from node_repro.ode.solution import SolverError, Stats
 
 VectorField = Callable[[Tensor, Tensor], Tensor]
@@ -28,6 +29,32 @@ def at_times(f: VectorField, times: Sequence[Tensor]) -> list[VectorField]:
 
 def _at_its_time(rate: Callable[[Tensor], Tensor], t: Tensor, y: Tensor) -> Tensor:
     return rate(y)
+
+
+class Interval(NamedTuple):
+    """The numbers of a dtype between two times: low <= t <= high, on the host."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, t0: float, t1: float, dtype: torch.dtype) -> "Interval":
+        """The ends are rounded inwards; where no number of the dtype lies inside they are kept."""
+        low, high = min(t0, t1), max(t0, t1)
+        if dtype is torch.float64:
+            return cls(low, high)
+        ends = torch.tensor((low, high), dtype=torch.float64)
+        inner = ends.to(dtype)
+        beyond = torch.stack((inner[0] < ends[0], inner[1] > ends[1]))
+        inner = torch.where(beyond, torch.nextafter(inner, inner.flip(0)), inner)
+        a, b = inner.tolist()
+        return cls(a, b) if low <= a <= b <= high else cls(low, high)
+
+    def clip(self, t: Time) -> Time:
+        """t moved into the interval; the derivative of the result with respect to t is 1."""
+        value = t.item() if isinstance(t, Tensor) else t
+        inside = min(max(value, self.low), self.high)
+        return t if inside == value else t + (inside - value)
 
 
 def changes(x: Tensor) -> int:
@@ -64,40 +91,66 @@ def evaluate(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
 
 
 class Plain:
-    """A field without integrands. vjps: where the products through f in a later backward count."""
+    """A field without integrands.
+
+    Args:
+        f: The user's function.
+        vjps: Where the vector-Jacobian products through f in a later backward pass are counted.
+    """
 
     def __init__(self, f: VectorField, vjps: Stats | None = None) -> None:
         self.f, self.vjps = f, vjps
 
-    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
-        dy = evaluate(self.f, t, y)
+    def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
+        return self._slope(self.f, at(t, y), y)
+
+    def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
+        ts = [at(t, like) for t in times]
+        fields = at_times(self.f, ts)
+        return [partial(self._slope_at, f, t) for f, t in zip(fields, ts, strict=True)]
+
+    def _slope_at(self, f: VectorField, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+        return self._slope(f, t, y)
+
+    def _slope(self, f: VectorField, t: Tensor, y: Tensor) -> Slope:
+        dy = evaluate(f, t, y)
+        if dy.requires_grad and not torch.is_grad_enabled():  # f enables gradients by itself
+            dy = dy.detach()
         if self.vjps is not None and dy.requires_grad:
             if dy.is_leaf:  # a parameter itself: a hook on it would stay
                 dy = dy.view_as(dy)
-            dy.register_hook(self._count)
+            dy.register_hook(partial(_count, self.vjps))
         return Slope(dy)
 
-    def at_times(self, times: Sequence[Tensor]) -> Sequence[Rate]:
-        fields = (Plain(f, self.vjps) for f in at_times(self.f, times))
-        return [partial(field, t) for field, t in zip(fields, times, strict=True)]
 
-    def _count(self, cotangent: Tensor) -> None:
-        assert self.vjps is not None
-        self.vjps.nvjp += 1
+def _count(stats: Stats, cotangent: Tensor) -> None:
+    """A hook, which autograd's graph keeps: so it must not refer to f."""
+    stats.nvjp += 1
 
 
 class Counted:
-    """A field that counts its evaluations into stats.nfe."""
+    """A field that counts its evaluations into stats.nfe, at times within a span only.
 
-    def __init__(self, field: Field, stats: Stats) -> None:
-        self.field, self.stats = field, stats
+    A time in y's own dtype is a rounded one: rounding may lead out of the span, where f need not be
+    defined. Such a time is replaced by the nearest number of that dtype within the span.
+    """
+
+    def __init__(self, field: Field, stats: Stats, span: tuple[float, float]) -> None:
+        self.field, self.stats, self.span = field, stats, span
+        self._interval: Interval | None = None
         self._last: tuple[Tensor, int] | None = None
 
-    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
-        return self._counted(partial(self.field, t), y, integrands=integrands)
+    def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
+        return self._counted(partial(self.field, self._clip(t, y)), y, integrands=integrands)
 
-    def at_times(self, times: Sequence[Tensor]) -> Sequence[Rate]:
-        return [partial(self._counted, rate) for rate in self.field.at_times(times)]
+    def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
+        inside = [self._clip(t, like) for t in times]
+        return [partial(self._counted, rate) for rate in self.field.at_times(inside, like)]
+
+    def _clip(self, t: Time, y: Tensor) -> Time:
+        if self._interval is None:
+            self._interval = Interval.of(*self.span, y.dtype.to_real())
+        return self._interval.clip(t)
 
     def _counted(self, rate: Rate, y: Tensor, *, integrands: bool) -> Slope:
         self.stats.nfe += 1

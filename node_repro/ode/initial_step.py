@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from node_repro.ode.methods import Field, Slope, State, at
+from node_repro.ode.methods import Field, Slope, State
 from node_repro.ode.methods.runge_kutta import combine
 from node_repro.ode.norm import RmsNorm, Tolerances
 from node_repro.ode.solution import SolverError, count_non_finite
@@ -54,7 +54,7 @@ def initial_step(
     signed = math.copysign(h0, span)
     y1 = combine(state.y, signed, (1.0,), (slope.dy,))
     t_ahead = end if h0 == abs(span) else t + signed
-    ahead = f(at(t_ahead, y1), y1, integrands=norm.integrals)
+    ahead = f(t_ahead, y1, integrands=norm.integrals)
     turn = State(
         ahead.dy - slope.dy,
         tuple(q1 - q0 for q1, q0 in zip(ahead.integrands, slope.integrands, strict=False)),

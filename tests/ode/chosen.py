@@ -20,7 +20,7 @@ from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.forward import Forward
 from node_repro.ode.gradients.reversible import Reversible
-from node_repro.ode.methods import Method, Rate, Slope
+from node_repro.ode.methods import Method, Rate, Slope, Time, at
 from node_repro.ode.methods.reversible import Coupled
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.solution import Solution
@@ -151,10 +151,10 @@ class FieldOf:
 
     function: Callable[..., Slope]
 
-    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
-        return self.function(t, y, integrands=integrands)
+    def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
+        return self.function(at(t, y), y, integrands=integrands)
 
-    def at_times(self, times: Sequence[Tensor]) -> list[Rate]:
+    def at_times(self, times: Sequence[Time], like: Tensor) -> list[Rate]:
         return [partial(self, t) for t in times]
 
 

@@ -53,7 +53,7 @@ class Eager:
         times: list[float] = ts.tolist()
         t, end = times[0], times[-1]
         stats = Stats()
-        f = Counted(f, stats)
+        f = Counted(f, stats, (t, end))
         seen = _leading(times)
         if seen == len(times) and not ts.requires_grad:
             ys = at_start(state.y, ts, None).clone()

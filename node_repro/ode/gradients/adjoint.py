@@ -22,7 +22,7 @@ from node_repro.ode.gradients import (
     refuse_undeclared,
     spread,
 )
-from node_repro.ode.methods import Rate, Slope, State, at
+from node_repro.ode.methods import Rate, Slope, State, Time, at
 from node_repro.ode.norm import FULL, RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats, count_non_finite
 from node_repro.ode.solver import Solver
@@ -83,13 +83,14 @@ class _Augmented:
     def __init__(self, f: VectorField, parameters: tuple[Tensor, ...]) -> None:
         self.f, self.parameters, self.checked = f, parameters, False
 
-    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
-        return self._slope(self.f, t, y, integrands=integrands)
+    def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
+        return self._slope(self.f, at(t, y), y, integrands=integrands)
 
-    def at_times(self, times: Sequence[Tensor]) -> Sequence[Rate]:
+    def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
+        ts = [at(t, like) for t in times]
         with torch.enable_grad():
-            fields = at_times(self.f, times)
-        return [partial(self._slope, f, t) for f, t in zip(fields, times, strict=True)]
+            fields = at_times(self.f, ts)
+        return [partial(self._slope, f, t) for f, t in zip(fields, ts, strict=True)]
 
     def _slope(self, f: VectorField, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         wanted = self.parameters if integrands else ()

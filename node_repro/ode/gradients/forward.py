@@ -23,7 +23,7 @@ from node_repro.ode.gradients import (
     refuse_undeclared,
     spread,
 )
-from node_repro.ode.methods import Rate, Slope, State, at
+from node_repro.ode.methods import Rate, Slope, State, Time, at
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import Solver
@@ -83,10 +83,11 @@ class _Sensitivities:
     def __init__(self, f: VectorField, parameters: tuple[Tensor, ...], stats: Stats) -> None:
         self.f, self.parameters, self.stats, self.checked = f, parameters, stats, False
 
-    def at_times(self, times: Sequence[Tensor]) -> Sequence[Rate]:
+    def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
         return [partial(self, t) for t in times]
 
-    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+    def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
+        t = at(t, y)
         with torch.enable_grad():
             z = y[0].detach().requires_grad_()
             dz = evaluate(self.f, t, z)

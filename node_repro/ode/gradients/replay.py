@@ -14,7 +14,7 @@ from torch import Tensor
 from node_repro.ode.engines import Mesh, Start, interval, positions
 from node_repro.ode.field import Counted, Plain, VectorField
 from node_repro.ode.gradients import refuse_undeclared
-from node_repro.ode.methods import Method, State, at
+from node_repro.ode.methods import Method, State
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
 
@@ -50,8 +50,9 @@ class Replay(NamedTuple):
 
     def gradients(self, starts: Iterable[Start], gys: Tensor, stats: Stats) -> Gradients:
         """starts: of the steps, the last one first (without steps: of the solve). gys: (T, *S)."""
-        field = Counted(Plain(self.f, stats), stats)
         method, (points, observed), wanted = self.method, self.mesh, self.wanted
+        ends = float(self.ts[0]), float(self.ts[-1])
+        field = Counted(Plain(self.f, stats), stats, ends)
         times = self.ts.detach().requires_grad_(self.times)
         totals: list[Tensor | None] = [None] * (len(wanted) + 1)  # and the times'
         a, a_twin = gys[-1], None
@@ -102,7 +103,7 @@ class Replay(NamedTuple):
         """The gradient of the times of outputs at the start, which move at the rate f(t0, y0)."""
         gts = torch.zeros_like(self.ts)
         if len(gys) > 1:
-            dy = field(at(float(self.ts[0]), y0), y0, integrands=False).dy
+            dy = field(float(self.ts[0]), y0, integrands=False).dy
             rates = (gys.conj() * dy).real.flatten(1).sum(1).to(gts)
             gts[: len(gys)] += rates
             gts[0] -= rates.sum()

@@ -82,7 +82,7 @@ class _Solve(Function):
 def _undone(run: _Run, y0: Tensor, end: Start, stats: Stats) -> Iterator[Start]:
     """The starts of the steps, the last one first; the solve's own start is y0 itself."""
     points = run.mesh.points
-    field = Counted(Plain(run.f), stats)
+    field = Counted(Plain(run.f), stats, (points[0], points[-1]))
     y, twin = end
     assert twin is not None
     size = torch.linalg.vector_norm(y)

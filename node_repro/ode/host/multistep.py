@@ -23,7 +23,7 @@ from node_repro.ode.engines import Mesh, Start, Trajectory, Watch
 from node_repro.ode.field import Counted
 from node_repro.ode.host.flat import Flat, Vector, Weighted
 from node_repro.ode.host.rates import Rates
-from node_repro.ode.methods import Field, State, at
+from node_repro.ode.methods import Field, State
 from node_repro.ode.norm import STATE, RmsNorm
 from node_repro.ode.solution import SolverError, Stats, count_non_finite
 
@@ -223,7 +223,7 @@ class Multistep:
     ) -> Trajectory:
         """A state of no elements: one step, for which f is called once."""
         t, end = times[0], times[-1]
-        Counted(f, stats)(at(t, state.y), state.y, integrands=bool(state.integrals))
+        Counted(f, stats, (t, end))(t, state.y, integrands=bool(state.integrals))
         stats.accept(end - t)
         mesh = Mesh((t, end), ((seen, len(times) - 1),))
         ys = state.y.expand(len(times), *state.y.shape).clone()

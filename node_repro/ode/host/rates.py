@@ -4,7 +4,7 @@ import numpy as np
 
 from node_repro.ode.field import Counted
 from node_repro.ode.host.flat import Flat, Vector
-from node_repro.ode.methods import Field, at
+from node_repro.ode.methods import Field
 from node_repro.ode.solution import Stats
 
 
@@ -16,8 +16,7 @@ class Rates:
     """
 
     def __init__(self, f: Field, flat: Flat, stats: Stats, span: tuple[float, float]) -> None:
-        self.f, self.flat = Counted(f, stats), flat
-        self.first, self.last = min(span), max(span)
+        self.f, self.flat = Counted(f, stats, span), flat
         self.integrands = bool(flat.like.integrals)
         self.fault: BaseException | None = None
         self.finite = True
@@ -32,7 +31,6 @@ class Rates:
 
     def _value(self, t: float, v: Vector) -> Vector:
         y = self.flat.y(v)
-        t = min(max(t, self.first), self.last)  # t + h rounds
-        value = self.flat.vector(*self.f(at(t, y), y, integrands=self.integrands))
+        value = self.flat.vector(*self.f(t, y, integrands=self.integrands))
         self.finite = self.finite and bool(np.isfinite(value).all())
         return value

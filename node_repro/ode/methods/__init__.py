@@ -47,11 +47,11 @@ class Field(Protocol):
     out.
     """
 
-    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope: ...
+    def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope: ...
 
-    def at_times(self, times: Sequence[Tensor]) -> "Sequence[Rate]":
-        """The field at each of some times, such as the stages of a step: what depends on time alone
-        may be worked out for all of them at once.
+    def at_times(self, times: Sequence[Time], like: Tensor) -> "Sequence[Rate]":
+        """The field at each of several times, such as the stages of a step, for states like the
+        given one. What depends on time alone may be computed for all of them at once.
         """
         ...
 

@@ -126,11 +126,11 @@ class _WithoutIntegrands:
 
     field: Field
 
-    def __call__(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
+    def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
         return self.field(t, y, integrands=False)
 
-    def at_times(self, times: Sequence[Tensor]) -> Sequence[Rate]:
-        return [partial(self._slope, rate) for rate in self.field.at_times(times)]
+    def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
+        return [partial(self._slope, rate) for rate in self.field.at_times(times, like)]
 
     def _slope(self, rate: Rate, y: Tensor, *, integrands: bool) -> Slope:
         return rate(y, integrands=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Carry, Field, State, Step, Time, at
+from node_repro.ode.methods import Carry, Field, State, Step, Time
 from node_repro.ode.methods.runge_kutta import combine
 
 
@@ -29,7 +29,7 @@ class ReversibleHeun:
 
     def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
         z = y if twin is None else twin
-        return Carry(f(at(t, z), z, integrands=True), z)
+        return Carry(f(t, z, integrands=True), z)
 
     def step(
         self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
@@ -37,7 +37,7 @@ class ReversibleHeun:
         y, z, k, h = state.y, carry.twin, carry.slope, t1 - t
         assert z is not None and k is not None
         z1 = combine(2.0 * y - z, h, (1.0,), (k.dy,))
-        k1 = f(at(t1, z1), z1, integrands=True)
+        k1 = f(t1, z1, integrands=True)
         y1 = combine(y, h, (0.5, 0.5), (k.dy, k1.dy))
         half = float(h) / 2 if state.integrals else 0.0
         pairs = zip(state.integrals, k.integrands, k1.integrands, strict=False)

@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, _foreach_add_
 
-from node_repro.ode.methods import Carry, Field, State, Step, Time, at
+from node_repro.ode.methods import Carry, Field, State, Step, Time
 from node_repro.ode.tableau import ButcherTableau
 
 
@@ -70,7 +70,7 @@ class ExplicitRungeKutta:
         return torch.tensor(self.tableau.dense_weights, dtype=torch.float64)
 
     def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
-        return Carry(f(at(t, y), y, integrands=self.tableau.uses_integrands[0]))
+        return Carry(f(t, y, integrands=self.tableau.uses_integrands[0]))
 
     def step(
         self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
@@ -84,7 +84,7 @@ class ExplicitRungeKutta:
         integrals.add(0, slope.integrands)
         # t + 1.0 * h may miss t1 by a rounding, and f may end there
         times = [t1 if c == 1.0 else t + c * h for c in tableau.nodes[1:count]]
-        rates = f.at_times([at(t_i, state.y) for t_i in times])
+        rates = f.at_times(times, state.y)
         y1 = None
         for i, rate in enumerate(rates, start=1):
             y_i = combine(state.y, h, tableau.rows[i], stages)
