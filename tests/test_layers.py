@@ -44,9 +44,10 @@ LAYERS: dict[str, set[str]] = {
 
 ODE_LAYERS = (
     {"tableau", "solution"},
-    {"methods", "state"},
+    {"transforms"},
+    {"methods"},
     {"norm", "field"},
-    {"initial_step"},
+    {"initial_step", "state"},
     {"controllers"},
     {"engines"},
     {"solver", "host"},

@@ -1,9 +1,10 @@
 """From the user's f(t, y) to the field that a method evaluates: checked, and counted by us."""
 
 import contextlib
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -29,6 +30,18 @@ def at_times(f: VectorField, times: Sequence[Tensor]) -> list[VectorField]:
 
 def _at_its_time(rate: Callable[[Tensor], Tensor], t: Tensor, y: Tensor) -> Tensor:
     return rate(y)
+
+
+class Wrapper:
+    """A vector field made of another function, its attribute f."""
+
+    f: Any
+
+    def around(self, f: Any) -> Self:  # noqa: ANN401
+        """The same wrapper around another function."""
+        wrapper = copy.copy(self)
+        wrapper.f = f
+        return wrapper
 
 
 class Interval(NamedTuple):
@@ -90,16 +103,22 @@ def evaluate(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
     return dy
 
 
+Evaluate = Callable[[VectorField, Tensor, Tensor], Tensor]
+
+
 class Plain:
     """A field without integrands.
 
     Args:
         f: The user's function.
         vjps: Where the vector-Jacobian products through f in a later backward pass are counted.
+        evaluate: How f is evaluated: (f, t, y) -> dy/dt.
     """
 
-    def __init__(self, f: VectorField, vjps: Stats | None = None) -> None:
-        self.f, self.vjps = f, vjps
+    def __init__(
+        self, f: VectorField, vjps: Stats | None = None, evaluate: Evaluate = evaluate
+    ) -> None:
+        self.f, self.vjps, self.evaluate = f, vjps, evaluate
 
     def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
         return self._slope(self.f, at(t, y), y)
@@ -113,7 +132,7 @@ class Plain:
         return self._slope(f, t, y)
 
     def _slope(self, f: VectorField, t: Tensor, y: Tensor) -> Slope:
-        dy = evaluate(f, t, y)
+        dy = self.evaluate(f, t, y)
         if dy.requires_grad and not torch.is_grad_enabled():  # f enables gradients by itself
             dy = dy.detach()
         if self.vjps is not None and dy.requires_grad:
@@ -131,12 +150,15 @@ def _count(stats: Stats, cotangent: Tensor) -> None:
 class Counted:
     """A field that counts its evaluations into stats.nfe, at times within a span only.
 
+    first: the value of the first evaluation.
+
     A time in y's own dtype is a rounded one: rounding may lead out of the span, where f need not be
     defined. Such a time is replaced by the nearest number of that dtype within the span.
     """
 
     def __init__(self, field: Field, stats: Stats, span: tuple[float, float]) -> None:
         self.field, self.stats, self.span = field, stats, span
+        self.first: Tensor | None = None
         self._interval: Interval | None = None
         self._last: tuple[Tensor, int] | None = None
 
@@ -161,6 +183,8 @@ class Counted:
                 "f writes into a tensor that it returned before: return a new one each time",
             )
         self._last = slope.dy, changes(slope.dy)
+        if self.first is None:
+            self.first = slope.dy
         return slope
 
 

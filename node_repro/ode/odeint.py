@@ -11,6 +11,7 @@ from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.solution import Solution, SolverError
 from node_repro.ode.solver import Solver
 from node_repro.ode.state import Layout, Packed, TupleField
+from node_repro.ode.transforms import refuse_vmap
 
 
 @overload
@@ -22,6 +23,7 @@ def odeint(
     solver: Solver,
     gradient: GradientMethod,
     parameters: Iterable[Tensor] | None = None,
+    frozen: Iterable[Tensor] = (),
 ) -> Solution[Tensor]: ...
 
 
@@ -34,6 +36,7 @@ def odeint(
     solver: Solver,
     gradient: GradientMethod,
     parameters: Iterable[Tensor] | None = None,
+    frozen: Iterable[Tensor] = (),
 ) -> Solution[tuple[Tensor, ...]]: ...
 
 
@@ -45,30 +48,44 @@ def odeint(
     solver: Solver,
     gradient: GradientMethod,
     parameters: Iterable[Tensor] | None = None,
+    frozen: Iterable[Tensor] = (),
 ):
-    """The states at the times ts, ys of shape (T, *S), with ys[0] = y0.
+    """Solve dy/dt = f(t, y), y(ts[0]) = y0, and return the states at the times ts.
 
-    y0: (*S), any shape, floating or complex; or a tuple of such, of one dtype, for f(t, (y1, y2,
-    ...)) -> (dy1, dy2, ...), whose errors are judged part by part. ts: (T,), rising or falling;
-    times may repeat, and wherever ts wants a gradient it gets one. parameters: what f depends on
-    besides t and y, if f is not a module (the gradient methods that do not keep f's graph must
-    know). There are no default tolerances: the solver is always a choice. States between two steps
-    are dense output, whose order is the method's dense_order: below the solution's for dopri8 and
-    rk4.
+    There are no default tolerances: the solver is always a choice. States between two steps are
+    dense output, whose order is the method's dense_order: below the solution's for dopri8 and rk4.
+
+    Args:
+        f: The vector field, f(t, y) -> dy/dt with t a scalar in y's real dtype.
+        y0: The initial state, (*S) of any shape, real or complex floating point; or a tuple of
+            such, of one dtype, for f(t, (y1, y2, ...)) -> (dy1, dy2, ...). The error of a tuple is
+            judged part by part.
+        ts: The times, (T,), rising or falling; they may repeat. They get a gradient if they want
+            one.
+        solver: Method, step-size control and tolerances.
+        gradient: How the result is differentiated.
+        parameters: What f depends on besides t and y. By default the parameters of f, if it is a
+            module. The gradient methods that evaluate f again must know them.
+        frozen: What else f depends on and what shall get no gradient.
+
+    Returns:
+        The states, (T, *S) or a tuple of such, and what the solve cost.
 
     Raises:
-        SolverError: what was given makes no sense (kind bad_input), or the solve failed.
+        SolverError: What was given makes no sense (kind bad_input), or the solve failed.
     """
     given = trained_parameters(f) if parameters is None else tuple(parameters)
     if isinstance(y0, tuple):
         layout = Layout.of(y0)
         packed = layout.pack(y0)
         times = checked(packed, ts)
-        problem = Problem(Packed(f, layout), packed, times, given, layout.sizes)
-        ys, stats = gradient.solve(problem, solver)
+        problem = Problem(Packed(f, layout), packed, times, given, layout.sizes, tuple(frozen))
+        with refuse_vmap():
+            ys, stats = gradient.solve(problem, solver)
         return Solution(layout.unpack(ys), stats)
     times = checked(y0, ts)
-    return gradient.solve(Problem(f, y0, times, given), solver)
+    with refuse_vmap():
+        return gradient.solve(Problem(f, y0, times, given, frozen=tuple(frozen)), solver)
 
 
 def span(t0: float | Tensor, t1: float | Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from node_repro.ode.field import Wrapper
 from node_repro.ode.solution import SolverError
 
 TupleField = Callable[[Tensor, tuple[Tensor, ...]], Sequence[Tensor]]
@@ -57,7 +58,7 @@ class Layout(NamedTuple):
         return self.pack(parts)
 
 
-class Packed:
+class Packed(Wrapper):
     """The field of the packed state."""
 
     def __init__(self, f: TupleField, layout: Layout) -> None:

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from chosen import GRADIENTS, METHODS, REAL_ONLY
+from chosen import GRADIENTS, METHODS
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from node_repro.ode import ODEBlock, RungeKutta, SolverError, odeint
+from node_repro.ode import RungeKutta, SolverError, odeint
 from node_repro.ode.controllers.constant import Constant
 
 SOLVER = RungeKutta(METHODS["rk4"], Constant(0.25))
@@ -52,24 +51,3 @@ def test_a_declared_context_gets_the_gradient_that_direct_gives(gradient: str) -
         assert encoder.weight.grad is not None
         found.append(encoder.weight.grad.clone())
     torch.testing.assert_close(found[0], found[1], rtol=1e-7, atol=0)
-
-
-@pytest.mark.parametrize("gradient", sorted(set(REPLAYING) - set(REAL_ONLY)))
-def test_weights_swapped_by_functional_call_are_refused_and_not_forgotten(gradient: str) -> None:
-    block = ODEBlock(Conditioned(), solver=SOLVER, gradient=GRADIENTS[gradient])
-    swapped = {n: (2 * p).detach().requires_grad_() for n, p in block.named_parameters()}
-    y = functional_call(block, swapped, (torch.ones(2, dtype=torch.float64),))
-    with pytest.raises(SolverError, match="is not among its parameters"):
-        y.sum().backward()
-
-
-@pytest.mark.parametrize("gradient", REAL_ONLY)
-def test_sensitivities_of_swapped_weights_are_found_while_they_are_there(gradient: str) -> None:
-    found = []
-    for name in (gradient, "direct"):
-        torch.manual_seed(0)
-        block = ODEBlock(Conditioned(), solver=SOLVER, gradient=GRADIENTS[name])
-        swapped = {n: (2 * p).detach().requires_grad_() for n, p in block.named_parameters()}
-        y = functional_call(block, swapped, (torch.ones(2, dtype=torch.float64),))
-        found.append(torch.autograd.grad(y.sum(), tuple(swapped.values())))
-    torch.testing.assert_close(found[0], found[1], rtol=1e-13, atol=0)

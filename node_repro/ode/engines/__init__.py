@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from node_repro.ode.controllers import Controller
-from node_repro.ode.methods import Field, Method, State, Step, Time
+from node_repro.ode.methods import Carry, Field, Method, State, Step, Time
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Stats
 
@@ -30,17 +30,27 @@ class Start(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """ys: (T, *S); end, twin: the state at t1; starts: of every step, if they were kept; h: the
-    signed step to go on with, None where no step was taken.
+    """What a solve leaves behind.
+
+    Attributes:
+        ys: The states at the requested times, (T, *S).
+        end: The state at t1.
+        carry: What a next step would start from besides the state.
+        mesh: The accepted steps.
+        starts: The start of every step, if they were kept.
+        h: The signed step to go on with, None where no step was taken.
+        stats: What it cost.
+        slope: f at the start, (*S), where it was evaluated.
     """
 
     ys: Tensor
     end: State
-    twin: Tensor | None
+    carry: Carry
     mesh: Mesh
     starts: tuple[Start, ...]
     h: float | None
     stats: Stats
+    slope: Tensor | None = None
 
 
 class Leg(NamedTuple):

@@ -22,7 +22,7 @@ from node_repro.ode.engines import (
 )
 from node_repro.ode.engines.failure import Failure, check_finite, too_many, too_short, underflow
 from node_repro.ode.field import Counted
-from node_repro.ode.methods import Field, Method, State
+from node_repro.ode.methods import Carry, Field, Method, State
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Stats
 
@@ -57,13 +57,13 @@ class Eager:
         seen = _leading(times)
         if seen == len(times) and not ts.requires_grad:
             ys = at_start(state.y, ts, None).clone()
-            return Trajectory(ys, state, None, Mesh((t,), ()), (), first_step, stats)
+            return Trajectory(ys, state, Carry(), Mesh((t,), ()), (), first_step, stats)
         carry = method.init(f, ts[0] if ts.requires_grad else t, state.y)
         slope = carry.slope
         assert slope is not None
         outputs = [at_start(state.y, ts[:seen], slope.dy if ts.requires_grad else None)]
         if seen == len(times):
-            return Trajectory(outputs[0], state, None, Mesh((t,), ()), (), first_step, stats)
+            return Trajectory(outputs[0], state, carry, Mesh((t,), ()), (), first_step, stats)
         points, observed, starts, step = [t], [], [], None
         h = first_step
         if h is None:
@@ -122,7 +122,8 @@ class Eager:
             outputs.append(state.y.unsqueeze(0))
         check_finite(state, t)
         mesh = Mesh(tuple(points), tuple(observed))
-        return Trajectory(torch.cat(outputs), state, carry.twin, mesh, tuple(starts), h, stats)
+        ys = torch.cat(outputs)
+        return Trajectory(ys, state, carry, mesh, tuple(starts), h, stats, slope.dy)
 
 
 def _leading(times: list[float]) -> int:

@@ -5,21 +5,28 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import get_gradient_edge
 
 from node_repro.ode.field import VectorField
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, SolverError
 from node_repro.ode.solver import Solver
+from node_repro.ode.transforms import transformed
 
 Parameters = tuple[Tensor, ...] | None
 """What f depends on besides t and y; None where that is unknown."""
 
 
 class Problem(NamedTuple):
-    """dy/dt = f(t, y), y(ts[0]) = y0: (*S), wanted at ts: (T,) float64 on the host.
+    """dy/dt = f(t, y), y(ts[0]) = y0, wanted at the times ts.
 
-    parts: the numbers of elements of a tuple's parts that y packs together, empty for one tensor.
+    Attributes:
+        f: The vector field.
+        y0: The initial state, (*S).
+        ts: The times, (T,) float64 on the host.
+        parameters: What f depends on besides t and y.
+        parts: The numbers of elements of a tuple's parts that y packs together, empty for one
+            tensor.
+        frozen: What f depends on and what gets no gradient all the same.
     """
 
     f: VectorField
@@ -27,6 +34,7 @@ class Problem(NamedTuple):
     ts: Tensor
     parameters: Parameters
     parts: tuple[int, ...] = ()
+    frozen: tuple[Tensor, ...] = ()
 
     @property
     def norm(self) -> RmsNorm:
@@ -38,73 +46,33 @@ Context = Any
 """autograd's ctx: it takes any attribute."""
 
 
-def declared(parameters: Parameters, method: str) -> tuple[Tensor, ...]:
-    """The parameters, which a method that evaluates f again must know. Raises SolverError."""
-    if parameters is None:
+def saved_tensors(ctx: Context, method: str) -> tuple[Tensor, ...]:
+    """What the forward pass saved, for a backward pass that gives first derivatives.
+
+    Raises:
+        SolverError: The backward pass is to be differentiated itself or is under torch.vmap, or a
+            saved tensor was changed since the forward pass (kind bad_input).
+    """
+    _refuse_second_derivative(method)
+    try:
+        return ctx.saved_tensors
+    except RuntimeError as error:
+        if "inplace operation" not in str(error):
+            raise
         raise SolverError(
             "bad_input",
-            f"gradient={method} needs to know what f depends on: make f an nn.Module, or pass "
-            "parameters=(...), empty if there are none",
+            "y0, the times or a parameter of f was changed in place between the solve and its "
+            "backward pass, such as by optimizer.step(): call backward() first",
+        ) from error
+
+
+def _refuse_second_derivative(method: str) -> None:
+    if transformed():
+        raise SolverError(
+            "bad_input",
+            f"the backward pass of gradient={method} cannot be batched by torch.vmap (as by "
+            "is_grads_batched=True or vectorize=True): take one cotangent after the other",
         )
-    once = tuple({id(p): p for p in parameters}.values())
-    for p in once:
-        if p.grad_fn is not None:
-            _refuse_ancestors(p, once)
-    return once
-
-
-def _refuse_ancestors(p: Tensor, parameters: tuple[Tensor, ...]) -> None:
-    """Raises SolverError (bad_input) if p was made from another one: its gradient would be counted
-    through f, and through p once more.
-    """
-    others = {get_gradient_edge(q).node for q in parameters if q is not p and q.requires_grad}
-    others -= {p.grad_fn}  # parts of one split are not made of each other
-    pending, seen = [p.grad_fn], set()
-    while pending:
-        node = pending.pop()
-        if node is None or node in seen:
-            continue
-        if node in others:
-            raise SolverError(
-                "bad_input",
-                f"parameters hold a tensor of shape {tuple(p.shape)} and another one that it was "
-                "made from: declare only what f uses itself",
-            )
-        seen.add(node)
-        pending.extend(after for after, _ in node.next_functions)
-
-
-def _edge(x: Tensor) -> tuple[Any, int]:
-    """Where x leaves the graph: the node, and which of its outputs."""
-    edge = get_gradient_edge(x)
-    return edge.node, edge.output_nr
-
-
-def refuse_undeclared(dy: Tensor, known: Iterable[Tensor]) -> None:
-    """Raises SolverError (bad_input) if f depends on a trained tensor that is none of the known.
-
-    Its gradient would be lost in silence. Walks f's graph once.
-    """
-    ends = {_edge(x) for x in known if x.requires_grad}
-    pending, seen = [_edge(dy)] if dy.requires_grad else [], set()
-    while pending:
-        node, output = pending.pop()
-        if node is None or node in seen or (node, output) in ends:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            shape = tuple(node.variable.shape)  # pyright: ignore[reportAttributeAccessIssue]
-            raise SolverError(
-                "bad_input",
-                f"f depends on a tensor of shape {shape} that wants a gradient and is not among "
-                "its parameters: pass parameters=(...) with all that f uses, or take "
-                "gradient=direct",
-            )
-        pending.extend(node.next_functions)
-
-
-def refuse_second_derivative(method: str) -> None:
-    """Raises SolverError (bad_input) in a backward pass that is itself to be differentiated."""
     if torch.is_grad_enabled():
         raise SolverError(
             "bad_input",

@@ -13,21 +13,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from node_repro.ode.field import Plain, VectorField, at_times, evaluate
-from node_repro.ode.gradients import (
-    Context,
-    Problem,
-    declared,
-    refuse_second_derivative,
-    refuse_undeclared,
-    spread,
-)
+from node_repro.ode.field import Interval, Plain, VectorField, at_times, evaluate
+from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
+from node_repro.ode.gradients.declared import Declared, declared, vjp
+from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Rate, Slope, State, Time, at
 from node_repro.ode.norm import FULL, RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats, count_non_finite
 from node_repro.ode.solver import Solver
 
-ASTRAY = 1.0  # as far as the state is large: nothing of the gradient can be trusted
+LARGEST_DRIFT = 1.0  # relative to the state: beyond it nothing of the gradient can be trusted
 
 
 @dataclass(frozen=True)
@@ -43,45 +38,56 @@ class Adjoint:
     atol: float | None = None
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
-        known = declared(problem.parameters, "adjoint")
-        backward = (self.solver or solver).with_tolerance(self.rtol, self.atol)
-        norm = replace(self.norm, parts=problem.parts)
-        run = _Run(problem, solver, backward, norm, goes_on=self.solver is None)
+        known = declared(problem, "adjoint")
+        run = _Run(self, problem, solver, known)
         ys: Tensor = _Solve.apply(run, problem.y0, problem.ts, *known)  # type: ignore[assignment]
         return Solution(ys, run.stats)
 
 
 class _Run:
-    """What forward leaves for backward besides tensors: its step size, and where to count.
+    """What the forward pass leaves for the backward pass besides tensors.
 
-    goes_on: whether the backward solve starts with the step size of the forward one.
+    Attributes:
+        saved: The vector field.
+        goes_on: Whether the backward solve starts with the step size that the forward one ended
+            with.
+        h: That step size.
+        at_end: Whether f's value that is remembered is that at the end of the solve, and not that
+            at the start.
+        stats: What the forward solve cost, and where the backward solve is counted.
     """
 
     stats: Stats
     h: float | None
+    at_end: bool
 
     def __init__(
-        self,
-        problem: Problem,
-        forward: Solver,
-        backward: Solver,
-        norm: RmsNorm,
-        *,
-        goes_on: bool,
+        self, adjoint: Adjoint, problem: Problem, solver: Solver, known: tuple[Tensor, ...]
     ) -> None:
-        self.f, self.forward_norm = problem.f, problem.norm
-        self.forward, self.backward, self.norm, self.goes_on = forward, backward, norm, goes_on
+        self.saved = SavedFunction(problem.f, known)
+        self.frozen = problem.frozen
+        self.forward, self.forward_norm = solver, problem.norm
+        self.backward = (adjoint.solver or solver).with_tolerance(adjoint.rtol, adjoint.atol)
+        self.norm = replace(adjoint.norm, parts=problem.parts)
+        self.goes_on = adjoint.solver is None
 
 
 class _Augmented:
-    """The field of [y, a] with the integrands of the parameters' gradient, for a run backwards.
+    """The field of [y, a] with the integrand of the parameters' gradient, for a backward solve.
 
     y and a are stacked, (2, *S); the integrand of dL/dtheta is -a^T df/dtheta, as time runs
     backwards. One evaluation is one of f and one vector-Jacobian product.
+
+    Attributes:
+        first: The first (y, f(t, y)).
     """
 
-    def __init__(self, f: VectorField, parameters: tuple[Tensor, ...]) -> None:
-        self.f, self.parameters, self.checked = f, parameters, False
+    def __init__(
+        self, f: VectorField, parameters: tuple[Tensor, ...], frozen: tuple[Tensor, ...]
+    ) -> None:
+        self.f, self.parameters = f, parameters
+        self.declared = Declared((*parameters, *frozen))
+        self.first: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
         return self._slope(self.f, at(t, y), y, integrands=integrands)
@@ -96,84 +102,121 @@ class _Augmented:
         wanted = self.parameters if integrands else ()
         with torch.enable_grad():
             z = y[0].detach().requires_grad_()
-            dz = evaluate(f, t, z)
-        if not self.checked:
-            refuse_undeclared(dz, (z, *self.parameters))
-            self.checked = True
+            dz = self.declared.evaluate(f, t, z)
+        dy = dz.detach()
+        if self.first is None:
+            self.first = z.detach(), dy
         if not dz.requires_grad:  # f depends on neither y nor a parameter
             zeros = tuple(map(torch.zeros_like, wanted))
-            return Slope(torch.stack((dz, torch.zeros_like(dz))), zeros)
-        da, *gs = torch.autograd.grad(
-            dz,
-            (z, *wanted),
-            -y[1],
-            retain_graph=f is not self.f,  # what depends on time alone is common to the stages
-            allow_unused=True,
-            materialize_grads=True,
-        )
-        return Slope(torch.stack((dz.detach(), da)), tuple(gs))
+            return Slope(torch.stack((dy, torch.zeros_like(dy))), zeros)
+        # what depends on time alone is common to the stages: its graph is kept
+        shared = f is not self.f
+        da, *gs = vjp(dz, (z, *wanted), -y[1], retain_graph=shared)
+        return Slope(torch.stack((dy, da)), tuple(gs))
 
 
 class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
-        trajectory = run.forward.solve(Plain(run.f), State(y0), ts.detach(), norm=run.forward_norm)
+        start, times = State(y0.detach()), ts.detach()
+        with run.saved.restored() as f:
+            trajectory = run.forward.solve(Plain(f), start, times, norm=run.forward_norm)
+        ys, carry = trajectory.ys, trajectory.carry
         run.stats, run.h = trajectory.stats, trajectory.h
+        # a method with a second state knows the slope of that one
+        run.at_end = carry.slope is not None and carry.twin is None
+        if carry.slope is not None and carry.twin is None:
+            run.saved.remember(ys[-1], carry.slope.dy)
+        elif trajectory.slope is not None:
+            run.saved.remember(ys[0], trajectory.slope)
         ctx.run = run
-        ctx.save_for_backward(ts, trajectory.ys, *parameters)
-        return trajectory.ys
+        ctx.save_for_backward(ts, ys, *parameters)
+        return ys
 
     @staticmethod
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_second_derivative("adjoint")
-        ts, ys, *parameters = ctx.saved_tensors
-        run: _Run = ctx.run
+        ts, ys, *parameters = saved_tensors(ctx, "adjoint")
         if not torch.isfinite(gys).all():
             raise SolverError(
                 "non_finite_state",
                 f"the loss's gradient is not finite: {count_non_finite(gys)} of dL/dy are NaN or "
                 "infinite; look for the cause behind the solve",
             )
-        stats = Stats()
-        wanted = [p for p, need in zip(parameters, ctx.needs_input_grad[3:], strict=True) if need]
-        field = _Augmented(run.f, tuple(wanted))
-        gts = torch.zeros_like(ts) if ctx.needs_input_grad[2] else None
-        a = gys[-1]
-        integrals = tuple(map(torch.zeros_like, wanted))
-        h = -run.h if run.goes_on and run.h is not None else None
-        strayed = []
-        for i in reversed(range(1, len(ts))):
-            leg = run.backward.solve(
-                field,
-                State(torch.stack((ys[i], a)), integrals),
-                ts[[i, i - 1]].detach(),
-                norm=run.norm,
-                first_step=h,
+        needed = ctx.needs_input_grad[3:]
+        wanted = tuple(p for p, need in zip(parameters, needed, strict=True) if need)
+        run: _Run = ctx.run
+        with run.saved.restored() as f:
+            gy0, gts, integrals = _Backward(run, f, ts, ys, wanted).gradients(
+                gys, times=ctx.needs_input_grad[2]
             )
+        return None, gy0, gts, *spread(integrals, needed)
+
+
+class _Backward:
+    """One backward pass: from the last observation to the first, a solve for every interval."""
+
+    def __init__(
+        self, run: _Run, f: VectorField, ts: Tensor, ys: Tensor, wanted: tuple[Tensor, ...]
+    ) -> None:
+        self.run, self.f, self.ts, self.ys, self.wanted = run, f, ts.detach(), ys, wanted
+        self.interval = Interval.of(float(ts[0]), float(ts[-1]), ys.dtype.to_real())
+        self.stats = Stats()
+
+    def gradients(
+        self, gys: Tensor, *, times: bool
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
+        """Of y0, of the times, and of the wanted parameters. gys: dL/dys, (T, *S)."""
+        run, ts, ys, stats = self.run, self.ts, self.ys, self.stats
+        field = _Augmented(self.f, self.wanted, run.frozen)
+        gts = torch.zeros_like(ts) if times else None
+        a = gys[-1]
+        integrals = tuple(map(torch.zeros_like, self.wanted))
+        h = -run.h if run.goes_on and run.h is not None else None
+        drifts = []
+        for i in reversed(range(1, len(ts))):
+            start = State(torch.stack((ys[i], a)), integrals)
+            leg = run.backward.solve(field, start, ts[[i, i - 1]], norm=run.norm, first_step=h)
             leg.stats.nvjp = leg.stats.nfe
             stats.add(leg.stats)
             if gts is not None:
                 # the output itself moves with its time; what lies behind it feels only t0
-                gts[i] = _rate(run.f, ts[i], ys[i], gys[i], stats)
+                gts[i] = _product(gys[i], self._rate(i))
             a, integrals, h = leg.end.y[1], leg.end.integrals, leg.h
-            strayed.append(_distance(leg.end.y[0], ys[i - 1], ys[i]))
+            drifts.append(_distance(leg.end.y[0], ys[i - 1], ys[i]))
             if i > 1:
                 a = a + gys[i - 1]
-        if gts is not None and len(ts) > 1:
-            gts[0] -= _rate(run.f, ts[0], ys[0], a, stats)
-        gy0 = a + gys[0] if len(ts) > 1 else a
-        if strayed:
-            stats.reconstruction = float(torch.stack(strayed).max())
-            _warn_of(stats.reconstruction)
+        if not drifts:
+            run.stats.add_backward(stats)
+            return a, gts, integrals
+        moving = self._rate(0) if gts is not None or not run.at_end else None
+        if gts is not None and moving is not None:
+            gts[0] -= _product(a, moving)
+        self._check(field, drifts, moving)
         run.stats.add_backward(stats)
-        return None, gy0, gts, *spread(integrals, ctx.needs_input_grad[3:])
+        return a + gys[0], gts, integrals
+
+    def _rate(self, i: int) -> Tensor:
+        """f at the output i."""
+        self.stats.nfe += 1
+        y = self.ys[i]
+        return evaluate(self.f, at(self.interval.clip(float(self.ts[i])), y), y).detach()
+
+    def _check(self, field: _Augmented, drifts: list[Tensor], moving: Tensor | None) -> None:
+        """Look at how far y came back from where it began, and whether f is still the same."""
+        saved, i = self.run.saved, -1 if self.run.at_end else 0
+        first = field.first if self.run.at_end or moving is None else (self.ys[0], moving)
+        assert first is not None
+        y, dy = first
+        found = torch.stack((torch.stack(drifts).max(), saved.deviation(y, dy))).tolist()
+        self.stats.reconstruction = found[0]
+        t = at(self.interval.clip(float(self.ts[i])), y)
+        saved.check(found[1], lambda: evaluate(self.f, t, y).detach(), dy)
+        _warn_of_drift(found[0])
 
 
-def _rate(f: VectorField, t: Tensor, y: Tensor, a: Tensor, stats: Stats) -> Tensor:
-    """a^T f(t, y): how fast the loss changes as an output's time moves."""
-    stats.nfe += 1
-    dy = evaluate(f, at(t, y), y)
-    return torch.sum((a.conj() * dy).real).to(device=t.device, dtype=t.dtype)
+def _product(a: Tensor, dy: Tensor) -> Tensor:
+    """a^T f(t, y): how fast the loss changes as an output's time moves, on the host."""
+    return torch.sum((a.conj() * dy).real).to(device="cpu", dtype=torch.float64)
 
 
 def _distance(y: Tensor, true: Tensor, other: Tensor) -> Tensor:
@@ -183,11 +226,11 @@ def _distance(y: Tensor, true: Tensor, other: Tensor) -> Tensor:
     return norm(y - true) / size.clamp_min(torch.finfo(size.dtype).tiny)
 
 
-def _warn_of(reconstruction: float) -> None:
-    if reconstruction > ASTRAY:
+def _warn_of_drift(reconstruction: float) -> None:
+    if reconstruction > LARGEST_DRIFT:
         warnings.warn(
-            f"the backward solve came back to a state {reconstruction:.0e} away from the one it "
-            "should meet (relative root mean square): the gradient is that of another trajectory; "
-            "take smaller rtol and atol, float64, or gradient=checkpointed",
+            "the backward solve drifted: the relative RMS error of the reconstructed state is "
+            f"{reconstruction:.0e}, so the gradient is that of another trajectory; take smaller "
+            "rtol and atol, float64, or gradient=checkpointed",
             stacklevel=2,
         )

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.autograd import Function
 
 from node_repro.ode.engines import Mesh, Start
-from node_repro.ode.field import Plain, VectorField
-from node_repro.ode.gradients import Context, Problem, declared, refuse_second_derivative, spread
+from node_repro.ode.field import Plain
+from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
+from node_repro.ode.gradients.declared import declared
 from node_repro.ode.gradients.replay import Replay, stepping
+from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import State
-from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, Stats
 from node_repro.ode.solver import RungeKutta, Solver
 
@@ -25,8 +26,8 @@ class Checkpointed:
     """Exact to rounding; memory is one state a step."""
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
-        known = declared(problem.parameters, "checkpointed")
-        run = _Run(problem.f, stepping(solver, "checkpointed"), problem.norm)
+        known = declared(problem, "checkpointed")
+        run = _Run(problem, stepping(solver, "checkpointed"), known)
         ys: Tensor = _Solve.apply(run, problem.y0, problem.ts, *known)  # type: ignore[assignment]
         return Solution(ys, run.stats)
 
@@ -37,17 +38,22 @@ class _Run:
     mesh: Mesh
     stats: Stats
 
-    def __init__(self, f: VectorField, solver: RungeKutta, norm: RmsNorm) -> None:
-        self.f, self.solver, self.norm = f, solver, norm
+    def __init__(self, problem: Problem, solver: RungeKutta, known: tuple[Tensor, ...]) -> None:
+        self.saved = SavedFunction(problem.f, known)
+        self.solver, self.norm, self.frozen = solver, problem.norm, problem.frozen
 
 
 class _Solve(Function):
     @staticmethod
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
-        trajectory = run.solver.solve(
-            Plain(run.f), State(y0), ts.detach(), norm=run.norm, keep=True
-        )
+        y0 = y0.detach()
+        with run.saved.restored() as f:
+            trajectory = run.solver.solve(
+                Plain(f), State(y0), ts.detach(), norm=run.norm, keep=True
+            )
         run.mesh, run.stats = trajectory.mesh, trajectory.stats
+        if trajectory.slope is not None:
+            run.saved.remember(y0, trajectory.slope)
         starts = trajectory.starts or (Start(y0, None),)
         twins = [start.twin for start in starts if start.twin is not None]
         ctx.run, ctx.starts, ctx.twins = run, len(starts), len(twins)
@@ -56,15 +62,15 @@ class _Solve(Function):
 
     @staticmethod
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_second_derivative("checkpointed")
-        ts, *saved = ctx.saved_tensors
+        ts, *saved = saved_tensors(ctx, "checkpointed")
         ys, rest = saved[: ctx.starts], saved[ctx.starts :]
         twins, parameters = rest[: ctx.twins] or [None] * ctx.starts, rest[ctx.twins :]
         run: _Run = ctx.run
         needed = ctx.needs_input_grad[3:]
         wanted = tuple(p for p, need in zip(parameters, needed, strict=True) if need)
         stats = Stats()
-        replay = Replay(run.f, run.solver.method, run.mesh, ts, ctx.needs_input_grad[2], wanted)
+        times = ctx.needs_input_grad[2]
+        replay = Replay(run.saved, run.solver.method, run.mesh, ts, times, wanted, run.frozen)
         starts = map(Start, reversed(ys), reversed(twins))
         gy0, gts, gparameters = replay.gradients(starts, gys, stats)
         run.stats.add_backward(stats)

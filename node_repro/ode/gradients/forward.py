@@ -14,15 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from node_repro.ode.field import Plain, VectorField, evaluate
-from node_repro.ode.gradients import (
-    Context,
-    Problem,
-    declared,
-    refuse_second_derivative,
-    refuse_undeclared,
-    spread,
-)
+from node_repro.ode.field import Interval, Plain, VectorField, evaluate
+from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
+from node_repro.ode.gradients.declared import Declared, declared
 from node_repro.ode.methods import Rate, Slope, State, Time, at
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats
@@ -38,7 +32,7 @@ class Forward:
     """
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
-        known = declared(problem.parameters, "forward")
+        known = declared(problem, "forward")
         if not torch.is_grad_enabled():  # nobody will ask for the sensitivities
             trajectory = solver.solve(
                 Plain(problem.f), State(problem.y0), problem.ts.detach(), norm=problem.norm
@@ -69,19 +63,27 @@ class Forward:
 
 
 class _Run:
-    """What forward leaves for backward besides tensors: where to count."""
+    """What is solved, and what it cost. Autograd's graph does not keep it."""
 
     stats: Stats
 
     def __init__(self, problem: Problem, solver: Solver) -> None:
         self.f, self.parts, self.solver = problem.f, problem.parts, solver
+        self.frozen = problem.frozen
 
 
 class _Sensitivities:
     """The field of y and its derivatives, stacked: (1 + D + K, *S), row 0 is y."""
 
-    def __init__(self, f: VectorField, parameters: tuple[Tensor, ...], stats: Stats) -> None:
-        self.f, self.parameters, self.stats, self.checked = f, parameters, stats, False
+    def __init__(
+        self,
+        f: VectorField,
+        parameters: tuple[Tensor, ...],
+        frozen: tuple[Tensor, ...],
+        stats: Stats,
+    ) -> None:
+        self.f, self.parameters, self.stats = f, parameters, stats
+        self.declared = Declared((*parameters, *frozen))
 
     def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
         return [partial(self, t) for t in times]
@@ -90,10 +92,7 @@ class _Sensitivities:
         t = at(t, y)
         with torch.enable_grad():
             z = y[0].detach().requires_grad_()
-            dz = evaluate(self.f, t, z)
-        if not self.checked:
-            refuse_undeclared(dz, (z, *self.parameters))
-            self.checked = True
+            dz = self.declared.evaluate(self.f, t, z)
         count = dz.numel()
         if not dz.requires_grad or not count:  # f depends on neither y nor a parameter
             return Slope(torch.cat((dz.detach().unsqueeze(0), torch.zeros_like(y[1:]))))
@@ -122,24 +121,29 @@ class _Solve(Function):
         start[1 : 1 + count] = torch.eye(count, dtype=y0.dtype, device=y0.device)
         stats = Stats()
         trajectory = run.solver.solve(
-            _Sensitivities(run.f, wanted, stats),
+            _Sensitivities(run.f, wanted, run.frozen, stats),
             State(start.reshape(1 + columns, *y0.shape)),
             ts.detach(),
             norm=RmsNorm(parts=(*(run.parts or (count,)), columns * count)),
         )
         run.stats = trajectory.stats
         run.stats.nvjp = stats.nvjp
-        ctx.run = run
-        ctx.save_for_backward(ts, trajectory.ys)
+        # f is not evaluated again in the backward pass: the rates of the outputs are saved
+        ys, rates = trajectory.ys, y0.new_zeros(0)
+        if ctx.needs_input_grad[2]:
+            run.stats.nfe += len(ts)
+            span = Interval.of(float(ts[0]), float(ts[-1]), y0.dtype)
+            each = (at(span.clip(float(t)), y0) for t in ts)
+            values = [evaluate(run.f, t, y) for t, y in zip(each, ys[:, 0], strict=True)]
+            rates = torch.stack(values).reshape(len(ts), count)
+        ctx.stats = run.stats
+        ctx.save_for_backward(ts, ys, rates)
         ctx.shapes = [p.shape for p in wanted]
-        return trajectory.ys[:, 0].clone()
+        return ys[:, 0].clone()
 
     @staticmethod
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_second_derivative("forward")
-        ts, ys = ctx.saved_tensors
-        run: _Run = ctx.run
-        stats = Stats()
+        ts, ys, rates = saved_tensors(ctx, "forward")
         count = gys[0].numel()
         g = gys.reshape(len(ts), count)
         sensitivities = ys[:, 1:].reshape(len(ts), ys.shape[1] - 1, count)
@@ -148,16 +152,9 @@ class _Solve(Function):
         total = by_output.sum(0)
         gts = None
         if ctx.needs_input_grad[2]:
-            gts = torch.zeros_like(ts)
-            for i in range(1, len(ts)):
-                stats.nfe += 1
-                rate = evaluate(run.f, at(float(ts[i]), ys[i, 0]), ys[i, 0]).reshape(-1)
-                gts[i] = g[i] @ rate
-            if len(ts) > 1:
-                stats.nfe += 1
-                rate = evaluate(run.f, at(float(ts[0]), ys[0, 0]), ys[0, 0]).reshape(-1)
-                gts[0] = -(by_output[1:, :count].sum(0) @ rate)
-        run.stats.add_backward(stats)
+            gts = torch.einsum("td,td->t", g, rates).to(ts)
+            gts[0] = -(by_output[1:, :count].sum(0) @ rates[0])
+        ctx.stats.add_backward(Stats())
         gy0, *gparameters = total.split([count, *(shape.numel() for shape in ctx.shapes)])
         shaped = [g.reshape(shape) for g, shape in zip(gparameters, ctx.shapes, strict=True)]
         return None, gy0.reshape(gys[0].shape), gts, *spread(shaped, ctx.needs_input_grad[3:])

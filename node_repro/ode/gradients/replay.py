@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.engines import Mesh, Start, interval, positions
-from node_repro.ode.field import Counted, Plain, VectorField
-from node_repro.ode.gradients import refuse_undeclared
-from node_repro.ode.methods import Method, State
+from node_repro.ode.field import Counted, Plain, VectorField, evaluate
+from node_repro.ode.gradients.declared import Declared
+from node_repro.ode.gradients.saved_function import SavedFunction
+from node_repro.ode.methods import Method, State, at
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
 
@@ -39,21 +40,39 @@ class Gradients(NamedTuple):
 
 
 class Replay(NamedTuple):
-    """What the steps are redone with. wanted: parameters; times: whether ts wants a gradient."""
+    """What the steps are redone with.
 
-    f: VectorField
+    Attributes:
+        saved: The vector field of the forward pass.
+        method: The method of the steps.
+        mesh: The accepted steps.
+        ts: The requested times, (T,).
+        times: Whether ts wants a gradient.
+        wanted: The parameters that want one.
+        frozen: What else f depends on.
+    """
+
+    saved: SavedFunction
     method: Method
     mesh: Mesh
     ts: Tensor
     times: bool
     wanted: tuple[Tensor, ...]
+    frozen: tuple[Tensor, ...]
 
     def gradients(self, starts: Iterable[Start], gys: Tensor, stats: Stats) -> Gradients:
         """starts: of the steps, the last one first (without steps: of the solve). gys: (T, *S)."""
+        with self.saved.restored() as f:
+            return self._gradients(f, starts, gys, stats)
+
+    def _gradients(
+        self, f: VectorField, starts: Iterable[Start], gys: Tensor, stats: Stats
+    ) -> Gradients:
         method, (points, observed), wanted = self.method, self.mesh, self.wanted
         ends = float(self.ts[0]), float(self.ts[-1])
-        field = Counted(Plain(self.f, stats), stats, ends)
         times = self.ts.detach().requires_grad_(self.times)
+        declared = Declared((*wanted, *self.frozen, times))
+        field = Counted(Plain(f, stats, declared.evaluate), stats, ends)
         totals: list[Tensor | None] = [None] * (len(wanted) + 1)  # and the times'
         a, a_twin = gys[-1], None
         steps = len(points) - 1
@@ -79,11 +98,11 @@ class Replay(NamedTuple):
                     cotangents.append(gys[inside[0] : inside[1]])
             inputs = [y, *([] if twin is None else [twin])]
             known = [*wanted, *([times] if times.requires_grad else [])]
-            if n == steps - 1:
-                refuse_undeclared(step.end.y, (*inputs, *known))
             a, *others = torch.autograd.grad(
                 outputs, (*inputs, *known), cotangents, allow_unused=True
             )
+            if n == 0 and carry.slope is not None:
+                self._check_function(f, y.detach(), carry.slope.dy.detach())
             if twin is not None:
                 a_twin = others.pop(0)
             for i, g in enumerate(others):
@@ -98,6 +117,12 @@ class Replay(NamedTuple):
         if steps:
             gy0 = a + gy0 if a_twin is None else a + a_twin + gy0
         return Gradients(gy0, gts, tuple(totals[: len(wanted)]))
+
+    def _check_function(self, f: VectorField, y0: Tensor, dy: Tensor) -> None:
+        deviation = float(self.saved.deviation(y0, dy))
+        t0 = float(self.ts[0])
+        with torch.no_grad():
+            self.saved.check(deviation, lambda: evaluate(f, at(t0, y0), y0), dy)
 
     def _moving(self, field: Counted, y0: Tensor, gys: Tensor) -> Tensor:
         """The gradient of the times of outputs at the start, which move at the rate f(t0, y0)."""

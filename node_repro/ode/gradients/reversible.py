@@ -15,10 +15,11 @@ from torch.autograd import Function
 
 from node_repro.ode.engines import Mesh, Start
 from node_repro.ode.field import Counted, Plain, VectorField
-from node_repro.ode.gradients import Context, Problem, declared, refuse_second_derivative, spread
+from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
+from node_repro.ode.gradients.declared import declared
 from node_repro.ode.gradients.replay import Replay, stepping
+from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import ReversibleMethod, State
-from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
 
@@ -28,7 +29,7 @@ class Reversible:
     """Warns where the way back strays so far that the gradient has lost half of its digits."""
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
-        known = declared(problem.parameters, "reversible")
+        known = declared(problem, "reversible")
         stepper = stepping(solver, "reversible")
         method = stepper.method
         if not hasattr(method, "unstep"):
@@ -37,7 +38,7 @@ class Reversible:
                 f"gradient=reversible undoes steps, and {method.name} has none that can be undone: "
                 "take a reversible method, such as reversible_dopri5, or gradient=checkpointed",
             )
-        run = _Run(problem.f, stepper, method, problem.norm)  # pyright: ignore[reportArgumentType]
+        run = _Run(problem, stepper, method, known)  # pyright: ignore[reportArgumentType]
         ys: Tensor = _Solve.apply(run, problem.y0, problem.ts, *known)  # type: ignore[assignment]
         return Solution(ys, run.stats)
 
@@ -49,40 +50,51 @@ class _Run:
     stats: Stats
 
     def __init__(
-        self, f: VectorField, solver: RungeKutta, method: ReversibleMethod, norm: RmsNorm
+        self,
+        problem: Problem,
+        solver: RungeKutta,
+        method: ReversibleMethod,
+        known: tuple[Tensor, ...],
     ) -> None:
-        self.f, self.solver, self.method, self.norm = f, solver, method, norm
+        self.saved = SavedFunction(problem.f, known)
+        self.solver, self.method, self.norm = solver, method, problem.norm
+        self.frozen = problem.frozen
 
 
 class _Solve(Function):
     @staticmethod
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
-        trajectory = run.solver.solve(Plain(run.f), State(y0), ts.detach(), norm=run.norm)
+        y0 = y0.detach()
+        with run.saved.restored() as f:
+            trajectory = run.solver.solve(Plain(f), State(y0), ts.detach(), norm=run.norm)
         run.mesh, run.stats = trajectory.mesh, trajectory.stats
-        twin = y0 if trajectory.twin is None else trajectory.twin
+        if trajectory.slope is not None:
+            run.saved.remember(y0, trajectory.slope)
+        twin = y0 if trajectory.carry.twin is None else trajectory.carry.twin
         ctx.run = run
         ctx.save_for_backward(ts, y0, trajectory.end.y, twin, *parameters)
         return trajectory.ys
 
     @staticmethod
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_second_derivative("reversible")
-        ts, y0, end, twin, *parameters = ctx.saved_tensors
+        ts, y0, end, twin, *parameters = saved_tensors(ctx, "reversible")
         run: _Run = ctx.run
         needed = ctx.needs_input_grad[3:]
         wanted = tuple(p for p, need in zip(parameters, needed, strict=True) if need)
         stats = Stats()
-        replay = Replay(run.f, run.method, run.mesh, ts, ctx.needs_input_grad[2], wanted)
-        starts = _undone(run, y0, Start(end, twin), stats)
-        gy0, gts, gparameters = replay.gradients(starts, gys, stats)
+        times = ctx.needs_input_grad[2]
+        replay = Replay(run.saved, run.method, run.mesh, ts, times, wanted, run.frozen)
+        with run.saved.restored() as f:
+            starts = _undone(run, f, y0, Start(end, twin), stats)
+            gy0, gts, gparameters = replay.gradients(starts, gys, stats)
         run.stats.add_backward(stats)
         return None, gy0, gts, *spread(gparameters, needed)
 
 
-def _undone(run: _Run, y0: Tensor, end: Start, stats: Stats) -> Iterator[Start]:
+def _undone(run: _Run, f: VectorField, y0: Tensor, end: Start, stats: Stats) -> Iterator[Start]:
     """The starts of the steps, the last one first; the solve's own start is y0 itself."""
     points = run.mesh.points
-    field = Counted(Plain(run.f), stats, (points[0], points[-1]))
+    field = Counted(Plain(f), stats, (points[0], points[-1]))
     y, twin = end
     assert twin is not None
     size = torch.linalg.vector_norm(y)

@@ -23,7 +23,7 @@ from node_repro.ode.engines import Mesh, Start, Trajectory, Watch
 from node_repro.ode.field import Counted
 from node_repro.ode.host.flat import Flat, Vector, Weighted
 from node_repro.ode.host.rates import Rates
-from node_repro.ode.methods import Field, State
+from node_repro.ode.methods import Carry, Field, State
 from node_repro.ode.norm import STATE, RmsNorm
 from node_repro.ode.solution import SolverError, Stats, count_non_finite
 
@@ -103,7 +103,9 @@ class Multistep:
         stats = Stats()
         ys = [state.y] * seen
         if seen == len(times):
-            return Trajectory(torch.stack(ys), state, None, Mesh((t,), ()), (), first_step, stats)
+            return Trajectory(
+                torch.stack(ys), state, Carry(), Mesh((t,), ()), (), first_step, stats
+            )
         if abs(end - t) < ULPS * math.ulp(max(abs(t), abs(end))):
             raise self._too_close(t, end)
         flat = Flat(state)
@@ -137,7 +139,9 @@ class Multistep:
             )
         ys.append(last.y)
         mesh = Mesh(tuple(points), tuple(observed))
-        return Trajectory(torch.stack(ys), last, None, mesh, tuple(starts), None, stats)
+        return Trajectory(
+            torch.stack(ys), last, Carry(), mesh, tuple(starts), None, stats, rates.f.first
+        )
 
     def _weighted(self, flat: Flat, norm: RmsNorm) -> Weighted:
         """The tolerances with which the integrator's own norm is, or bounds, the given one."""
@@ -227,7 +231,7 @@ class Multistep:
         stats.accept(end - t)
         mesh = Mesh((t, end), ((seen, len(times) - 1),))
         ys = state.y.expand(len(times), *state.y.shape).clone()
-        return Trajectory(ys, state, None, mesh, (Start(state.y, None),), None, stats)
+        return Trajectory(ys, state, Carry(), mesh, (Start(state.y, None),), None, stats)
 
     def _too_close(self, t: float, end: float) -> SolverError:
         return SolverError(

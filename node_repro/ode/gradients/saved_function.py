@@ -1,0 +1,181 @@
+"""The vector field of a solve, saved in autograd's graph for the backward pass."""
+
+import math
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from node_repro.ode.field import VectorField, Wrapper
+from node_repro.ode.solution import SolverError
+
+SHARED = ("_parameters", "_buffers", "_modules")
+
+
+class SavedFunction:
+    """The f of a solve, saved in autograd's graph for the backward pass.
+
+    Python's garbage collector cannot see references that lead through autograd's graph: if the
+    graph referred to a module, a module that stores its own solution would never be freed. So a
+    module is referred to weakly. A shallow copy, which shares its parameters, buffers and
+    submodules, takes its place if it is gone when the backward pass begins.
+
+    A module's parameters and buffers may be replaced by others after the solve
+    (torch.func.functional_call, load_state_dict(assign=True)). The backward pass is run with those
+    of the solve.
+
+    Args:
+        f: The function that was solved.
+        parameters: The tensors that f was declared to depend on.
+    """
+
+    def __init__(self, f: VectorField, parameters: Sequence[Tensor]) -> None:
+        self._wrappers: list[Wrapper] = []
+        inner: Any = f
+        while isinstance(inner, Wrapper):
+            self._wrappers.append(inner.around(None))
+            inner = inner.f
+        module = inner if isinstance(inner, nn.Module) else getattr(inner, "__self__", None)
+        self._inner: Any = inner
+        self._value: Tensor | None = None
+        self._module: weakref.ref[nn.Module] | None = None
+        self._tensors: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
+            return
+        self._inner = None if module is inner else inner.__func__
+        self._module = weakref.ref(module)
+        self._copy, self._left_out = _shallow_copy(module, parameters)
+        kinds = (kind for m in module.modules() for kind in (m._parameters, m._buffers))
+        # a scripted submodule has no dictionaries of its own
+        self._tensors = [(kind, dict(kind)) for kind in kinds if kind and type(kind) is dict]
+
+    @contextmanager
+    def restored(self) -> Iterator[VectorField]:
+        """f with the parameters and buffers that it had when it was saved.
+
+        Raises:
+            SolverError: The module is gone, and f asks for an attribute that had a graph (kind
+                bad_input).
+        """
+        replaced = [pair for pair in self._tensors if _differ(*pair)]
+        present = [(kind, dict(kind)) for kind, _ in replaced]
+        _install(replaced)
+        try:
+            yield self._function()
+        except AttributeError as error:
+            gone = self._module is not None and self._module() is None
+            missing = [name for name in self._left_out if name in str(error)] if gone else []
+            if not missing:
+                raise
+            raise SolverError(
+                "bad_input",
+                f"f was deleted before the backward pass and needs its attribute {missing[0]!r}, "
+                "which has a graph: keep f until then, or pass that tensor in parameters=(...)",
+            ) from error
+        finally:
+            _install(present)
+
+    def remember(self, y: Tensor, dy: Tensor) -> None:
+        """Remember a value dy = f(t, y) of the forward pass, as two numbers."""
+        self._value = _fingerprint(y, dy)
+
+    def deviation(self, y: Tensor, dy: Tensor) -> Tensor:
+        """How far f's value is from the remembered one for the same t and y.
+
+        Returns:
+            A scalar, at most 1 where the difference can be rounding; 0 if nothing was remembered.
+        """
+        if self._value is None:
+            return torch.zeros((), dtype=y.dtype.to_real(), device=y.device)
+        now = _fingerprint(y, dy)
+        sizes = torch.stack((now[0], torch.sqrt(now[0]) * torch.linalg.vector_norm(y)))
+        smallest = torch.finfo(now.dtype).tiny
+        relative = (now - self._value).abs() / sizes.detach().clamp_min(smallest)
+        return relative.max() / math.sqrt(torch.finfo(now.dtype).eps)
+
+    def check(self, deviation: float, again: Callable[[], Tensor], dy: Tensor) -> None:
+        """Report that f has changed since the forward pass, if it deviates.
+
+        Args:
+            deviation: See `deviation`.
+            again: Evaluates f for the t and y of the comparison once more.
+            dy: f's value in the backward pass.
+
+        Raises:
+            SolverError: f is another function than in the forward pass (kind bad_input). A function
+                whose values differ from call to call is warned of instead.
+        """
+        if not deviation > 1.0:
+            return
+        if torch.equal(again(), dy):
+            raise SolverError(
+                "bad_input",
+                "f has changed since the solve (for the same t and y its value is another one), so "
+                "the gradient would be that of another function: call backward() before weights, "
+                "inputs or other attributes of f are changed",
+            )
+        warnings.warn(
+            "f gives other values for the same t and y in the backward pass than in the solve, as "
+            "with dropout or noise drawn inside of f: the gradient is not that of the solution; "
+            "draw the noise once a solve, or take gradient=direct",
+            stacklevel=2,
+        )
+
+    def _function(self) -> VectorField:
+        f: Any = self._inner
+        if self._module is not None:
+            module = self._module() or self._copy
+            f = module if f is None else MethodType(f, module)
+        for wrapper in reversed(self._wrappers):
+            f = wrapper.around(f)
+        return f
+
+
+def _differ(kind: dict[str, Any], saved: dict[str, Any]) -> bool:
+    return len(kind) != len(saved) or any(kind.get(name) is not x for name, x in saved.items())
+
+
+def _install(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    for kind, tensors in pairs:
+        kind.clear()
+        kind.update(tensors)
+
+
+def _shallow_copy(module: nn.Module, parameters: Sequence[Tensor]) -> tuple[nn.Module, list[str]]:
+    """A copy that shares everything, and the names of the attributes that it leaves out.
+
+    Those hold tensors with a graph, such as earlier solutions, and f cannot depend on them unless
+    they were declared.
+    """
+    known = {id(p) for p in parameters}
+    attributes = vars(module)
+    left_out = [
+        name for name, x in attributes.items() if name not in SHARED and _has_graph(x, known)
+    ]
+    copy = type(module).__new__(type(module))
+    vars(copy).update({name: x for name, x in attributes.items() if name not in left_out})
+    return copy, left_out
+
+
+def _has_graph(x: Any, known: set[int]) -> bool:  # noqa: ANN401
+    if isinstance(x, Tensor):
+        return x.grad_fn is not None and id(x) not in known
+    if isinstance(x, dict):
+        return any(_has_graph(value, known) for value in x.values())
+    return isinstance(x, list | tuple | set) and any(_has_graph(value, known) for value in x)
+
+
+def _fingerprint(y: Tensor, dy: Tensor) -> Tensor:
+    """The inner products of dy with itself and with y, (2,)."""
+    both = torch.stack((_reals(dy), _reals(y)))
+    return both @ both[0]
+
+
+def _reals(x: Tensor) -> Tensor:
+    x = x.detach()
+    return (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x).reshape(-1)

@@ -1,0 +1,32 @@
+"""torch.func's transforms around a solve: which ones work, and a plain message for the others."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
+
+from node_repro.ode.solution import SolverError
+
+
+def transformed() -> bool:
+    """Whether a transform of torch.func (vmap, grad, jvp, jacrev, ...) is active."""
+    return bool(_functorch.get_interpreter_stack())
+
+
+@contextmanager
+def refuse_vmap() -> Iterator[None]:
+    """Name the cause where torch.vmap meets a solve, whose steps depend on values.
+
+    Raises:
+        SolverError: A solve inside of torch.vmap (kind bad_input).
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "vmap" not in str(error) or not transformed():
+            raise
+        raise SolverError(
+            "bad_input",
+            "a solve cannot be inside of torch.vmap, since its steps depend on the values: make "
+            "the batch a dimension of y0, which f takes as a whole",
+        ) from error
