@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -14,11 +15,27 @@ from node_repro.ode.solver import Solver
 _NO_FIELD = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 
-class ODEBlock(nn.Module):
-    """dy/dt = f(t, y) over span = (t0, t1), as a module. stats: what the last solve cost.
+class _Trained(NamedTuple):
+    """A time that is one of a block's parameters, which may be replaced by others (load_state_dict,
+    functional_call): so the block refers to it by its place.
+    """
 
-    f(t, y) -> dy/dt, y: (*S); a batch is solved as one system, with one sequence of steps.
-    A time that is an nn.Parameter is trained with the rest.
+    index: int
+
+
+class ODEBlock(nn.Module):
+    """dy/dt = f(t, y) over span = (t0, t1), as a module.
+
+    A batch is solved as one system, with one sequence of steps.
+
+    Args:
+        f: The vector field, f(t, y) -> dy/dt with y of shape (*S).
+        solver: Method, step-size control and tolerances.
+        gradient: How the result is differentiated.
+        span: (t0, t1). A time that is an nn.Parameter is trained with the rest.
+
+    Attributes:
+        stats: What the last solve cost.
     """
 
     def __init__(
@@ -41,11 +58,31 @@ class ODEBlock(nn.Module):
         self.f = f
         self.solver = solver
         self.gradient = gradient
+        self.span = span
+        self.stats = Stats()
+
+    @property
+    def span(self) -> tuple[float | Tensor, float | Tensor]:
+        """(t0, t1), where a trained time is the module's present parameter."""
+        t0, t1 = (
+            self.trained_times[time.index] if isinstance(time, _Trained) else time
+            for time in self._span
+        )
+        return t0, t1
+
+    @span.setter
+    def span(self, span: Sequence[float | Tensor]) -> None:
         if len(span) != 2:
             raise SolverError("bad_input", f"span must be (t0, t1), not {len(span)} times")
-        self.span = tuple(span)
-        self.trained_times = nn.ParameterList(t for t in span if isinstance(t, nn.Parameter))
-        self.stats = Stats()
+        trained: list[nn.Parameter] = []
+        self._span: list[float | Tensor | _Trained] = []
+        for time in span:
+            if isinstance(time, nn.Parameter):
+                trained.append(time)
+                self._span.append(_Trained(len(trained) - 1))
+            else:
+                self._span.append(time)
+        self.trained_times = nn.ParameterList(trained)
 
     def forward(self, y: Tensor) -> Tensor:
         """y(t1): (*S). Raises SolverError."""

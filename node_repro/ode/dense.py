@@ -15,6 +15,7 @@ from node_repro.ode.odeint import checked, span
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta
 from node_repro.ode.state import Layout, Packed, TupleField
+from node_repro.ode.transforms import refuse_vmap
 
 Y = TypeVar("Y")
 
@@ -123,6 +124,7 @@ def odeint_dense(
 
     field = Plain(Packed(f, layout) if layout else f)
     norm = RmsNorm(parts=layout.sizes if layout else ())
-    trajectory = solver.solve(field, State(y), ts, norm=norm, watch=watch)
+    with refuse_vmap():
+        trajectory = solver.solve(field, State(y), ts, norm=norm, watch=watch)
     shaped: Callable[[Tensor], Any] = layout.unpack if layout else lambda ys: ys
     return DenseSolution(tuple(legs), solver.method, trajectory.stats, shaped)

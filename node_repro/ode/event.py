@@ -24,6 +24,7 @@ from node_repro.ode.odeint import checked, span
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta
 from node_repro.ode.state import Layout, Packed, TupleField
+from node_repro.ode.transforms import refuse_vmap
 
 Y = TypeVar("Y")
 Event = Callable[[Tensor, Any], Tensor]
@@ -36,14 +37,21 @@ NARROW = 1e-12  # of a step: the Newton step does the rest
 
 
 class EventSolution(NamedTuple, Generic[Y]):
-    """t: when it happened, a float64 scalar on the host; y: the state then; index: which element of
-    g, flattened, or None where nothing happened up to the limit, which t and y then are of.
+    """Where a solve ended.
+
+    Attributes:
+        t: When the event happened, a float64 scalar on the host; the limit if nothing happened.
+        y: The state then.
+        index: Which element of g, flattened; None if nothing happened.
+        stats: What the solve cost.
+        fixed: Whether g is constant where it ended the solve, so that t has no gradient.
     """
 
     t: Tensor
     y: Y
     index: int | None
     stats: Stats
+    fixed: bool = False
 
 
 @overload
@@ -55,9 +63,10 @@ def odeint_event(
     *,
     solver: RungeKutta,
     gradient: GradientMethod,
-    limit: float,
+    limit: float | Tensor,
     direction: int = 0,
     parameters: Iterable[Tensor] | None = None,
+    frozen: Iterable[Tensor] = (),
 ) -> EventSolution[Tensor]: ...
 
 
@@ -70,9 +79,10 @@ def odeint_event(
     *,
     solver: RungeKutta,
     gradient: GradientMethod,
-    limit: float,
+    limit: float | Tensor,
     direction: int = 0,
     parameters: Iterable[Tensor] | None = None,
+    frozen: Iterable[Tensor] = (),
 ) -> EventSolution[tuple[Tensor, ...]]: ...
 
 
@@ -84,15 +94,31 @@ def odeint_event(
     *,
     solver: RungeKutta,
     gradient: GradientMethod,
-    limit: float,
+    limit: float | Tensor,
     direction: int = 0,
     parameters: Iterable[Tensor] | None = None,
+    frozen: Iterable[Tensor] = (),
 ) -> Any:
-    """Solves from t0 until the event, at the latest to the limit (before t0: backwards).
+    """Solve from t0 until an event, at the latest to the limit.
 
-    direction: 1 for signs that rise along the way, -1 for those that fall, 0 for both. t and y are
-    differentiable in y0, t0, f's parameters and the event's own. Two changes of sign within one
-    step cancel: a controller with max_step keeps them apart.
+    The time and the state are differentiable in y0, t0, f's parameters and the event's own. Two
+    changes of sign within one step cancel: a controller with max_step keeps them apart.
+
+    Args:
+        f: The vector field.
+        y0: The initial state, (*S), or a tuple of such.
+        t0: The initial time.
+        event: g(t, y) -> real numbers of any shape; the first change of sign of an element ends the
+            solve.
+        solver: A Runge-Kutta solver.
+        gradient: How the result is differentiated.
+        limit: The time at which the solve ends if nothing happens; before t0 for a solve backwards.
+        direction: 1 for signs that rise along the way, -1 for those that fall, 0 for both.
+        parameters: What f depends on besides t and y. By default f's parameters, if it is a module.
+        frozen: What else f depends on and what shall get no gradient.
+
+    Returns:
+        The time, the state then, and which element of g changed its sign.
 
     Raises:
         SolverError: what was given makes no sense, or the event's sign changes where its value has
@@ -117,22 +143,21 @@ def odeint_event(
     def g(t: Tensor, state: Tensor) -> Tensor:
         return _checked_value(event(t, shaped(state)), t)
 
-    with torch.no_grad():
+    with torch.no_grad(), refuse_vmap():
         crossing = _Crossing(g, solver.method, float(ts[0]), y, direction)
         located = solver.solve(
-            Plain(field), State(y), ts.detach(), norm=RmsNorm(parts=parts), watch=crossing
+            Plain(field), State(y.detach()), ts.detach(), norm=RmsNorm(parts=parts), watch=crossing
         )
-    end = torch.tensor(ts[1].item() if crossing.t is None else crossing.t, dtype=torch.float64)
-    problem = Problem(field, y, torch.stack((ts[0], end)), given, parts)
+    end = ts[1] if crossing.t is None else torch.tensor(crossing.t, dtype=torch.float64)
+    problem = Problem(field, y, torch.stack((ts[0], end)), given, parts, tuple(frozen))
     ys, stats = gradient.solve(problem, solver)
     stats.nfe += located.stats.nfe
     if crossing.index is None:
         return EventSolution(end, shaped(ys[-1]), None, stats)
-    t, state = _FirstDerivatives.apply(  # type: ignore[misc]
-        *_corrected(field, g, crossing, end, ys[-1])
-    )
+    t, state, fixed = _corrected(field, g, crossing, end, ys[-1])
     stats.nfe += 1
-    return EventSolution(t, shaped(state), crossing.index, stats)
+    t, state = _FirstDerivatives.apply(t, state)  # type: ignore[misc]
+    return EventSolution(t, shaped(state), crossing.index, stats, fixed)
 
 
 def _checked_value(value: Tensor, t: Tensor) -> Tensor:
@@ -151,10 +176,13 @@ class _FirstDerivatives(Function):
 
     @staticmethod
     def forward(ctx: Context, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)  # whether t's gradient is asked for matters
         return t.clone(), y.clone()
 
     @staticmethod
-    def backward(ctx: Context, gt: Tensor, gy: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(
+        ctx: Context, gt: Tensor | None, gy: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
         if torch.is_grad_enabled():
             raise SolverError(
                 "bad_input",
@@ -219,10 +247,15 @@ class _Crossing:
         if at_low * at_high > 0:  # it began as zero
             low, at_low = ASIDE, float(self._inside(leg, ASIDE)[index])
         for i in range(ROUNDS):
-            if at_high == 0.0 or high - low < NARROW:
+            if high - low < NARROW:
                 break
+            if at_high == 0.0:  # by chance, or because it is 0 from an earlier time on
+                before = max(low, high - NARROW)
+                if float(self._inside(leg, before)[index]) != 0.0:
+                    break
+                high = before
             x = high - at_high * (high - low) / (at_high - at_low)
-            if i % 3 == 2 or not low < x < high:
+            if at_high == 0.0 or i % 3 == 2 or not low < x < high:
                 x = (low + high) / 2
             value = float(self._inside(leg, x)[index])
             if value * at_low <= 0:
@@ -238,21 +271,28 @@ def _corrected(
     crossing: _Crossing,
     end: Tensor,
     y: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """t and y at the event, by one Newton step from the time `end` and the state y there.
+) -> tuple[Tensor, Tensor, bool]:
+    """t and y at the event, by one Newton step from the time `end` and the state y there, and
+    whether the time is fixed.
 
-    Where the event's value has no reliable rate of change, the time that was found stands, unless a
-    gradient is wanted.
+    An event whose value is constant there, such as a last time beyond which it is 0, ends the solve
+    at a fixed time: y is that of a plain solve, and t has no gradient.
+
+    Raises:
+        SolverError: A gradient is wanted, and the value depends on t or y without changing at a
+            reliable rate (kind bad_input).
     """
     assert crossing.index is not None
     with torch.no_grad():
         dy = evaluate(f, at(end, y), y).detach()
     slope = _rate_of_change(g, crossing.index, at(end, y), y, dy)
     value = g(at(end, y), y)[crossing.index]
+    if slope is None:
+        return _NoGradient.apply(end, y.sum(), float(end)), y, True  # type: ignore[return-value]
     moved = math.inf if slope == 0.0 else abs(float(value.detach()) / slope)
     if not moved <= FURTHEST * abs(crossing.h):
         if not (torch.is_grad_enabled() and (value.requires_grad or y.requires_grad)):
-            return end, y
+            return end, y, False
         raise SolverError(
             "bad_input",
             f"the event's value has the rate of change {slope:.3g} at t = {float(end):g}, where "
@@ -260,17 +300,41 @@ def _corrected(
             t=float(end),
         )
     t = end - (value / slope).to(end)
-    return t, y + dy * (t - end).to(device=y.device, dtype=y.dtype.to_real())
+    return t, y + dy * (t - end).to(device=y.device, dtype=y.dtype.to_real()), False
+
+
+class _NoGradient(Function):
+    """A time that may be used and has no gradient. y: anything that wants one if y does."""
+
+    @staticmethod
+    def forward(ctx: Context, t: Tensor, y: Tensor, seconds: float) -> Tensor:
+        ctx.t = seconds
+        ctx.set_materialize_grads(False)
+        return t.clone()
+
+    @staticmethod
+    def backward(ctx: Context, gt: Tensor | None) -> tuple[None, None, None]:
+        if gt is None:
+            return None, None, None
+        raise SolverError(
+            "bad_input",
+            f"the event's value is constant where it ends the solve, at t = {ctx.t:g}, so that "
+            "time has no gradient: detach the time, or give an event function that changes there",
+            t=ctx.t,
+        )
 
 
 def _rate_of_change(
     g: Callable[[Tensor, Tensor], Tensor], index: int, t: Tensor, y: Tensor, dy: Tensor
-) -> float:
-    """dg/dt along the solution; 0 where g depends on neither t nor y for autograd."""
+) -> float | None:
+    """dg/dt along the solution; None where g depends on neither t nor y for autograd."""
     with torch.enable_grad():
         t_, y_ = t.detach().requires_grad_(), y.detach().requires_grad_()
         value = g(t_, y_)[index]
         if not value.requires_grad:
-            return 0.0
-        g_t, g_y = torch.autograd.grad(value, (t_, y_), allow_unused=True, materialize_grads=True)
-    return float(g_t + torch.sum((g_y.conj() * dy).real))
+            return None
+        g_t, g_y = torch.autograd.grad(value, (t_, y_), allow_unused=True)
+    if g_t is None and g_y is None:
+        return None
+    rate = 0.0 if g_t is None else float(g_t)
+    return rate if g_y is None else rate + float(torch.sum((g_y.conj() * dy).real))
