@@ -10,7 +10,7 @@ from node_repro.ode.field import VectorField
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, SolverError
 from node_repro.ode.solver import Solver
-from node_repro.ode.transforms import transformed
+from node_repro.ode.transforms import batched
 
 Parameters = tuple[Tensor, ...] | None
 """What f depends on besides t and y; None where that is unknown."""
@@ -46,14 +46,14 @@ Context = Any
 """autograd's ctx: it takes any attribute."""
 
 
-def saved_tensors(ctx: Context, method: str) -> tuple[Tensor, ...]:
+def saved_tensors(ctx: Context, gys: Tensor, method: str) -> tuple[Tensor, ...]:
     """What the forward pass saved, for a backward pass that gives first derivatives.
 
     Raises:
         SolverError: The backward pass is to be differentiated itself or is under torch.vmap, or a
             saved tensor was changed since the forward pass (kind bad_input).
     """
-    _refuse_second_derivative(method)
+    _refuse_other_derivatives(gys, method)
     try:
         return ctx.saved_tensors
     except RuntimeError as error:
@@ -66,8 +66,8 @@ def saved_tensors(ctx: Context, method: str) -> tuple[Tensor, ...]:
         ) from error
 
 
-def _refuse_second_derivative(method: str) -> None:
-    if transformed():
+def _refuse_other_derivatives(gys: Tensor, method: str) -> None:
+    if batched(gys):
         raise SolverError(
             "bad_input",
             f"the backward pass of gradient={method} cannot be batched by torch.vmap (as by "

@@ -111,7 +111,8 @@ class _Augmented:
             return Slope(torch.stack((dy, torch.zeros_like(dy))), zeros)
         # what depends on time alone is common to the stages: its graph is kept
         shared = f is not self.f
-        da, *gs = vjp(dz, (z, *wanted), -y[1], retain_graph=shared)
+        inputs = (z, *wanted)
+        da, *gs = vjp(dz, inputs, -y[1], retain_graph=shared, materialize_grads=True)
         return Slope(torch.stack((dy, da)), tuple(gs))
 
 
@@ -135,7 +136,7 @@ class _Solve(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
-        ts, ys, *parameters = saved_tensors(ctx, "adjoint")
+        ts, ys, *parameters = saved_tensors(ctx, gys, "adjoint")
         if not torch.isfinite(gys).all():
             raise SolverError(
                 "non_finite_state",

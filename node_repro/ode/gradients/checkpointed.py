@@ -62,7 +62,7 @@ class _Solve(Function):
 
     @staticmethod
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
-        ts, *saved = saved_tensors(ctx, "checkpointed")
+        ts, *saved = saved_tensors(ctx, gys, "checkpointed")
         ys, rest = saved[: ctx.starts], saved[ctx.starts :]
         twins, parameters = rest[: ctx.twins] or [None] * ctx.starts, rest[ctx.twins :]
         run: _Run = ctx.run

@@ -161,24 +161,15 @@ def _edge(x: Tensor) -> tuple[Any, int]:
     return edge.node, edge.output_nr
 
 
-def vjp(
-    dy: Tensor, inputs: tuple[Tensor, ...], cotangent: Tensor, *, retain_graph: bool = False
-) -> tuple[Tensor, ...]:
-    """The products of a cotangent with the derivatives of f's value, zero where it has none.
+def vjp(*arguments: Any, **options: Any) -> tuple[Any, ...]:
+    """torch.autograd.grad through f, for inputs that f need not depend on.
 
     Raises:
         SolverError: f uses the graph of a tensor that was computed before the solve, which can be
             traversed once only (kind bad_input).
     """
     try:
-        return torch.autograd.grad(
-            dy,
-            inputs,
-            cotangent,
-            retain_graph=retain_graph,
-            allow_unused=True,
-            materialize_grads=True,
-        )
+        return torch.autograd.grad(*arguments, allow_unused=True, **options)
     except RuntimeError as error:
         if "backward through the graph a second time" not in str(error):
             raise

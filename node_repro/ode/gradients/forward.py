@@ -16,7 +16,7 @@ from torch.autograd import Function
 
 from node_repro.ode.field import Interval, Plain, VectorField, evaluate
 from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
-from node_repro.ode.gradients.declared import Declared, declared
+from node_repro.ode.gradients.declared import Declared, declared, vjp
 from node_repro.ode.methods import Rate, Slope, State, Time, at
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats
@@ -99,7 +99,7 @@ class _Sensitivities:
         self.stats.nvjp += count
         each = torch.eye(count, dtype=y.dtype, device=y.device).reshape(count, *dz.shape)
         wanted = (z, *self.parameters)
-        found = torch.autograd.grad(dz, wanted, each, is_grads_batched=True, allow_unused=True)
+        found = vjp(dz, wanted, each, is_grads_batched=True)
         jacobian, *by_parameter = (
             x.new_zeros(count, x.numel()) if g is None else g.reshape(count, x.numel())
             for x, g in zip(wanted, found, strict=True)
@@ -143,7 +143,7 @@ class _Solve(Function):
 
     @staticmethod
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
-        ts, ys, rates = saved_tensors(ctx, "forward")
+        ts, ys, rates = saved_tensors(ctx, gys, "forward")
         count = gys[0].numel()
         g = gys.reshape(len(ts), count)
         sensitivities = ys[:, 1:].reshape(len(ts), ys.shape[1] - 1, count)

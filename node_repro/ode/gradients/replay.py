@@ -13,7 +13,7 @@ from torch import Tensor
 
 from node_repro.ode.engines import Mesh, Start, interval, positions
 from node_repro.ode.field import Counted, Plain, VectorField, evaluate
-from node_repro.ode.gradients.declared import Declared
+from node_repro.ode.gradients.declared import Declared, vjp
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Method, State, at
 from node_repro.ode.solution import SolverError, Stats
@@ -98,9 +98,7 @@ class Replay(NamedTuple):
                     cotangents.append(gys[inside[0] : inside[1]])
             inputs = [y, *([] if twin is None else [twin])]
             known = [*wanted, *([times] if times.requires_grad else [])]
-            a, *others = torch.autograd.grad(
-                outputs, (*inputs, *known), cotangents, allow_unused=True
-            )
+            a, *others = vjp(outputs, (*inputs, *known), cotangents)
             if n == 0 and carry.slope is not None:
                 self._check_function(f, y.detach(), carry.slope.dy.detach())
             if twin is not None:

@@ -77,7 +77,7 @@ class _Solve(Function):
 
     @staticmethod
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
-        ts, y0, end, twin, *parameters = saved_tensors(ctx, "reversible")
+        ts, y0, end, twin, *parameters = saved_tensors(ctx, gys, "reversible")
         run: _Run = ctx.run
         needed = ctx.needs_input_grad[3:]
         wanted = tuple(p for p, need in zip(parameters, needed, strict=True) if need)

@@ -157,7 +157,7 @@ def _shallow_copy(module: nn.Module, parameters: Sequence[Tensor]) -> tuple[nn.M
     left_out = [
         name for name, x in attributes.items() if name not in SHARED and _has_graph(x, known)
     ]
-    copy = type(module).__new__(type(module))
+    copy = object.__new__(type(module))
     vars(copy).update({name: x for name, x in attributes.items() if name not in left_out})
     return copy, left_out
 

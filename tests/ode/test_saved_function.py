@@ -1,0 +1,283 @@
+"""The f of a backward pass is that of the solve, and autograd's graph keeps no module alive."""
+
+import copy
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from chosen import ADJOINTS, GRADIENTS, REAL_ONLY, Net, adaptive, leaf, real, steps
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils import parametrizations, parametrize
+
+from node_repro.ode import ODEBlock, SolverError, odeint, odeint_dense, odeint_event
+from node_repro.ode.solver import RungeKutta
+
+AGAIN = sorted(set(GRADIENTS) - {"direct", *REAL_ONLY})
+"""The gradient methods that evaluate f in the backward pass."""
+SOLVERS = {"dopri5": adaptive("dopri5", 1e-8), "rk4": steps("rk4", 0.05)}
+TS = real(0, 0.4, 1)
+
+
+def solved(f: Any, gradient: str, solver: RungeKutta, y0: Tensor, **given: Any) -> Tensor:  # noqa: ANN401
+    return odeint(f, y0, TS, solver=solver, gradient=GRADIENTS[gradient], **given).ys
+
+
+def expected(f: nn.Module, solver: RungeKutta) -> list[Tensor]:
+    """The gradients that autograd gives."""
+    ys = solved(f, "direct", solver, real(1, -1, 0.5))
+    return list(torch.autograd.grad(ys.square().sum(), list(f.parameters())))
+
+
+class Keeps(Net):
+    """A module that solves itself and keeps what it gets."""
+
+    def forward(self, t: Tensor, y: Any) -> Any:  # noqa: ANN401
+        if isinstance(y, tuple):
+            return tuple(self.forward(t, part) for part in y)
+        return super().forward(t, y)
+
+    def keep(self, solve: Callable[["Keeps"], Any]) -> "Keeps":
+        self.kept = solve(self)
+        return self
+
+
+def alive_after(solve: Callable[[Keeps], Any]) -> int:
+    seen = [weakref.ref(Keeps().keep(solve)) for _ in range(3)]
+    gc.collect()
+    return sum(module() is not None for module in seen)
+
+
+Y0 = torch.ones(3, dtype=torch.float64)
+SOLVES: dict[str, Callable[[Keeps, str], Any]] = {
+    "odeint": lambda f, g: solved(f, g, SOLVERS["dopri5"], Y0),
+    "its last state": lambda f, g: solved(f, g, SOLVERS["dopri5"], Y0)[-1].clone(),
+    "a bound method": lambda f, g: solved(
+        f.forward, g, SOLVERS["rk4"], Y0, parameters=f.parameters()
+    ).sum(),
+    "a tuple": lambda f, g: (
+        odeint(f, (Y0, 2 * Y0), TS, solver=SOLVERS["rk4"], gradient=GRADIENTS[g]).ys
+    ),
+    "an event": lambda f, g: odeint_event(
+        f, Y0, 0.0, lambda t, y: t - 0.3, solver=SOLVERS["dopri5"], gradient=GRADIENTS[g], limit=1.0
+    ),
+    "a block": lambda f, g: ODEBlock(f, solver=SOLVERS["rk4"], gradient=GRADIENTS[g])(Y0) * 2,
+}
+
+
+@pytest.mark.parametrize("solve", SOLVES)
+@pytest.mark.parametrize("gradient", sorted(set(GRADIENTS) - set(REAL_ONLY)))
+def test_a_module_that_keeps_its_solution_is_freed(gradient: str, solve: str) -> None:
+    assert alive_after(lambda f: SOLVES[solve](f, gradient)) == 0
+
+
+@pytest.mark.parametrize("gradient", REAL_ONLY)
+def test_a_module_that_keeps_its_sensitivities_is_freed(gradient: str) -> None:
+    assert alive_after(lambda f: solved(f, gradient, SOLVERS["rk4"], Y0)[-1]) == 0
+
+
+def test_a_module_that_keeps_its_dense_solution_is_freed() -> None:
+    assert alive_after(lambda f: odeint_dense(f, Y0, 0.0, 1.0, solver=SOLVERS["dopri5"])(0.5)) == 0
+
+
+@pytest.mark.parametrize("gradient", AGAIN)
+def test_nothing_grows_over_a_hundred_solves_of_a_module_that_keeps_its_solution(
+    gradient: str,
+) -> None:
+    f, counts = Keeps(), []
+    for n in range(100):
+        f.keep(lambda f: solved(f, gradient, steps("euler", 0.5), Y0)[-1] + 0)
+        if n in (9, 99):
+            gc.collect()
+            counts.append(sum(issubclass(type(x), Tensor) for x in gc.get_objects()))
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("gradient", AGAIN)
+def test_a_module_that_is_gone_before_the_backward_pass_has_its_gradient(
+    gradient: str, solver: str
+) -> None:
+    f = Net()
+    parameters, right = list(f.parameters()), expected(f, SOLVERS[solver])
+    ys = solved(f, gradient, SOLVERS[solver], real(1, -1, 0.5))
+    del f
+    found = torch.autograd.grad(ys.square().sum(), parameters)
+    torch.testing.assert_close(list(found), right, rtol=2e-5, atol=1e-6)
+
+
+def replace_by_assignment(f: nn.Module) -> None:
+    f.load_state_dict({name: 2 * p for name, p in f.state_dict().items()}, assign=True)
+
+
+def replace_by_attributes(f: nn.Module) -> None:
+    for name, p in list(f.named_parameters()):
+        setattr(f, name, nn.Parameter(p.detach() + 1))
+
+
+def move_to_meta_and_back(f: nn.Module) -> None:
+    f.to_empty(device="meta")
+    f.to_empty(device="cpu")
+
+
+@pytest.mark.parametrize(
+    "replace", [replace_by_assignment, replace_by_attributes, move_to_meta_and_back]
+)
+@pytest.mark.parametrize("gradient", AGAIN)
+def test_parameters_that_were_replaced_after_the_solve_have_the_gradient_of_the_solve(
+    gradient: str, replace: Callable[[nn.Module], None]
+) -> None:
+    f, solver = Net(), SOLVERS["rk4"]
+    parameters, right = list(f.parameters()), expected(f, solver)
+    ys = solved(f, gradient, solver, real(1, -1, 0.5))
+    replace(f)
+    now = list(f.parameters())
+    found = torch.autograd.grad(ys.square().sum(), parameters)
+    torch.testing.assert_close(list(found), right, rtol=1e-5, atol=1e-7)
+    assert all(p is q for p, q in zip(f.parameters(), now, strict=True))  # and stay replaced
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("gradient", sorted(set(GRADIENTS) - {"direct"}))
+def test_swapped_in_parameters_have_their_gradient(gradient: str, frozen: bool) -> None:
+    found = []
+    for name in (gradient, "direct"):
+        block = ODEBlock(Net(), solver=SOLVERS["dopri5"], gradient=GRADIENTS[name])
+        block.requires_grad_(not frozen)
+        scale = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+        swapped = {name: p.detach() * scale for name, p in block.named_parameters()}
+        y = functional_call(block, swapped, (real(1, -1, 0.5),))
+        found.append(torch.autograd.grad(y.square().sum(), scale)[0])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("gradient", AGAIN)
+def test_the_gradient_goes_to_the_module_that_was_solved_and_not_to_its_copy(gradient: str) -> None:
+    f = Net()
+    ys = solved(f, gradient, SOLVERS["rk4"], real(1, -1, 0.5))
+    other = copy.deepcopy(f)
+    ys.square().sum().backward()
+    assert all(p.grad is not None for p in f.parameters())
+    assert all(p.grad is None for p in other.parameters())
+
+
+class Driven(nn.Module):
+    """dy/dt = u - rate y with an input u, which is a plain attribute, and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rate = nn.Parameter(real(0.5))
+        self.u = real(1, -1, 0.5)
+        self.gain: Tensor
+        self.register_buffer("gain", real(2.0))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.gain * self.u - self.rate * y
+
+
+def write_a_weight_past_autograd(f: Driven) -> None:
+    f.rate.data = f.rate.data * 3
+
+
+def write_a_buffer(f: Driven) -> None:
+    f.gain.mul_(1.01)
+
+
+def set_another_input(f: Driven) -> None:
+    f.u = f.u.flip(0)
+
+
+@pytest.mark.parametrize(
+    "change", [write_a_weight_past_autograd, write_a_buffer, set_another_input]
+)
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("gradient", AGAIN)
+@pytest.mark.filterwarnings("ignore:the steps came back:UserWarning")
+@pytest.mark.filterwarnings("ignore:the backward solve drifted:UserWarning")
+def test_a_function_that_changed_after_the_solve_is_refused(
+    gradient: str, solver: str, change: Callable[[Driven], None]
+) -> None:
+    f = Driven()
+    ys = solved(f, gradient, SOLVERS[solver], real(1, 2, 3))
+    change(f)
+    with pytest.raises(SolverError, match="f has changed since the solve"):
+        ys.square().sum().backward()
+
+
+@pytest.mark.parametrize("gradient", AGAIN)
+def test_an_optimizers_step_before_the_backward_pass_is_refused(gradient: str) -> None:
+    f = Net()
+    optimizer = torch.optim.SGD(f.parameters(), lr=0.1)
+    ys = solved(f, gradient, SOLVERS["rk4"], real(1, -1, 0.5))
+    f.inner.grad = torch.ones_like(f.inner)
+    optimizer.step()
+    with pytest.raises(SolverError, match="changed in place"):
+        ys.sum().backward()
+
+
+@pytest.mark.parametrize("gradient", sorted(ADJOINTS))
+def test_noise_inside_of_f_is_warned_of(gradient: str) -> None:
+    class Noisy(Net):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return super().forward(t, y) + torch.randn_like(y)
+
+    ys = solved(Noisy(), gradient, steps("rk4", 0.5), real(1, -1, 0.5))
+    with pytest.warns(UserWarning, match="other values for the same t and y"):
+        ys.sum().backward()
+
+
+@pytest.mark.parametrize("gradient", sorted(set(GRADIENTS) - {"direct"}))
+def test_cached_parametrizations_are_refused(gradient: str) -> None:
+    f = nn.Module()
+    f.layer = parametrizations.weight_norm(nn.Linear(3, 3, dtype=torch.float64))
+    f.forward = lambda t, y: f.layer(y)  # type: ignore[method-assign]
+    with parametrize.cached(), pytest.raises(SolverError, match=r"parametrize\.cached"):
+        solved(f, gradient, SOLVERS["rk4"], real(1, -1, 0.5))
+
+
+@pytest.mark.parametrize("gradient", AGAIN)
+def test_a_deleted_module_that_needs_an_attribute_with_a_graph_is_refused(gradient: str) -> None:
+    f, weight = Driven(), leaf(1.0)
+    f.u = (weight * 2).expand(3)
+    ys = solved(f, gradient, SOLVERS["rk4"], real(1, 2, 3))
+    del f
+    with pytest.raises(SolverError, match="'u'"):
+        ys.sum().backward()
+
+
+@pytest.mark.parametrize("gradient", sorted(set(GRADIENTS) - {"direct"}))
+def test_a_graph_that_was_made_before_the_solve_is_refused_or_right(gradient: str) -> None:
+    f, weight = Driven(), leaf(1.0, 2.0, 3.0)
+    f.u = weight.exp().sin()  # what it was made of is declared, and not the tensor itself
+    given = (*f.parameters(), weight)
+    with pytest.raises(SolverError, match="computed, with a graph, before the solve"):
+        solved(f, gradient, SOLVERS["rk4"], real(1, 2, 3), parameters=given).sum().backward()
+
+
+@pytest.mark.parametrize("replace", ["load_state_dict", "functional_call", "span"])
+def test_a_trained_time_that_is_replaced_is_the_blocks_time(replace: str) -> None:
+    class Constant(nn.Module):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return torch.ones_like(y)
+
+    end = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
+    new = nn.Parameter(torch.tensor(3.0, dtype=torch.float64))
+    block = ODEBlock(
+        Constant(), solver=SOLVERS["dopri5"], gradient=GRADIENTS["adjoint"], span=(0, end)
+    )
+    if replace == "functional_call":
+        y = functional_call(block, {"trained_times.0": new}, (real(0.0),))
+    else:
+        if replace == "span":
+            block.span = (0.0, new)
+        else:
+            block.load_state_dict({"trained_times.0": new}, assign=True)
+        y = block(real(0.0))
+        new = next(block.parameters())
+    assert y.item() == pytest.approx(3.0)
+    y.sum().backward()
+    assert new.grad is not None and new.grad.item() == pytest.approx(1.0)
+    assert end.grad is None
