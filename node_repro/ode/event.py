@@ -9,6 +9,7 @@ functions, eq. (8)).
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import torch
@@ -19,7 +20,7 @@ from node_repro.ode.engines import Leg
 from node_repro.ode.field import Plain, VectorField, evaluate, trained_parameters
 from node_repro.ode.gradients import Context, GradientMethod, Problem
 from node_repro.ode.methods import Method, State, at
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 from node_repro.ode.odeint import checked, span
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta
@@ -58,6 +59,7 @@ def odeint_event(
     limit: float,
     direction: int = 0,
     parameters: Iterable[Tensor] | None = None,
+    norm: Norm | None = None,
 ) -> EventSolution[Tensor]: ...
 
 
@@ -73,6 +75,7 @@ def odeint_event(
     limit: float,
     direction: int = 0,
     parameters: Iterable[Tensor] | None = None,
+    norm: Norm | None = None,
 ) -> EventSolution[tuple[Tensor, ...]]: ...
 
 
@@ -87,6 +90,7 @@ def odeint_event(
     limit: float,
     direction: int = 0,
     parameters: Iterable[Tensor] | None = None,
+    norm: Norm | None = None,
 ) -> Any:
     """Solves from t0 until the event, at the latest to the limit (before t0: backwards).
 
@@ -117,14 +121,15 @@ def odeint_event(
     def g(t: Tensor, state: Tensor) -> Tensor:
         return _checked_value(event(t, shaped(state)), t)
 
+    problem = Problem(field, y, ts, given, parts, norm)
     with torch.no_grad():
         crossing = _Crossing(g, solver.method, float(ts[0]), y, direction)
-        located = solver.solve(
-            Plain(field), State(y), ts.detach(), norm=RmsNorm(parts=parts), watch=crossing
+        quiet = replace(solver, callbacks=None)  # the steps that count are those of the solution
+        located = quiet.solve(
+            Plain(field), State(y), ts.detach(), norm=problem.norm, watch=crossing
         )
     end = torch.tensor(ts[1].item() if crossing.t is None else crossing.t, dtype=torch.float64)
-    problem = Problem(field, y, torch.stack((ts[0], end)), given, parts)
-    ys, stats = gradient.solve(problem, solver)
+    ys, stats = gradient.solve(problem._replace(ts=torch.stack((ts[0], end))), solver)
     stats.nfe += located.stats.nfe
     if crossing.index is None:
         return EventSolution(end, shaped(ys[-1]), None, stats)

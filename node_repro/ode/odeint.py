@@ -8,6 +8,7 @@ from torch import Tensor
 
 from node_repro.ode.field import VectorField, trained_parameters
 from node_repro.ode.gradients import GradientMethod, Problem
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import Solution, SolverError
 from node_repro.ode.solver import Solver
 from node_repro.ode.state import Layout, Packed, TupleField
@@ -22,6 +23,7 @@ def odeint(
     solver: Solver,
     gradient: GradientMethod,
     parameters: Iterable[Tensor] | None = None,
+    norm: Norm | None = None,
 ) -> Solution[Tensor]: ...
 
 
@@ -34,6 +36,7 @@ def odeint(
     solver: Solver,
     gradient: GradientMethod,
     parameters: Iterable[Tensor] | None = None,
+    norm: Norm | None = None,
 ) -> Solution[tuple[Tensor, ...]]: ...
 
 
@@ -45,6 +48,7 @@ def odeint(
     solver: Solver,
     gradient: GradientMethod,
     parameters: Iterable[Tensor] | None = None,
+    norm: Norm | None = None,
 ):
     """The states at the times ts, ys of shape (T, *S), with ys[0] = y0.
 
@@ -52,9 +56,10 @@ def odeint(
     ...)) -> (dy1, dy2, ...), whose errors are judged part by part. ts: (T,), rising or falling;
     times may repeat, and wherever ts wants a gradient it gets one. parameters: what f depends on
     besides t and y, if f is not a module (the gradient methods that do not keep f's graph must
-    know). There are no default tolerances: the solver is always a choice. States between two steps
-    are dense output, whose order is the method's dense_order: below the solution's for dopri8 and
-    rk4.
+    know). norm: of the error, on the packed vector where y0 is a tuple; None for the largest root
+    mean square of the parts. There are no default tolerances: the solver is always a choice. States
+    between two steps are dense output, whose order is the method's dense_order: below the
+    solution's for dopri8 and rk4.
 
     Raises:
         SolverError: what was given makes no sense (kind bad_input), or the solve failed.
@@ -64,11 +69,11 @@ def odeint(
         layout = Layout.of(y0)
         packed = layout.pack(y0)
         times = checked(packed, ts)
-        problem = Problem(Packed(f, layout), packed, times, given, layout.sizes)
+        problem = Problem(Packed(f, layout), packed, times, given, layout.sizes, norm)
         ys, stats = gradient.solve(problem, solver)
         return Solution(layout.unpack(ys), stats)
     times = checked(y0, ts)
-    return gradient.solve(Problem(f, y0, times, given), solver)
+    return gradient.solve(Problem(f, y0, times, given, error_norm=norm), solver)
 
 
 def span(t0: float | Tensor, t1: float | Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
 from node_repro.ode.field import VectorField
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm, RmsNorm
 from node_repro.ode.solution import Solution, SolverError
 from node_repro.ode.solver import Solver
 
@@ -20,6 +20,7 @@ class Problem(NamedTuple):
     """dy/dt = f(t, y), y(ts[0]) = y0: (*S), wanted at ts: (T,) float64 on the host.
 
     parts: the numbers of elements of a tuple's parts that y packs together, empty for one tensor.
+    error_norm: of the forward solve's error, None for the largest root mean square of the parts.
     """
 
     f: VectorField
@@ -27,11 +28,12 @@ class Problem(NamedTuple):
     ts: Tensor
     parameters: Parameters
     parts: tuple[int, ...] = ()
+    error_norm: Norm | None = None
 
     @property
-    def norm(self) -> RmsNorm:
+    def norm(self) -> Norm:
         """Of the forward solve's error."""
-        return RmsNorm(parts=self.parts)
+        return self.error_norm or RmsNorm(parts=self.parts)
 
 
 Context = Any

@@ -7,7 +7,7 @@ that of the ODE, to the tolerance of the backward solve; memory is one state an 
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -23,7 +23,7 @@ from node_repro.ode.gradients import (
     spread,
 )
 from node_repro.ode.methods import Rate, Slope, State, Time, at
-from node_repro.ode.norm import FULL, RmsNorm
+from node_repro.ode.norm import FULL, Norm
 from node_repro.ode.solution import Solution, SolverError, Stats, count_non_finite
 from node_repro.ode.solver import Solver
 
@@ -37,7 +37,7 @@ class Adjoint:
     backward solve, None for the forward one. rtol, atol: of the backward solve, None for its own.
     """
 
-    norm: RmsNorm = FULL
+    norm: Norm = FULL
     solver: Solver | None = None
     rtol: float | None = None
     atol: float | None = None
@@ -45,7 +45,7 @@ class Adjoint:
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
         known = declared(problem.parameters, "adjoint")
         backward = (self.solver or solver).with_tolerance(self.rtol, self.atol)
-        norm = replace(self.norm, parts=problem.parts)
+        norm = self.norm.with_parts(problem.parts)
         run = _Run(problem, solver, backward, norm, goes_on=self.solver is None)
         ys: Tensor = _Solve.apply(run, problem.y0, problem.ts, *known)  # type: ignore[assignment]
         return Solution(ys, run.stats)
@@ -65,7 +65,7 @@ class _Run:
         problem: Problem,
         forward: Solver,
         backward: Solver,
-        norm: RmsNorm,
+        norm: Norm,
         *,
         goes_on: bool,
     ) -> None:

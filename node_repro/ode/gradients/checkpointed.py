@@ -15,7 +15,7 @@ from node_repro.ode.field import Plain, VectorField
 from node_repro.ode.gradients import Context, Problem, declared, refuse_second_derivative, spread
 from node_repro.ode.gradients.replay import Replay, stepping
 from node_repro.ode.methods import State
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import Solution, Stats
 from node_repro.ode.solver import RungeKutta, Solver
 
@@ -37,7 +37,7 @@ class _Run:
     mesh: Mesh
     stats: Stats
 
-    def __init__(self, f: VectorField, solver: RungeKutta, norm: RmsNorm) -> None:
+    def __init__(self, f: VectorField, solver: RungeKutta, norm: Norm) -> None:
         self.f, self.solver, self.norm = f, solver, norm
 
 

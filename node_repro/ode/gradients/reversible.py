@@ -18,7 +18,7 @@ from node_repro.ode.field import Counted, Plain, VectorField
 from node_repro.ode.gradients import Context, Problem, declared, refuse_second_derivative, spread
 from node_repro.ode.gradients.replay import Replay, stepping
 from node_repro.ode.methods import ReversibleMethod, State
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
 
@@ -49,7 +49,7 @@ class _Run:
     stats: Stats
 
     def __init__(
-        self, f: VectorField, solver: RungeKutta, method: ReversibleMethod, norm: RmsNorm
+        self, f: VectorField, solver: RungeKutta, method: ReversibleMethod, norm: Norm
     ) -> None:
         self.f, self.solver, self.method, self.norm = f, solver, method, norm
 

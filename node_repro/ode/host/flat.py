@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.methods import State
-from node_repro.ode.norm import RmsNorm, Tolerances
+from node_repro.ode.norm import Norm, Tolerances
 
 Vector = np.ndarray
 """(N,) float64: y's elements and then every integral's; a complex number is two reals."""
@@ -46,7 +46,7 @@ class Flat:
         )
         return Weighted(rtol, np.maximum(atol, np.finfo(np.float64).tiny))  # 0 / 0 at y = 0
 
-    def counts(self, norm: RmsNorm) -> Vector:
+    def counts(self, norm: Norm) -> Vector:
         """For every real the number of elements of the part whose mean it enters; 0: of none."""
         y, integrals = self.like
         block = y.numel() // norm.segments

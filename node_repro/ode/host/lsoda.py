@@ -13,7 +13,7 @@ import scipy.integrate
 from node_repro.ode.host.flat import Flat, Weighted
 from node_repro.ode.host.multistep import Multistep
 from node_repro.ode.host.rates import Rates
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import SolverError
 
 LARGEST = 46_000  # n: LSODA counts its memory, n^2 + 9 n + 22 numbers, in 32 bits
@@ -36,7 +36,7 @@ class Lsoda(Multistep):
 
     busy: ClassVar[Lock] = Lock()
 
-    def _weighted(self, flat: Flat, norm: RmsNorm) -> Weighted:
+    def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
         if len(flat) > LARGEST:
             raise SolverError(
                 "bad_input",

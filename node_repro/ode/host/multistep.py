@@ -24,7 +24,7 @@ from node_repro.ode.field import Counted
 from node_repro.ode.host.flat import Flat, Vector, Weighted
 from node_repro.ode.host.rates import Rates
 from node_repro.ode.methods import Field, State
-from node_repro.ode.norm import STATE, RmsNorm
+from node_repro.ode.norm import STATE, Norm
 from node_repro.ode.solution import SolverError, Stats, count_non_finite
 
 ULPS = 16  # a step of fewer units in the last place of t cannot be told from none
@@ -80,7 +80,7 @@ class Multistep:
         state: State,
         ts: Tensor,
         *,
-        norm: RmsNorm = STATE,
+        norm: Norm = STATE,
         first_step: float | None = None,
         keep: bool = False,
         watch: Watch | None = None,
@@ -139,7 +139,7 @@ class Multistep:
         mesh = Mesh(tuple(points), tuple(observed))
         return Trajectory(torch.stack(ys), last, None, mesh, tuple(starts), None, stats)
 
-    def _weighted(self, flat: Flat, norm: RmsNorm) -> Weighted:
+    def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
         """The tolerances with which the integrator's own norm is, or bounds, the given one."""
         raise NotImplementedError
 

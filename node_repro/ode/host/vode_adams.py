@@ -14,7 +14,7 @@ import scipy.integrate
 from node_repro.ode.host.flat import Flat, Weighted
 from node_repro.ode.host.multistep import Multistep
 from node_repro.ode.host.rates import Rates
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 
 FAILED_ITERATIONS, FAILED_TESTS = 20, 21  # NCFN and NETF in iwork: rejected steps, by cause
 
@@ -36,7 +36,7 @@ class VodeAdams(Multistep):
 
     busy: ClassVar[Lock] = Lock()
 
-    def _weighted(self, flat: Flat, norm: RmsNorm) -> Weighted:
+    def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
         weights = np.sqrt(flat.counts(norm) / len(flat))
         return flat.tolerances(self._tolerance().tolerances).times(weights)
 
