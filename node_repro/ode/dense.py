@@ -78,7 +78,13 @@ class DenseSolution(Generic[Y]):
 
 @overload
 def odeint_dense(
-    f: VectorField, y0: Tensor, t0: float | Tensor, t1: float | Tensor, *, solver: RungeKutta, norm: Norm | None = None
+    f: VectorField,
+    y0: Tensor,
+    t0: float | Tensor,
+    t1: float | Tensor,
+    *,
+    solver: RungeKutta,
+    norm: Norm | None = None,
 ) -> DenseSolution[Tensor]: ...
 
 

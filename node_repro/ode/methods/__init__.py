@@ -1,4 +1,6 @@
-"""The contract of a method: one step of a given size, with no opinion on what that size should be."""
+"""The contract of a method: one step of a given size, with no opinion on what that size should
+be.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
