@@ -32,7 +32,8 @@ class SolveIvp(HostSolver):
     """One of solve_ivp's solvers. They accept a step when a root mean square over all N reals is
     below 1, from which the norm asked for is made by weights (Flat.mean_weights).
 
-    Radau and BDF are for stiff problems. Their Jacobian is one by differences, which costs as many
+    Radau and BDF are for stiff problems. They take one relative tolerance, which is the smallest of
+    all elements' here; the absolute ones may differ. Their Jacobian is one by differences, which costs as many
     evaluations of f as y has elements. How often a step was rejected scipy does not say:
     stats.rejected stays 0, and max_steps counts the accepted steps.
 
@@ -60,7 +61,10 @@ class SolveIvp(HostSolver):
         return self.method
 
     def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
-        rtol, atol = flat.tolerances(self._tolerance().tolerances).times(flat.mean_weights(norm))
+        weights = flat.mean_weights(norm)
+        rtol, atol = flat.tolerances(self._tolerance().tolerances).times(weights)
+        if self.method in IMPLICIT:  # they take one number
+            rtol = rtol[weights > 0].min(initial=1.0)
         return Weighted(np.maximum(rtol, LEAST_RTOL), np.minimum(atol, NO_LIMIT))
 
     def _begin(
@@ -107,15 +111,14 @@ class SolveIvp(HostSolver):
         try:
             with np.errstate(all="ignore"):
                 done = work()
-        except (ValueError, np.linalg.LinAlgError, RuntimeError) as error:
-            if rates.fault is None and rates.finite:
-                raise
+        except (ValueError, np.linalg.LinAlgError, RuntimeError) as error:  # of a Jacobian
             done = error
         if rates.fault is not None:
             fault, rates.fault = rates.fault, None
             raise fault
         if isinstance(done, Exception):
-            raise self._not_finite(v[: rates.flat.sizes[0]], t, 0.0) from done
+            failure = self._no_step if rates.finite else self._not_finite
+            raise failure(v[: rates.flat.sizes[0]], t, 0.0) from done
         return done
 
 
