@@ -12,6 +12,7 @@ from node_repro.ode.drop_in.options import Scheme, State, Task, refused
 from node_repro.ode.event import odeint_event
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.methods import at
+from node_repro.ode.norm import Norm
 from node_repro.ode.odeint import odeint
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import RungeKutta
@@ -26,6 +27,7 @@ class Plan(NamedTuple):
     task: Task
     func: Callable[..., Any]
     scheme: Scheme
+    norm: Norm | None
     gradient: GradientMethod
     parameters: tuple[Tensor, ...]
 
@@ -70,10 +72,10 @@ def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any]:
     (_, y, _, times), scheme = plan.task, plan.scheme
     if len(times) != 2 or times[0] == times[1]:
         raise refused(f"with event_fn, t must hold two different times, not {times.tolist()}")
-    if not isinstance(scheme.solver, RungeKutta):
-        raise refused("method='scipy_solver' finds no events: take another method")
     if scheme.gridded:
         raise refused("events of a method of fixed steps need the option step_size")
+    if not isinstance(scheme.solver, RungeKutta):
+        raise refused("method='scipy_solver' finds no events: take another method")
     t, reach = times[0], (times[1] - times[0]).item()
     sign = math.copysign(1.0, reach)
     with torch.no_grad():
@@ -96,6 +98,7 @@ def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any]:
                 gradient=plan.gradient,
                 limit=limit,
                 parameters=plan.parameters,
+                norm=plan.norm,
             )
         except SolverError as error:
             error.add_note(f"event_fn had not changed its sign up to t = {t.item():g}")
@@ -111,7 +114,7 @@ def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any]:
 
 
 def _solve(plan: Plan, f: Callable[..., Any], y: State, ts: Tensor) -> Any:  # noqa: ANN401
-    arguments = {"solver": plan.scheme.solver, "gradient": plan.gradient}
+    arguments = {"solver": plan.scheme.solver, "gradient": plan.gradient, "norm": plan.norm}
     return odeint(f, y, ts, parameters=plan.parameters, **arguments).ys
 
 

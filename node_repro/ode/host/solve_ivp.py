@@ -33,9 +33,9 @@ class SolveIvp(HostSolver):
     below 1, from which the norm asked for is made by weights (Flat.mean_weights).
 
     Radau and BDF are for stiff problems. They take one relative tolerance, which is the smallest of
-    all elements' here; the absolute ones may differ. Their Jacobian is one by differences, which costs as many
-    evaluations of f as y has elements. How often a step was rejected scipy does not say:
-    stats.rejected stays 0, and max_steps counts the accepted steps.
+    all elements' here; the absolute ones may differ. Their Jacobian is one by differences, which
+    costs as many evaluations of f as y has elements. How often a step was rejected scipy does not
+    say: stats.rejected stays 0, and max_steps counts the accepted steps.
 
     Args:
         method: The solver's name in scipy.
@@ -90,12 +90,12 @@ class SolveIvp(HostSolver):
         self, integrator: "_Process", rates: Rates, v: Vector, t: float, end: float
     ) -> tuple[Vector, float]:
         solver = integrator.solver
-        rates.finite = True
         self._guarded(integrator.step, rates, v, t)
         y = v[: rates.flat.sizes[0]]
         if solver.status == "failed" or not np.isfinite(solver.y).all():
             h = solver.h_abs * solver.direction
             raise (self._no_step if rates.finite else self._not_finite)(y, t, h)
+        rates.finite = True
         return solver.y, float(solver.t)
 
     def _interpolated(
