@@ -10,7 +10,7 @@ from torch import Tensor
 from node_repro.ode.engines import Leg, positions
 from node_repro.ode.field import Plain, VectorField
 from node_repro.ode.methods import Method, State
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm, RmsNorm
 from node_repro.ode.odeint import checked, span
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta
@@ -79,7 +79,13 @@ class DenseSolution(Generic[Y]):
 
 @overload
 def odeint_dense(
-    f: VectorField, y0: Tensor, t0: float | Tensor, t1: float | Tensor, *, solver: RungeKutta
+    f: VectorField,
+    y0: Tensor,
+    t0: float | Tensor,
+    t1: float | Tensor,
+    *,
+    solver: RungeKutta,
+    norm: Norm | None = None,
 ) -> DenseSolution[Tensor]: ...
 
 
@@ -91,6 +97,7 @@ def odeint_dense(
     t1: float | Tensor,
     *,
     solver: RungeKutta,
+    norm: Norm | None = None,
 ) -> DenseSolution[tuple[Tensor, ...]]: ...
 
 
@@ -101,11 +108,12 @@ def odeint_dense(
     t1: float | Tensor,
     *,
     solver: RungeKutta,
+    norm: Norm | None = None,
 ) -> Any:
     """The solution over [t0, t1] as a function of time. Every step's stages are kept.
 
     Autograd sees through the solve, as with gradient=direct; under torch.no_grad() nothing is kept
-    for it.
+    for it. norm: of the error, as for odeint.
 
     Raises:
         SolverError: t0 = t1, or what was given makes no sense (kind bad_input); the solve failed.
@@ -123,7 +131,7 @@ def odeint_dense(
         return False
 
     field = Plain(Packed(f, layout) if layout else f)
-    norm = RmsNorm(parts=layout.sizes if layout else ())
+    norm = norm or RmsNorm(parts=layout.sizes if layout else ())
     with refuse_vmap():
         trajectory = solver.solve(field, State(y), ts, norm=norm, watch=watch)
     shaped: Callable[[Tensor], Any] = layout.unpack if layout else lambda ys: ys

@@ -9,6 +9,7 @@ functions, eq. (8)).
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import torch
@@ -19,7 +20,7 @@ from node_repro.ode.engines import Leg
 from node_repro.ode.field import Plain, VectorField, evaluate, trained_parameters
 from node_repro.ode.gradients import Context, GradientMethod, Problem
 from node_repro.ode.methods import Method, State, at
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 from node_repro.ode.odeint import checked, span
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta
@@ -67,6 +68,7 @@ def odeint_event(
     direction: int = 0,
     parameters: Iterable[Tensor] | None = None,
     frozen: Iterable[Tensor] = (),
+    norm: Norm | None = None,
 ) -> EventSolution[Tensor]: ...
 
 
@@ -83,6 +85,7 @@ def odeint_event(
     direction: int = 0,
     parameters: Iterable[Tensor] | None = None,
     frozen: Iterable[Tensor] = (),
+    norm: Norm | None = None,
 ) -> EventSolution[tuple[Tensor, ...]]: ...
 
 
@@ -98,6 +101,7 @@ def odeint_event(
     direction: int = 0,
     parameters: Iterable[Tensor] | None = None,
     frozen: Iterable[Tensor] = (),
+    norm: Norm | None = None,
 ) -> Any:
     """Solve from t0 until an event, at the latest to the limit.
 
@@ -143,14 +147,15 @@ def odeint_event(
     def g(t: Tensor, state: Tensor) -> Tensor:
         return _checked_value(event(t, shaped(state)), t)
 
+    problem = Problem(field, y, ts, given, parts, tuple(frozen), norm)
     with torch.no_grad(), refuse_vmap():
         crossing = _Crossing(g, solver.method, float(ts[0]), y, direction)
-        located = solver.solve(
-            Plain(field), State(y.detach()), ts.detach(), norm=RmsNorm(parts=parts), watch=crossing
+        quiet = replace(solver, callbacks=None)  # the steps that count are those of the solution
+        located = quiet.solve(
+            Plain(field), State(y.detach()), ts.detach(), norm=problem.norm, watch=crossing
         )
     end = ts[1] if crossing.t is None else torch.tensor(crossing.t, dtype=torch.float64)
-    problem = Problem(field, y, torch.stack((ts[0], end)), given, parts, tuple(frozen))
-    ys, stats = gradient.solve(problem, solver)
+    ys, stats = gradient.solve(problem._replace(ts=torch.stack((ts[0], end))), solver)
     stats.nfe += located.stats.nfe
     if crossing.index is None:
         return EventSolution(end, shaped(ys[-1]), None, stats)

@@ -6,7 +6,7 @@ import torch
 
 from node_repro.ode.methods import Field, Slope, State
 from node_repro.ode.methods.runge_kutta import combine
-from node_repro.ode.norm import RmsNorm, Tolerances
+from node_repro.ode.norm import Norm, Tolerances
 from node_repro.ode.solution import SolverError, count_non_finite
 
 
@@ -20,7 +20,7 @@ def initial_step(
     end: float,
     error_order: int,
     tolerances: Tolerances,
-    norm: RmsNorm,
+    norm: Norm,
 ) -> float:
     """A signed first step from t towards end, for one more evaluation of f.
 

@@ -6,9 +6,10 @@ A norm takes errors divided by atol + rtol |y|, so a step is good when the norm 
 # pyright: reportPrivateImportUsage=false
 # (torch exports its fused operations on lists of tensors under private names)
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from numbers import Real
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import (
@@ -99,6 +100,23 @@ def _broadcasts(shape: torch.Size, target: torch.Size) -> bool:
     return len(shape) <= len(target) and all(n in (1, m) for n, m in pairs)
 
 
+class Norm(Protocol):
+    """Measures a state in units of its tolerance."""
+
+    @property
+    def integrals(self) -> bool:
+        """Whether the integrals count."""
+        ...
+
+    def of(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
+        """The norm of value / (atol + rtol max |size|) over the given sizes, a scalar."""
+        ...
+
+    def with_parts(self, parts: tuple[int, ...]) -> "Norm":
+        """The norm for a state that packs parts of these numbers of elements."""
+        ...
+
+
 @dataclass(frozen=True)
 class RmsNorm:
     """The largest root mean square over the parts of a state.
@@ -115,15 +133,17 @@ class RmsNorm:
     integrals: bool = False
     flat: bool = False
 
+    def with_parts(self, parts: tuple[int, ...]) -> "RmsNorm":
+        return replace(self, parts=parts)
+
     def of(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
-        """The norm of value / (atol + rtol max |size|) over the given sizes, a scalar."""
         scaled = value.y / tolerances.scale(*(size.y for size in sizes))
         integrals = value.integrals if self.integrals else ()
         norms, counts = self._of_parts(scaled)
         if integrals:
             # one launch for all integrals, as there is one for every parameter
-            scales = _scales(tolerances.integrals, *(size.integrals for size in sizes))
-            norms = torch.cat((norms, torch.stack(_foreach_norm(_foreach_div(integrals, scales)))))
+            scaled_integrals = _scaled(integrals, tolerances, *(size.integrals for size in sizes))
+            norms = torch.cat((norms, torch.stack(_foreach_norm(scaled_integrals))))
             counts = counts + [q.numel() for q in integrals]
         if self.flat:
             return torch.linalg.vector_norm(norms) / math.sqrt(max(sum(counts), 1))
@@ -142,21 +162,60 @@ class RmsNorm:
         return torch.cat(pieces), [n for n in self.parts for _ in range(self.segments)]
 
 
+@dataclass(frozen=True)
+class CallableNorm:
+    """A norm given as a function.
+
+    Args:
+        function: Takes a state and its integrals, each element divided by its tolerance, and
+            returns one real number (a float or a tensor of one element); its sign does not count.
+            For an adjoint's backward solve the state is (2, *S), the state and its adjoint, and the
+            integrals are the gradients of the parameters that want one.
+        integrals: Whether the integrals count. If not, the function gets none.
+
+    Raises:
+        SolverError: In a solve, the function returns something else (kind bad_input).
+    """
+
+    function: Callable[[Tensor, tuple[Tensor, ...]], Tensor | float]
+    integrals: bool = False
+
+    def with_parts(self, parts: tuple[int, ...]) -> "CallableNorm":
+        """The norm itself: the function knows how its states are made up."""
+        return self
+
+    def of(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
+        scaled = value.y / tolerances.scale(*(size.y for size in sizes))
+        integrals = ()
+        if self.integrals and value.integrals:
+            integrals = _scaled(value.integrals, tolerances, *(size.integrals for size in sizes))
+        result = torch.as_tensor(self.function(scaled, integrals))
+        if result.numel() != 1 or result.is_complex():
+            raise SolverError(
+                "bad_input",
+                "a norm must return one real number, not a tensor of shape "
+                f"{tuple(result.shape)} and {result.dtype}",
+            )
+        return result.detach().abs().reshape(())
+
+
 STATE = RmsNorm()
 SEMI = RmsNorm(segments=2)
 FULL = RmsNorm(segments=2, integrals=True)
 FLAT = RmsNorm(segments=2, integrals=True, flat=True)
 
 
-def _scales(tolerance: tuple[float, float], *sizes: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """atol + rtol max |size| for every tensor of a tuple."""
-    rtol, atol = tolerance
+def _scaled(
+    values: tuple[Tensor, ...], tolerances: Tolerances, *sizes: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """value / (atol + rtol max |size|) for every integral."""
+    rtol, atol = tolerances.integrals
     scales = _foreach_abs(sizes[0])
     for size in sizes[1:]:
         _foreach_maximum_(scales, _foreach_abs(size))
     _foreach_mul_(scales, rtol)
     _foreach_add_(scales, atol)
-    return tuple(scales) if atol > 0 else tuple(map(_positive, scales))
+    return _foreach_div(values, scales if atol > 0 else list(map(_positive, scales)))
 
 
 def _positive(scale: Tensor) -> Tensor:
@@ -164,7 +223,7 @@ def _positive(scale: Tensor) -> Tensor:
     return scale.clamp_min_(torch.finfo(scale.dtype).tiny)
 
 
-def error_ratio(before: State, step: Step, tolerances: Tolerances, norm: RmsNorm) -> Tensor:
+def error_ratio(before: State, step: Step, tolerances: Tolerances, norm: Norm) -> Tensor:
     """The norm of the step's error estimate in units of the tolerance; at most 1 is acceptable."""
     if step.error is None:
         raise ValueError("the method gives no error estimate")

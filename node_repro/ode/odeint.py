@@ -8,6 +8,7 @@ from torch import Tensor
 
 from node_repro.ode.field import VectorField, trained_parameters
 from node_repro.ode.gradients import GradientMethod, Problem
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import Solution, SolverError
 from node_repro.ode.solver import Solver
 from node_repro.ode.state import Layout, Packed, TupleField
@@ -24,6 +25,7 @@ def odeint(
     gradient: GradientMethod,
     parameters: Iterable[Tensor] | None = None,
     frozen: Iterable[Tensor] = (),
+    norm: Norm | None = None,
 ) -> Solution[Tensor]: ...
 
 
@@ -37,6 +39,7 @@ def odeint(
     gradient: GradientMethod,
     parameters: Iterable[Tensor] | None = None,
     frozen: Iterable[Tensor] = (),
+    norm: Norm | None = None,
 ) -> Solution[tuple[Tensor, ...]]: ...
 
 
@@ -49,6 +52,7 @@ def odeint(
     gradient: GradientMethod,
     parameters: Iterable[Tensor] | None = None,
     frozen: Iterable[Tensor] = (),
+    norm: Norm | None = None,
 ):
     """Solve dy/dt = f(t, y), y(ts[0]) = y0, and return the states at the times ts.
 
@@ -67,6 +71,8 @@ def odeint(
         parameters: What f depends on besides t and y. By default the parameters of f, if it is a
             module. The gradient methods that evaluate f again must know them.
         frozen: What else f depends on and what shall get no gradient.
+        norm: Of the error, on the packed vector where y0 is a tuple; by default the largest root
+            mean square of the parts.
 
     Returns:
         The states, (T, *S) or a tuple of such, and what the solve cost.
@@ -79,13 +85,16 @@ def odeint(
         layout = Layout.of(y0)
         packed = layout.pack(y0)
         times = checked(packed, ts)
-        problem = Problem(Packed(f, layout), packed, times, given, layout.sizes, tuple(frozen))
+        problem = Problem(
+            Packed(f, layout), packed, times, given, layout.sizes, tuple(frozen), norm
+        )
         with refuse_vmap():
             ys, stats = gradient.solve(problem, solver)
         return Solution(layout.unpack(ys), stats)
     times = checked(y0, ts)
+    problem = Problem(f, y0, times, given, frozen=tuple(frozen), error_norm=norm)
     with refuse_vmap():
-        return gradient.solve(Problem(f, y0, times, given, frozen=tuple(frozen)), solver)
+        return gradient.solve(problem, solver)
 
 
 def span(t0: float | Tensor, t1: float | Tensor) -> Tensor:

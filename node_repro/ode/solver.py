@@ -6,10 +6,10 @@ from typing import Protocol
 from torch import Tensor
 
 from node_repro.ode.controllers import Controller
-from node_repro.ode.engines import Engine, Trajectory, Watch
+from node_repro.ode.engines import Engine, StepCallbacks, Trajectory, Watch
 from node_repro.ode.engines.eager import Eager
 from node_repro.ode.methods import Field, Method, State
-from node_repro.ode.norm import STATE, RmsNorm
+from node_repro.ode.norm import STATE, Norm
 from node_repro.ode.solution import SolverError
 
 
@@ -27,7 +27,7 @@ class Solver(Protocol):
         state: State,
         ts: Tensor,
         *,
-        norm: RmsNorm = STATE,
+        norm: Norm = STATE,
         first_step: float | None = None,
         keep: bool = False,
         watch: Watch | None = None,
@@ -42,7 +42,14 @@ class Solver(Protocol):
 
 @dataclass(frozen=True)
 class RungeKutta:
-    """A one-step method under a step-size controller. max_steps: attempts allowed in one solve.
+    """A method under a step-size controller.
+
+    Args:
+        method: How a step is taken.
+        controller: How long the steps are.
+        max_steps: Attempts allowed in one solve.
+        engine: The loop.
+        callbacks: Functions to be called at every step.
 
     Raises:
         SolverError: an error-controlling controller with a method that estimates no error, or
@@ -53,6 +60,7 @@ class RungeKutta:
     controller: Controller
     max_steps: int = 10_000
     engine: Engine = field(default_factory=Eager)
+    callbacks: StepCallbacks | None = None
 
     def __post_init__(self) -> None:
         if self.controller.adaptive and not self.method.adaptive:
@@ -76,7 +84,7 @@ class RungeKutta:
         state: State,
         ts: Tensor,
         *,
-        norm: RmsNorm = STATE,
+        norm: Norm = STATE,
         first_step: float | None = None,
         keep: bool = False,
         watch: Watch | None = None,
@@ -93,6 +101,7 @@ class RungeKutta:
             first_step=first_step,
             keep=keep,
             watch=watch,
+            callbacks=self.callbacks,
         )
 
     def with_tolerance(

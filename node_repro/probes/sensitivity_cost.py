@@ -17,7 +17,7 @@ from node_repro.build import named_gradient, stepping_solver
 from node_repro.ode.engines import Trajectory, Watch
 from node_repro.ode.gradients import Problem
 from node_repro.ode.methods import Field, State
-from node_repro.ode.norm import STATE, RmsNorm
+from node_repro.ode.norm import STATE, Norm
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
 from node_repro.probes import Findings, Finished, Row
@@ -59,7 +59,7 @@ class Counting:
         state: State,
         ts: Tensor,
         *,
-        norm: RmsNorm = STATE,
+        norm: Norm = STATE,
         first_step: float | None = None,
         keep: bool = False,
         watch: Watch | None = None,

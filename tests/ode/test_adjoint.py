@@ -13,7 +13,7 @@ from node_repro.ode import RungeKutta, Stats, odeint
 from node_repro.ode.engines import Trajectory, Watch
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.methods import Field, State
-from node_repro.ode.norm import FLAT, FULL, SEMI, STATE, RmsNorm, Tolerances
+from node_repro.ode.norm import FLAT, FULL, SEMI, STATE, Norm, Tolerances
 
 Y0 = (0.5, -0.2, 0.9)
 
@@ -84,7 +84,7 @@ class Forgetful:
         state: State,
         ts: Tensor,
         *,
-        norm: RmsNorm = STATE,
+        norm: Norm = STATE,
         first_step: float | None = None,
         keep: bool = False,
         watch: Watch | None = None,

@@ -27,7 +27,7 @@ from node_repro.ode.controllers import Verdict
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.field import Plain
 from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 
 DIRECT = GRADIENTS["direct"]
 Y0 = (0.5, -0.2, 0.9)
@@ -239,7 +239,7 @@ class Hesitant(Constant):
     """Rejects every step twice at other sizes before it takes the constant one."""
 
     def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
+        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
     ) -> Verdict:
         if memory < 2:
             size = (0.05, self.step_size)[int(memory)]

@@ -12,7 +12,7 @@ from node_repro.ode.engines import Trajectory, Watch
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.gradients.forward import Forward
 from node_repro.ode.methods import Field, State
-from node_repro.ode.norm import STATE, RmsNorm
+from node_repro.ode.norm import STATE, Norm
 
 TIGHT = adaptive("dopri8", 1e-12)
 TS = (0.2, 0.3, 0.31, 0.9, 1.4)
@@ -62,7 +62,7 @@ class Sizing:
         state: State,
         ts: Tensor,
         *,
-        norm: RmsNorm = STATE,
+        norm: Norm = STATE,
         first_step: float | None = None,
         keep: bool = False,
         watch: Watch | None = None,

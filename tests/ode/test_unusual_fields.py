@@ -145,7 +145,7 @@ def test_scripted_and_traced_fields_are_solved_as_plain_ones(
         found = []
         for f in (other, plain):
             first, rest = list(f.parameters())[:2], list(f.parameters())[2:]
-            given = {"parameters": first, "frozen": rest} if frozen else {}
+            given: dict[str, Any] = {"parameters": first, "frozen": rest} if frozen else {}
             solver, gm = adaptive(tol=1e-9), GRADIENTS[gradient]
             ys = odeint(f, y0, TS, solver=solver, gradient=gm, **given).ys
             wanted = [y0, *(first if frozen else f.parameters())]

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from node_repro.ode.methods import Field, Method, Slope, State, Step
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 
 
 class Beginning(NamedTuple):
@@ -49,12 +49,12 @@ class Controller(Protocol):
         """The same controller with other tolerances; None keeps one."""
         ...
 
-    def first(self, start: Beginning, method: Method, norm: RmsNorm) -> float:
+    def first(self, start: Beginning, method: Method, norm: Norm) -> float:
         """The signed first step."""
         ...
 
     def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
+        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
     ) -> Verdict:
         """The verdict on a step of size h. memory: the last verdict's, 0 at first."""
         ...

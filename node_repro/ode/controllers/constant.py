@@ -7,7 +7,7 @@ from torch import Tensor
 
 from node_repro.ode.controllers import Beginning, Verdict
 from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import SolverError
 
 
@@ -35,11 +35,11 @@ class Constant:
     ) -> "Constant":
         return self
 
-    def first(self, start: Beginning, method: Method, norm: RmsNorm) -> float:
+    def first(self, start: Beginning, method: Method, norm: Norm) -> float:
         return math.copysign(self.step_size, start.end - start.t)
 
     def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
+        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
     ) -> Verdict:
         return Verdict(True, math.copysign(self.step_size, h), memory, 0.0)
 

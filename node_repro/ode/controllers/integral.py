@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from node_repro.ode.controllers import Verdict
 from node_repro.ode.controllers.tolerance import Tolerance
 from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import RmsNorm, error_ratio
+from node_repro.ode.norm import Norm, error_ratio
 
 REJECTED = 1.0
 
@@ -15,7 +15,7 @@ class Integral(Tolerance):
     """h_next = h safety ratio^(-1/q), where the error falls as h^q; no growth after a rejection."""
 
     def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
+        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
     ) -> Verdict:
         ratio = float(error_ratio(before, step, self.tolerances, norm))
         accept = self.acceptable(ratio, h)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from node_repro.ode.controllers import Verdict
 from node_repro.ode.controllers.tolerance import Tolerance
 from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import RmsNorm, error_ratio
+from node_repro.ode.norm import Norm, error_ratio
 from node_repro.ode.solution import SolverError
 
 SMALLEST = 1e-4  # an error that is nearly zero says nothing about the next one
@@ -32,7 +32,7 @@ class PI(Tolerance):
             raise SolverError("bad_input", "integral must lie in (0, 1] and proportional in [0, 1]")
 
     def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
+        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
     ) -> Verdict:
         ratio = float(error_ratio(before, step, self.tolerances, norm))
         q = method.error_order

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from node_repro.ode.controllers import Beginning, Verdict
 from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import SolverError
 
 SLACK = 1e-9  # of a step, and
@@ -53,14 +53,14 @@ class Prescribed:
     ) -> "Prescribed":
         return self
 
-    def first(self, start: Beginning, method: Method, norm: RmsNorm) -> float:
+    def first(self, start: Beginning, method: Method, norm: Norm) -> float:
         ends = self.points[0], self.points[-1]
         if abs(start.t - ends[0]) > self._rounding or abs(start.end - ends[1]) > self._rounding:
             raise self._elsewhere(f"a solve from t = {start.t:g} to {start.end:g}")
         return self._size(0)
 
     def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: RmsNorm
+        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
     ) -> Verdict:
         """memory: how many steps were judged before."""
         n = int(memory)

@@ -11,7 +11,7 @@ from torch import Tensor
 from node_repro.ode.controllers import Beginning
 from node_repro.ode.initial_step import initial_step
 from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import RmsNorm, Tolerances
+from node_repro.ode.norm import Norm, Tolerances
 from node_repro.ode.solution import SolverError
 
 LONGER = 1.125  # than planned: the last step by a tenth, and every step by the rounding of t
@@ -83,7 +83,7 @@ class Tolerance:
             atol=self.atol if atol is None else atol,
         )
 
-    def first(self, start: Beginning, method: Method, norm: RmsNorm) -> float:
+    def first(self, start: Beginning, method: Method, norm: Norm) -> float:
         if self.first_step is not None:
             return math.copysign(self._within(self.first_step), start.end - start.t)
         h = initial_step(

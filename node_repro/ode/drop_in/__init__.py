@@ -13,6 +13,6 @@ name (SolverError, kind bad_input). What differs:
 * An event's time has a gradient in event_fn's own parameters too.
 """
 
-from node_repro.ode.drop_in.functions import odeint, odeint_adjoint, odeint_event
+from node_repro.ode.drop_in.functions import odeint, odeint_adjoint, odeint_dense, odeint_event
 
-__all__ = ["odeint", "odeint_adjoint", "odeint_event"]
+__all__ = ["odeint", "odeint_adjoint", "odeint_dense", "odeint_event"]

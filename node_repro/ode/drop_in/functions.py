@@ -1,34 +1,30 @@
-"""The functions: what is asked for in their words, solved by ours."""
+"""torchdiffeq's functions, with torchdiffeq's arguments."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
-from node_repro.ode.drop_in.options import (
-    Given,
-    State,
-    Task,
-    adjoint_norm,
-    refused,
-    same,
-    scheme_back,
-    scheme_of,
-    tolerance_of,
-)
+from node_repro.ode.dense import odeint_dense as dense
+from node_repro.ode.drop_in.adjoint import adjoint_of
+from node_repro.ode.drop_in.callbacks import forward_callbacks
+from node_repro.ode.drop_in.methods import checked_method
+from node_repro.ode.drop_in.norms import forward_norm, state_norm
+from node_repro.ode.drop_in.options import State, Task, refused, request_of, scheme_of
 from node_repro.ode.drop_in.pieces import Plan, each, until, whole
+from node_repro.ode.drop_in.tolerances import Given
 from node_repro.ode.field import trained_parameters
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.methods import at
-from node_repro.ode.odeint import checked
+from node_repro.ode.odeint import checked, span
+from node_repro.ode.solver import RungeKutta
 from node_repro.ode.state import Layout
 
 Func = Callable[..., Any]
 EventFunc = Callable[..., Tensor]
-CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
 
 
 def odeint(
@@ -47,13 +43,16 @@ def odeint(
     With event_fn: (event_t, the states at t[0] and then), where t[1] only says which way to look.
     Raises SolverError.
     """
-    task = _task(func, y0, t)
-    scheme = scheme_of(task, method, options, rtol, atol)
-    gradient = Direct()
-    if not scheme.solver.differentiable:
-        _refuse_gradients(task, method)
-        gradient = Adjoint()
-    return _solved(Plan(task, func, scheme, gradient, ()), event_fn)
+    task, name = _task(func, y0, t), checked_method(method)
+    norm = forward_norm(state_norm(options, y0))
+    callbacks = forward_callbacks(func, name, y0)
+    request = request_of(y0, name, options, rtol, atol, callbacks)
+    scheme = scheme_of(task, request, stepwise=True)
+    if scheme.solver.differentiable:
+        return _solved(Plan(task, scheme, norm, Direct(), ()), event_fn)
+    _warn_of_gradients(task, name)
+    with torch.no_grad():
+        return _solved(Plan(task, scheme, norm, Adjoint(), ()), event_fn)
 
 
 def odeint_adjoint(
@@ -66,8 +65,8 @@ def odeint_adjoint(
     method: str | None = None,
     options: dict[str, Any] | None = None,
     event_fn: EventFunc | None = None,
-    adjoint_rtol: float | None = None,
-    adjoint_atol: float | None = None,
+    adjoint_rtol: Given | None = None,
+    adjoint_atol: Given | None = None,
     adjoint_method: str | None = None,
     adjoint_options: dict[str, Any] | None = None,
     adjoint_params: Iterable[Tensor] | None = None,
@@ -75,27 +74,23 @@ def odeint_adjoint(
     """As odeint, with gradients by the adjoint method, of y0, t and adjoint_params: func's own
     parameters unless given, and nothing else gets one. Raises SolverError.
     """
-    task = _task(func, y0, t)
-    scheme = scheme_of(task, method, options, rtol, atol)
-    used, parameters = _declared(func, adjoint_params)
-    back, norm = adjoint_norm(adjoint_options, options)
-    rtol_back = _one("adjoint_rtol", adjoint_rtol, y0)
-    atol_back = _one("adjoint_atol", adjoint_atol, y0)
-    other = adjoint_method not in (None, method)
-    if other and options and adjoint_options is None:
+    task, name = _task(func, y0, t), checked_method(method)
+    parameters, frozen = _declared(func, adjoint_params)
+    of_state = state_norm(options, y0)
+    callbacks = forward_callbacks(func, name, y0)
+    ahead = request_of(y0, name, options, rtol, atol, callbacks)
+    other = checked_method(name if adjoint_method is None else adjoint_method)
+    if other != name and options is not None and adjoint_options is None:
         raise refused(
-            f"options are those of method={method!r}: give adjoint_options for "
-            f"adjoint_method={adjoint_method!r}, empty if there are none"
+            f"options are those of method={name!r}: give adjoint_options for "
+            f"adjoint_method={other!r}, empty if there are none"
         )
-    if other or not same(back, options):
-        name = adjoint_method or method
-        rtol = rtol if rtol_back is None else rtol_back
-        atol = atol if atol_back is None else atol_back
-        scheme, solver = scheme_back(task, scheme, name, back, options, rtol, atol)
-        gradient = Adjoint(norm, solver)
-    else:
-        gradient = Adjoint(norm, None, rtol_back, atol_back)
-    return _solved(Plan(task, used, scheme, gradient, parameters), event_fn)
+    gradient = adjoint_of(
+        task, ahead, other, adjoint_options, adjoint_rtol, adjoint_atol, of_state, parameters
+    )
+    scheme, norm = scheme_of(task, ahead), forward_norm(of_state)
+    plan = Plan(task, scheme, norm, gradient, parameters, frozen)
+    return _solved(plan, event_fn)
 
 
 def odeint_event(
@@ -123,6 +118,36 @@ def odeint_event(
     return found
 
 
+def odeint_dense(
+    func: Func,
+    y0: State,
+    t0: float | Tensor,
+    t1: float | Tensor,
+    *,
+    rtol: Given = 1e-7,
+    atol: Given = 1e-9,
+    method: str | None = None,
+    options: dict[str, Any] | None = None,
+) -> Any:  # noqa: ANN401
+    """The solution from t0 to t1 as a function of time: a node_repro.ode.DenseSolution.
+
+    Takes any method but scipy_solver. Raises SolverError.
+    """
+    task, name = _task(func, y0, span(t0, t1)), checked_method(method)
+    callbacks = forward_callbacks(func, name, y0)
+    request = request_of(y0, name, options, rtol, atol, callbacks)
+    scheme = scheme_of(task, request, stepwise=True)
+    if not isinstance(scheme.solver, RungeKutta):
+        raise refused(f"method={name!r} shows nobody its steps here: take another method")
+    if len(scheme.cuts):
+        raise refused(
+            "a solution as a function of time has no stops: leave out step_t, jump_t and "
+            "grid_constructor, or solve the pieces between them one by one"
+        )
+    norm = forward_norm(state_norm(options, y0))
+    return dense(func, y0, t0, t1, solver=scheme.solver, norm=norm)
+
+
 class _Moving:
     """An event function whose time's gradient is wanted. met: whether our functions saw it."""
 
@@ -137,15 +162,17 @@ def _solved(plan: Plan, event_fn: EventFunc | None) -> Any:  # noqa: ANN401
     if event_fn is None:
         return whole(plan)
     y0 = plan.task.y0
-    event_t, y = until(plan, event_fn)
+    event_t, y, fixed = until(plan, event_fn)
     if isinstance(event_fn, _Moving):
         event_fn.met = True
-    elif event_t.requires_grad:  # the state at a fixed time: without f times the time's own change
+    elif event_t.requires_grad and not fixed:
+        # the state at a fixed time: without f times the change of the time itself
         still = event_t.detach()
         with torch.no_grad():
-            dy = plan.func(at(still, y[0] if isinstance(y, tuple) else y), y)
+            dy = plan.task.func(at(still, y[0] if isinstance(y, tuple) else y), y)
         y = each(lambda p, dp: p - dp * (event_t - still).to(dp.real), y, dy)
-        event_t = still
+        if isinstance(plan.gradient, Direct):  # as theirs; with the adjoint it has its gradient
+            event_t = still
     return event_t.to(plan.task.t), each(lambda *ends: torch.stack(ends), y0, y)
 
 
@@ -155,55 +182,32 @@ def _task(func: Func, y0: State, t: Tensor) -> Task:
         Layout.of(y0)
     elif not isinstance(y0, Tensor):
         raise refused(f"y0 must be a tensor or a tuple of tensors, not {type(y0).__name__}")
-    for name in CALLBACKS:
-        if any(callable(getattr(func, key, None)) for key in (name, f"{name}_adjoint")):
-            raise refused(
-                f"func.{name} would not be called: count in func itself, or read the stats that "
-                "node_repro.ode.odeint returns"
-            )
     return Task(func, y0, t, checked(y0[0] if isinstance(y0, tuple) else y0, t))
 
 
-def _refuse_gradients(task: Task, method: str | None) -> None:
+def _warn_of_gradients(task: Task, method: str) -> None:
     states = task.y0 if isinstance(task.y0, tuple) else (task.y0,)
     known = (*states, task.t, *(trained_parameters(task.func) or ()))
     if torch.is_grad_enabled() and any(x.requires_grad for x in known):
-        raise refused(
-            f"gradients do not go through method={method!r}: take odeint_adjoint, or solve under "
-            "torch.no_grad()"
+        warnings.warn(
+            f"odeint gives no gradients with method={method!r}: take odeint_adjoint for them, or "
+            "solve under torch.no_grad()",
+            stacklevel=3,
         )
 
 
 def _declared(
     func: Func, adjoint_params: Iterable[Tensor] | None
-) -> tuple[Func, tuple[Tensor, ...]]:
-    """The tensors that get a gradient, and func with no others."""
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The tensors that get a gradient, and func's other parameters, which get none."""
+    trained = trained_parameters(func)
     if adjoint_params is None:
-        if not isinstance(func, nn.Module):
+        if trained is None:
             raise refused(
                 "odeint_adjoint must know what func depends on: make it an nn.Module, or give "
                 "adjoint_params, () if there are none"
             )
-        return func, trained_parameters(func) or ()
+        return trained, ()
     chosen = tuple(p for p in adjoint_params if p.requires_grad)
-    if not isinstance(func, nn.Module):
-        return func, chosen
-    listed, module = {id(p) for p in chosen}, func
-    rest = {
-        name: p.detach()
-        for name, p in func.named_parameters()
-        if p.requires_grad and id(p) not in listed
-    }
-    if not rest:
-        return func, chosen
-    return lambda t, y: functional_call(module, rest, (t, y)), chosen
-
-
-def _one(name: str, value: float | None, y0: State) -> float | None:
-    """A tolerance of the backward solve."""
-    if value is None:
-        return None
-    found = tolerance_of(value, y0, least=name == "adjoint_rtol")
-    if isinstance(found, Tensor):
-        raise refused(f"{name} must be one number, as the backward state has parts of its own")
-    return found
+    listed = {id(p) for p in chosen}
+    return chosen, tuple(p for p in trained or () if id(p) not in listed)

@@ -1,7 +1,7 @@
-"""torchdiffeq's names and dicts of options, taken apart: here and nowhere else in the solver."""
+"""torchdiffeq's dicts of options, made into solvers."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -9,65 +9,24 @@ from torch import Tensor
 
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.integral import Integral
+from node_repro.ode.drop_in.grids import STEPS, OnGrid, Perturbed, checked_grid
+from node_repro.ode.drop_in.methods import (
+    ADAPTIVE,
+    SCIPY,
+    checked_options,
+    fixed_method,
+)
+from node_repro.ode.drop_in.tolerances import Given, Tolerance, tolerance_of
+from node_repro.ode.engines import StepCallbacks
 from node_repro.ode.methods import Method
-from node_repro.ode.methods.adaptive_heun import ADAPTIVE_HEUN
-from node_repro.ode.methods.bosh3 import BOSH3
-from node_repro.ode.methods.dopri5 import DOPRI5
-from node_repro.ode.methods.dopri8 import DOPRI8
-from node_repro.ode.methods.euler import EULER
-from node_repro.ode.methods.fehlberg2 import FEHLBERG2
-from node_repro.ode.methods.heun import HEUN
-from node_repro.ode.methods.heun3 import HEUN3
-from node_repro.ode.methods.midpoint import MIDPOINT
-from node_repro.ode.methods.rk38 import RK38
-from node_repro.ode.norm import FULL, SEMI, RmsNorm
+from node_repro.ode.methods.adams import Adams
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import RungeKutta, Solver
 from node_repro.ode.state import Layout
 
-ADAPTIVE: dict[str, Method] = {
-    "dopri8": DOPRI8,
-    "dopri5": DOPRI5,
-    "bosh3": BOSH3,
-    "fehlberg2": FEHLBERG2,
-    "adaptive_heun": ADAPTIVE_HEUN,
-}
-FIXED: dict[str, Method] = {
-    "euler": EULER,
-    "midpoint": MIDPOINT,
-    "heun2": HEUN,
-    "heun3": HEUN3,
-    "rk4": RK38,
-}
-ADAMS = ("explicit_adams", "implicit_adams", "fixed_adams")
-CONTROL = ("first_step", "safety", "ifactor", "dfactor", "max_num_steps", "min_step", "max_step")
-OPTIONS = {
-    "adaptive": (*CONTROL, "step_t", "jump_t", "dtype"),
-    "fixed": ("step_size", "grid_constructor", "interp", "perturb"),
-    "scipy_solver": ("solver", "min_step", "max_step"),
-}
-"""What each kind of method takes besides norm, which is looked at apart."""
-
 ATTEMPTS = 100_000  # of one solve, unless max_num_steps says otherwise
-STEPS = 1_000_000  # of a fixed size, in one solve
-LEAST = 4  # units in the last place: the smallest relative tolerance of a dtype
 
-Tolerance = float | Tensor
 State = Tensor | tuple[Tensor, ...]
-Given = float | Tensor | Sequence[float | Tensor]
-"""A tolerance: of all elements, of each, or of each part of a tuple."""
-
-
-class Scheme(NamedTuple):
-    """solver: of every piece of the times. cuts: float64 on the host, where pieces meet; sided:
-    whether f is called strictly on a piece's own side of them. gridded: whether the cuts are the
-    steps themselves.
-    """
-
-    solver: Solver
-    cuts: Tensor
-    sided: bool = False
-    gridded: bool = False
 
 
 class Task(NamedTuple):
@@ -78,213 +37,186 @@ class Task(NamedTuple):
     t: Tensor
     times: Tensor
 
+    @property
+    def sign(self) -> float:
+        """1 for a solve forwards in time, -1 for one backwards."""
+        first, last = self.times[0].item(), self.times[-1].item()
+        return 1.0 if last >= first else -1.0
+
+    def back(self) -> "Task":
+        """The same, from the last time to the first."""
+        return self._replace(t=self.t.flip(0), times=self.times.flip(0))
+
+
+class Scheme(NamedTuple):
+    """How a task is solved.
+
+    solver: of every piece of the times. cuts: float64 on the host, where pieces meet. sided:
+    whether f is called strictly on a piece's own side of them. gridded: whether the steps are those
+    of a grid, beyond which there are none.
+    """
+
+    solver: Solver
+    cuts: Tensor
+    sided: bool = False
+    gridded: bool = False
+
+
+class Request(NamedTuple):
+    """What the user asked for: a checked method, its options as given, tolerances, callbacks."""
+
+    method: str
+    options: dict[str, Any] | None
+    rtol: Tolerance
+    atol: Tolerance
+    callbacks: StepCallbacks | None
+
 
 def refused(message: str) -> SolverError:
     return SolverError("bad_input", message)
 
 
-def scheme_of(
-    task: Task, method: str | None, options: dict[str, Any] | None, rtol: Given, atol: Given
-) -> Scheme:
-    """How torchdiffeq would have been told to solve. Raises SolverError (bad_input)."""
-    name = "dopri5" if method is None else method
-    given = dict(options or {})
-    if given.pop("norm", None) is not None:
-        raise refused(
-            "the option norm is not taken: the error is a root mean square, for a tuple the "
-            "largest of its parts'; weigh elements by tensors of rtol and atol, and leave "
-            "parameters out by adjoint_options=dict(norm='seminorm')"
-        )
-    kind = kind_of(name)
-    _check_names(name, kind, given)
-    if kind == "fixed":
-        return _fixed(task, FIXED[name], given)
-    tolerances = tolerance_of(rtol, task.y0, least=True), tolerance_of(atol, task.y0)
-    if kind == "scipy_solver":
-        return _lsoda(given, *tolerances)
-    return _adaptive(task, ADAPTIVE[name], given, *tolerances)
-
-
-def kind_of(method: str) -> str:
-    """The key of OPTIONS that a method's name belongs to."""
-    if method in ADAPTIVE:
-        return "adaptive"
-    if method in FIXED:
-        return "fixed"
-    if method == "scipy_solver":
-        return method
-    if method in ADAMS:
-        raise refused(
-            f"method={method!r}, Adams formulas of fixed steps, is not here: take "
-            "node_repro.ode.odeint with node_repro.ode.host.vode_adams.VodeAdams, whose steps and "
-            "orders adapt, or method='rk4'"
-        )
-    known = ", ".join((*ADAPTIVE, *FIXED, "scipy_solver"))
-    raise refused(f"unknown method {method!r}; there are {known}")
-
-
-def _check_names(method: str, kind: str, given: dict[str, Any]) -> None:
-    for name in given:
-        if name in OPTIONS[kind]:
-            continue
-        others = [other for other, names in OPTIONS.items() if name in names]
-        where = f"it belongs to {others[0]} methods; " if others else ""
-        raise refused(
-            f"method={method!r} has no option {name!r}: {where}it takes {', '.join(OPTIONS[kind])}"
-        )
-
-
-def tolerance_of(value: Given, y0: State, *, least: bool = False) -> Tolerance:
-    """A number, or one for every element: of a tuple, value has one entry a part. least: raised to
-    what y0's dtype can keep.
-    """
-    like = y0[0] if isinstance(y0, tuple) else y0
-    floor = LEAST * torch.finfo(like.dtype.to_real()).eps if least else 0.0
-    if isinstance(value, Tensor) and value.requires_grad:
-        raise refused("a tolerance cannot want a gradient: detach it")
-    if not isinstance(value, Sequence) and torch.as_tensor(value).dim() == 0:
-        number = float(value)
-        return max(number, floor) if number > 0 else number
-    if isinstance(y0, tuple):
-        values = () if isinstance(value, int | float) else tuple(value)
-        if len(values) != len(y0):
-            raise refused(
-                f"there are {len(values)} tolerances for a state of {len(y0)} parts: give one "
-                "number, or one entry a part"
-            )
-        pairs = zip(map(torch.as_tensor, values), y0, strict=True)
-        # theirs has one vector for all elements of a part
-        parts = [v.reshape(y.shape) if v.numel() == y.numel() else v for v, y in pairs]
-        tensor = Layout.of(y0).tolerance(parts, like)
-    else:
-        tensor = torch.as_tensor(value, dtype=torch.float64, device=like.device)
-    return torch.where(tensor > 0, tensor.clamp_min(floor), tensor)
-
-
-def adjoint_norm(
-    adjoint_options: dict[str, Any] | None, options: dict[str, Any] | None
-) -> tuple[dict[str, Any], RmsNorm]:
-    """The options of the backward solve, those of the forward one unless given, and its norm."""
-    if adjoint_options is None:
-        return {name: value for name, value in (options or {}).items() if name != "norm"}, FULL
-    given = dict(adjoint_options)
-    norm = given.pop("norm", None)
-    if norm is None:
-        return given, FULL
-    if norm != "seminorm":
-        raise refused(
-            "adjoint_options' norm may only be 'seminorm': without it the norm is the largest of "
-            "the root mean squares of the state, its adjoint and every parameter's gradient"
-        )
-    return given, SEMI
-
-
-def same(back: dict[str, Any], options: dict[str, Any] | None) -> bool:
-    """Whether the backward solve is told the very same as the forward one."""
-    ahead = options or {}
-    return back.keys() == ahead.keys() and all(back[name] is ahead[name] for name in back)
-
-
-def scheme_back(
-    task: Task,
-    ahead: Scheme,
-    method: str | None,
-    given: dict[str, Any],
+def request_of(
+    y0: State,
+    method: str,
     options: dict[str, Any] | None,
     rtol: Given,
     atol: Given,
-) -> tuple[Scheme, Solver]:
-    """The forward scheme, cut where the backward solve is to stop too, and the backward solver."""
-    for name in ("grid_constructor", "perturb"):
-        if given.get(name) and given[name] is not (options or {}).get(name):
-            raise refused(
-                f"{name} in adjoint_options must be that of options, whose pieces are solved back "
-                "one by one: leave it out, or give a step_size"
-            )
-    back = scheme_of(task, method, given, rtol, atol)
-    if not _controlled(back) or not len(back.cuts):
-        return ahead, back.solver
-    if not _controlled(ahead):
-        raise refused("step_t and jump_t in adjoint_options need an adaptive method forwards too")
-    cuts = torch.cat((ahead.cuts, back.cuts))
-    return ahead._replace(cuts=cuts, sided=True), back.solver
+    callbacks: StepCallbacks | None,
+) -> Request:
+    """The request, with tolerances in the solver's form."""
+    tolerances = tolerance_of(rtol, y0, least=True), tolerance_of(atol, y0)
+    return Request(method, options, *tolerances, callbacks)
 
 
-def _controlled(scheme: Scheme) -> bool:
-    return isinstance(scheme.solver, RungeKutta) and scheme.solver.controller.adaptive
+def scheme_of(task: Task, request: Request, *, stepwise: bool = False) -> Scheme:
+    """The solver that a request describes.
+
+    stepwise: solve the steps of a grid one by one, where the method allows it, so that autograd
+    sees the grid's times.
+
+    Raises:
+        SolverError: An option is out of its range (kind bad_input).
+    """
+    method, options = request.method, checked_options(request.method, request.options)
+    tolerances = request.rtol, request.atol
+    if method == SCIPY:
+        return Scheme(_scipy(options, *tolerances), task.times[:0])
+    if method in ADAPTIVE:
+        return _adaptive(task, ADAPTIVE[method], options, *tolerances, request.callbacks)
+    chosen = fixed_method(method, options, *tolerances)
+    return _fixed(task, chosen, options, request.callbacks, stepwise=stepwise)
 
 
 def _adaptive(
-    task: Task, method: Method, given: dict[str, Any], rtol: Tolerance, atol: Tolerance
+    task: Task,
+    method: Method,
+    options: dict[str, Any],
+    rtol: Tolerance,
+    atol: Tolerance,
+    callbacks: StepCallbacks | None,
 ) -> Scheme:
-    if given.get("dtype", torch.float64) is not torch.float64:
-        raise refused(
-            f"dtype={given['dtype']} is not taken: times are float64 on the host, whatever y0 is "
-            "and wherever it lies; leave the option out"
-        )
-    least, most = _number(given, "min_step", 0.0), _number(given, "max_step", math.inf)
+    dtype = options.get("dtype", torch.float64)
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise refused(f"the option 'dtype' must be a floating point type of torch, not {dtype!r}")
+    least, most = _number(options, "min_step", 0.0), _number(options, "max_step", math.inf)
     controller = Integral(
         rtol=rtol,
         atol=atol,
-        safety=_number(given, "safety", 0.9),
-        factor_min=_number(given, "dfactor", 0.2),
-        factor_max=_number(given, "ifactor", 10.0),
-        first_step=_number(given, "first_step", 0.0) if "first_step" in given else None,
+        safety=_number(options, "safety", 0.9),
+        factor_min=_number(options, "dfactor", 0.2),
+        factor_max=_number(options, "ifactor", 10.0),
+        first_step=_number(options, "first_step", 0.0)
+        if options.get("first_step") is not None
+        else None,
         min_step=None if least == 0.0 else least,
         max_step=None if most == math.inf else most,
     )
-    # theirs is the number of steps from one output to the next
-    each = _number(given, "max_num_steps", 0.0)
-    attempts = int(each) * max(len(task.t) - 1, 1) if "max_num_steps" in given else ATTEMPTS
-    stops = [_times(given[name]) for name in ("step_t", "jump_t") if given.get(name) is not None]
+    attempts = ATTEMPTS
+    if options.get("max_num_steps") is not None:
+        # theirs is the number of steps from one output to the next
+        attempts = int(_number(options, "max_num_steps", 0.0)) * max(len(task.t) - 1, 1)
+    stops = [_times(options[key]) for key in ("step_t", "jump_t") if options.get(key) is not None]
     cuts = torch.cat(stops) if stops else task.times[:0]
-    return Scheme(RungeKutta(method, controller, max_steps=attempts), cuts, sided=len(cuts) > 0)
+    solver = RungeKutta(method, controller, max_steps=attempts, callbacks=callbacks)
+    return Scheme(solver, cuts, sided=len(cuts) > 0)
 
 
-def _fixed(task: Task, method: Method, given: dict[str, Any]) -> Scheme:
-    interp, sided = given.get("interp", "linear"), bool(given.get("perturb", False))
-    if interp not in ("linear", "cubic"):
-        raise refused(f"interp={interp!r} is unknown: take 'linear' or 'cubic'")
-    size, constructor = given.get("step_size"), given.get("grid_constructor")
-    times = task.times.detach()
-    t0, span = times[0], times[-1] - times[0]
-    if size is not None:
+def _fixed(
+    task: Task,
+    method: Method,
+    options: dict[str, Any],
+    callbacks: StepCallbacks | None,
+    *,
+    stepwise: bool,
+) -> Scheme:
+    if options.get("interp", "linear") not in ("linear", "cubic"):
+        raise refused(f"interp={options['interp']!r} is unknown: take 'linear' or 'cubic'")
+    multistep = isinstance(method, Adams)
+    if options.get("perturb", False):
+        method = Perturbed(method, task.sign)
+    constructor, none = options.get("grid_constructor"), task.times[:0]
+    if options.get("step_size") is not None:
         if constructor is not None:
             raise refused("step_size and grid_constructor exclude each other: give one of them")
-        constant = Constant(_number(given, "step_size", 0.0))
-        counts = torch.arange(1, math.ceil(abs(span.item()) / constant.step_size))
-        cuts = t0 + counts * torch.copysign(torch.tensor(constant.step_size), span)
-        solver = RungeKutta(method, constant, max_steps=STEPS)
-        return Scheme(solver, cuts if sided else cuts[:0], sided)
-    grid = task.times
-    if constructor is not None:
-        grid = _times(constructor(task.func, task.y0, task.t))
-        if len(grid) == 0 or grid[0] != task.times[0] or grid[-1] != task.times[-1]:
-            raise refused(
-                "grid_constructor must give times that begin with t[0] and end with t[-1]"
-            )
+        constant = Constant(_number(options, "step_size", 0.0))
+        return Scheme(RungeKutta(method, constant, max_steps=STEPS, callbacks=callbacks), none)
+    grid = _Constructed(task, constructor)
+    if not stepwise or multistep:
+        return Scheme(OnGrid(method, grid, callbacks), none, gridded=True)
     # every piece of the times is one step
-    solver = RungeKutta(method, Constant(abs(span.item()) or 1.0), max_steps=STEPS)
-    return Scheme(solver, grid[1:-1], sided, gridded=True)
+    span = abs((task.times[-1] - task.times[0]).item()) or 1.0
+    solver = RungeKutta(method, Constant(span), max_steps=STEPS, callbacks=callbacks)
+    return Scheme(solver, grid.given(task.times)[1:-1], gridded=True)
 
 
-def _lsoda(given: dict[str, Any], rtol: Tolerance, atol: Tolerance) -> Scheme:
-    name = given.get("solver", "LSODA")
-    if name != "LSODA":
-        raise refused(
-            f"of scipy's solvers there is LSODA, not {name!r}: take method='dopri5' (RK45), "
-            "'bosh3' (RK23) or 'dopri8' (DOP853), or LSODA for stiff problems (Radau, BDF)"
-        )
-    for option, idle in (("min_step", 0.0), ("max_step", math.inf)):
-        if _number(given, option, idle) != idle:
-            raise refused(f"LSODA's steps are its own here: leave the option {option!r} out")
+class _Constructed:
+    """The grid of a constructor, which is called as theirs is, or else the times themselves."""
+
+    def __init__(self, task: Task, constructor: Callable[..., Any] | None) -> None:
+        self.task, self.constructor = task, constructor
+        y0 = task.y0
+        self.layout = Layout.of(y0) if isinstance(y0, tuple) else None
+
+    def __call__(self, ts: Tensor, y: Tensor) -> Tensor:
+        """The grid of a solve from y; of an adjoint's backward solve y has its adjoint besides."""
+        if self.constructor is None:
+            return ts
+        size = y.numel() if self.layout is None else sum(self.layout.sizes)
+        single = self.task.y0 if isinstance(self.task.y0, Tensor) else None
+        if single is not None and y.shape != single.shape:
+            y = y[0]
+        elif self.layout is not None:
+            y = y.reshape(-1)[:size]
+        start = self.layout.unpack(y) if self.layout else y
+        t = ts.to(device=self.task.t.device, dtype=self.task.t.dtype)
+        return checked_grid(_times(self.constructor(self.task.func, start, t)), ts)
+
+    def given(self, times: Tensor) -> Tensor:
+        """The grid of the whole task, differentiable in its times."""
+        if self.constructor is None:
+            return times
+        grid = self.constructor(self.task.func, self.task.y0, self.task.t)
+        return checked_grid(_times(grid), times.detach())
+
+
+def _scipy(options: dict[str, Any], rtol: Tolerance, atol: Tolerance) -> Solver:
     from node_repro.ode.host.lsoda import Lsoda  # scipy is needed for this method alone
+    from node_repro.ode.host.solve_ivp import SOLVERS, SolveIvp
 
-    return Scheme(Lsoda(rtol, atol, max_steps=ATTEMPTS), torch.empty(0, dtype=torch.float64))
+    name = options.get("solver", "LSODA")
+    least, most = _number(options, "min_step", 0.0), _number(options, "max_step", math.inf)
+    if name == "LSODA":
+        return Lsoda(rtol, atol, max_steps=ATTEMPTS, min_step=least, max_step=most)
+    if name not in SOLVERS:
+        raise refused(f"unknown solver {name!r} of scipy; there are LSODA, {', '.join(SOLVERS)}")
+    if least > 0:
+        raise refused(f"scipy's {name} has no smallest step: leave the option 'min_step' out")
+    return SolveIvp(rtol, atol, max_steps=ATTEMPTS, method=name, max_step=most)
 
 
-def _number(given: dict[str, Any], name: str, otherwise: float) -> float:
-    value = given.get(name)
+def _number(options: dict[str, Any], name: str, otherwise: float) -> float:
+    value = options.get(name)
     if value is None:
         return otherwise
     try:

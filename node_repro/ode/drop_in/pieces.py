@@ -10,8 +10,10 @@ from torch import Tensor
 
 from node_repro.ode.drop_in.options import Scheme, State, Task, refused
 from node_repro.ode.event import odeint_event
+from node_repro.ode.field import Wrapper
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.methods import at
+from node_repro.ode.norm import Norm
 from node_repro.ode.odeint import odeint
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import RungeKutta
@@ -21,13 +23,23 @@ FURTHEST = 1e9  # times the first way
 
 
 class Plan(NamedTuple):
-    """A task and how to solve it. func: the task's, without what is to get no gradient."""
+    """A task and how to solve it.
+
+    Attributes:
+        task: What is to be solved.
+        scheme: The solver, and where the solve is cut into pieces.
+        norm: Of the error.
+        gradient: How the result is differentiated.
+        parameters: The tensors that get a gradient.
+        frozen: What else the task's function depends on, without a gradient.
+    """
 
     task: Task
-    func: Callable[..., Any]
     scheme: Scheme
+    norm: Norm | None
     gradient: GradientMethod
     parameters: tuple[Tensor, ...]
+    frozen: tuple[Tensor, ...] = ()
 
 
 def each(function: Callable[..., Tensor], *states: Any) -> Any:  # noqa: ANN401
@@ -45,7 +57,7 @@ def whole(plan: Plan) -> Any:  # noqa: ANN401
     order = [sign * time for time in seconds]
     cuts = _ahead(scheme.cuts, order[0], order[-1], sign)
     if not cuts and not scheme.sided:
-        return _solve(plan, plan.func, y, times)
+        return _solve(plan, plan.task.func, y, times)
     pieces = [each(lambda part: part.unsqueeze(0), y)]
     start, seen = times[:1], 1
     for end in (*cuts, times[-1]):
@@ -61,25 +73,31 @@ def whole(plan: Plan) -> Any:  # noqa: ANN401
     return each(lambda *parts: torch.cat(parts), *pieces)
 
 
-def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any]:
-    """(t, y) where the sign of event_fn changes first, or at once where it begins as zero.
+def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any, bool]:
+    """Solve until the sign of event_fn changes, or not at all where it begins as zero.
 
-    The way to t[1] is only the first that is searched. Raises SolverError (bad_input) for a scheme
-    that finds no events, and where there is none.
+    The way to t[1] is only the first that is searched.
+
+    Returns:
+        The time, the state then, and whether event_fn is constant there, so that the time has no
+        gradient.
+
+    Raises:
+        SolverError: The scheme finds no events, or there is none (kind bad_input).
     """
     (_, y, _, times), scheme = plan.task, plan.scheme
     if len(times) != 2 or times[0] == times[1]:
         raise refused(f"with event_fn, t must hold two different times, not {times.tolist()}")
-    if not isinstance(scheme.solver, RungeKutta):
-        raise refused("method='scipy_solver' finds no events: take another method")
     if scheme.gridded:
         raise refused("events of a method of fixed steps need the option step_size")
+    if not isinstance(scheme.solver, RungeKutta):
+        raise refused("method='scipy_solver' finds no events: take another method")
     t, reach = times[0], (times[1] - times[0]).item()
     sign = math.copysign(1.0, reach)
     with torch.no_grad():
         first = y[0] if isinstance(y, tuple) else y
         if (event_fn(at(t.item(), first), y) == 0).any():
-            return t.detach(), y
+            return t.detach(), y, False
     cuts = _ahead(scheme.cuts, sign * t.item(), math.inf, sign)
     most = abs(reach) * FURTHEST
     while abs(reach) <= most:
@@ -96,13 +114,15 @@ def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any]:
                 gradient=plan.gradient,
                 limit=limit,
                 parameters=plan.parameters,
+                frozen=plan.frozen,
+                norm=plan.norm,
             )
         except SolverError as error:
             error.add_note(f"event_fn had not changed its sign up to t = {t.item():g}")
             raise
         t, y = found.t, found.y
         if found.index is not None:
-            return t, y
+            return t, y, found.fixed
         if cut:
             cuts = cuts[1:]
         else:
@@ -111,8 +131,16 @@ def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any]:
 
 
 def _solve(plan: Plan, f: Callable[..., Any], y: State, ts: Tensor) -> Any:  # noqa: ANN401
-    arguments = {"solver": plan.scheme.solver, "gradient": plan.gradient}
-    return odeint(f, y, ts, parameters=plan.parameters, **arguments).ys
+    return odeint(
+        f,
+        y,
+        ts,
+        solver=plan.scheme.solver,
+        gradient=plan.gradient,
+        parameters=plan.parameters,
+        frozen=plan.frozen,
+        norm=plan.norm,
+    ).ys
 
 
 def _ahead(cuts: Tensor, after: float, before: float, sign: float) -> Sequence[Tensor]:
@@ -122,17 +150,18 @@ def _ahead(cuts: Tensor, after: float, before: float, sign: float) -> Sequence[T
 
 
 def _field(plan: Plan, ts: Tensor) -> Callable[..., Any]:
-    return _Sided(plan.func, ts) if plan.scheme.sided else plan.func
+    f = plan.task.func
+    return _Sided(f, ts) if plan.scheme.sided else f
 
 
-class _Sided:
-    """func, called strictly within the ends of a piece: a jump at an end belongs to the other."""
+class _Sided(Wrapper):
+    """f, called strictly within the ends of a piece: a jump at an end belongs to the other."""
 
-    def __init__(self, func: Callable[..., Any], ts: Tensor) -> None:
-        self.func = func
+    def __init__(self, f: Callable[..., Any], ts: Tensor) -> None:
+        self.f = f
         self.low, self.high = sorted((ts[0].item(), ts[-1].item()))
 
     def __call__(self, t: Tensor, y: Any) -> Any:  # noqa: ANN401
         low, high = (torch.full_like(t.detach(), end) for end in (self.low, self.high))
         inner = t.detach().clamp(torch.nextafter(low, high), torch.nextafter(high, low))
-        return self.func(t + (inner - t.detach()), y)
+        return self.f(t + (inner - t.detach()), y)

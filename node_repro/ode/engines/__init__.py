@@ -7,7 +7,7 @@ from torch import Tensor
 
 from node_repro.ode.controllers import Controller
 from node_repro.ode.methods import Carry, Field, Method, State, Step, Time
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import Stats
 
 
@@ -66,6 +66,21 @@ Watch = Callable[[Leg], bool]
 """Sees every accepted step; True ends the solve there."""
 
 
+Report = Callable[[float, State, float], None]
+"""Called with (t, state, h): where a step starts, and its signed size."""
+
+
+class StepCallbacks(NamedTuple):
+    """Functions that are called as the steps are taken, for logging and counting.
+
+    attempted: before each attempt; accepted, rejected: after it. They cannot change the solve.
+    """
+
+    attempted: Report | None = None
+    accepted: Report | None = None
+    rejected: Report | None = None
+
+
 class Engine(Protocol):
     """Runs a method under a controller from ts[0] to ts[-1]."""
 
@@ -77,11 +92,12 @@ class Engine(Protocol):
         method: Method,
         controller: Controller,
         *,
-        norm: RmsNorm,
+        norm: Norm,
         max_steps: int,
         first_step: float | None,
         keep: bool,
         watch: Watch | None,
+        callbacks: StepCallbacks | None,
     ) -> Trajectory:
         """ts: (T,) float64 on the host, monotone. keep: keep the starts of the accepted steps.
 

@@ -14,6 +14,7 @@ from node_repro.ode.engines import (
     Leg,
     Mesh,
     Start,
+    StepCallbacks,
     Trajectory,
     Watch,
     at_start,
@@ -23,7 +24,7 @@ from node_repro.ode.engines import (
 from node_repro.ode.engines.failure import Failure, check_finite, too_many, too_short, underflow
 from node_repro.ode.field import Counted
 from node_repro.ode.methods import Carry, Field, Method, State
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import Stats
 
 SNAP = 1e-10  # a step that would stop this close to t1, as a fraction of itself, goes to t1
@@ -44,14 +45,16 @@ class Eager:
         method: Method,
         controller: Controller,
         *,
-        norm: RmsNorm,
+        norm: Norm,
         max_steps: int,
         first_step: float | None,
         keep: bool,
         watch: Watch | None,
+        callbacks: StepCallbacks | None,
     ) -> Trajectory:
         times: list[float] = ts.tolist()
         t, end = times[0], times[-1]
+        attempted, accepted, rejected = callbacks or StepCallbacks()
         stats = Stats()
         f = Counted(f, stats, (t, end))
         seen = _leading(times)
@@ -82,10 +85,13 @@ class Eager:
             if not abs(t1 - t) > smallest and not last:  # NaN too
                 raise underflow(Failure(t, h, state, step, verdict, controller))
             t_, t1_ = interval(ts, t, t1, first=len(points) == 1, last=last)
+            if attempted is not None:
+                attempted(t, state, t1 - t)
             begun = stats.nfe
             try:
                 if carry.slope is None:
-                    carry = method.init(f, t_, state.y, carry.twin)
+                    begin = method.init(f, t_, state.y, carry.twin)
+                    carry = begin._replace(history=carry.history)
                 step = method.step(f, t_, t1_, state, carry)
             except Exception as error:
                 tries = stats.accepted + stats.rejected
@@ -99,11 +105,15 @@ class Eager:
             memory = verdict.memory
             if not verdict.accept:
                 stats.rejected += 1
+                if rejected is not None:
+                    rejected(t, state, t1 - t)
                 if verdict.h == h:  # a least step that cannot be accepted
                     raise underflow(Failure(t, h, state, step, verdict, controller))
                 h = verdict.h
                 continue
             stats.accept(t1 - t)
+            if accepted is not None:
+                accepted(t, state, t1 - t)
             inside = (seen, _passed(times, seen, t1, end - times[0]))
             if inside[0] < inside[1]:
                 x = positions(ts, inside, t_, t1_)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.field import VectorField
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm, RmsNorm
 from node_repro.ode.solution import Solution, SolverError
 from node_repro.ode.solver import Solver
 from node_repro.ode.transforms import batched
@@ -27,6 +27,8 @@ class Problem(NamedTuple):
         parts: The numbers of elements of a tuple's parts that y packs together, empty for one
             tensor.
         frozen: What f depends on and what gets no gradient all the same.
+        error_norm: Of the forward solve's error, None for the largest root mean square of the
+            parts.
     """
 
     f: VectorField
@@ -35,11 +37,12 @@ class Problem(NamedTuple):
     parameters: Parameters
     parts: tuple[int, ...] = ()
     frozen: tuple[Tensor, ...] = ()
+    error_norm: Norm | None = None
 
     @property
-    def norm(self) -> RmsNorm:
+    def norm(self) -> Norm:
         """Of the forward solve's error."""
-        return RmsNorm(parts=self.parts)
+        return self.error_norm or RmsNorm(parts=self.parts)
 
 
 Context = Any

@@ -7,7 +7,7 @@ that of the ODE, to the tolerance of the backward solve; memory is one state an 
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -18,7 +18,7 @@ from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
 from node_repro.ode.gradients.declared import Declared, declared, vjp
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Rate, Slope, State, Time, at
-from node_repro.ode.norm import FULL, RmsNorm
+from node_repro.ode.norm import FULL, Norm
 from node_repro.ode.solution import Solution, SolverError, Stats, count_non_finite
 from node_repro.ode.solver import Solver
 
@@ -32,7 +32,7 @@ class Adjoint:
     backward solve, None for the forward one. rtol, atol: of the backward solve, None for its own.
     """
 
-    norm: RmsNorm = FULL
+    norm: Norm = FULL
     solver: Solver | None = None
     rtol: float | None = None
     atol: float | None = None
@@ -68,7 +68,7 @@ class _Run:
         self.frozen = problem.frozen
         self.forward, self.forward_norm = solver, problem.norm
         self.backward = (adjoint.solver or solver).with_tolerance(adjoint.rtol, adjoint.atol)
-        self.norm = replace(adjoint.norm, parts=problem.parts)
+        self.norm = adjoint.norm.with_parts(problem.parts)
         self.goes_on = adjoint.solver is None
 
 

@@ -50,6 +50,12 @@ class Forward:
                 "gradient=forward takes real parameters, and one is complex: split it into its "
                 "real and imaginary part, or take gradient=adjoint",
             )
+        if problem.error_norm is not None:
+            raise SolverError(
+                "bad_input",
+                "gradient=forward judges the states' derivatives along with the state, for which "
+                "another norm is not meant: leave the norm out, or take gradient=adjoint",
+            )
         size = problem.y0.numel() * (1 + problem.y0.numel() + sum(p.numel() for p in known))
         if size > LARGEST:
             raise SolverError(

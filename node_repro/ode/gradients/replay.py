@@ -16,6 +16,7 @@ from node_repro.ode.field import Counted, Plain, VectorField, evaluate
 from node_repro.ode.gradients.declared import Declared, vjp
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Method, State, at
+from node_repro.ode.methods.adams import Adams
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
 
@@ -27,6 +28,13 @@ def stepping(solver: Solver, gradient: str) -> RungeKutta:
             "bad_input",
             f"gradient={gradient} redoes single steps, which {type(solver).__name__} does not "
             "give: take gradient=adjoint, or a Runge-Kutta method",
+        )
+    if isinstance(solver.method, Adams):
+        raise SolverError(
+            "bad_input",
+            f"gradient={gradient} redoes single steps from the states where they start, and a step "
+            f"of {solver.method.name} depends on the steps before it: take gradient=direct or "
+            "gradient=adjoint, or a Runge-Kutta method",
         )
     return solver
 

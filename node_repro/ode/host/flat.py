@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.methods import State
-from node_repro.ode.norm import RmsNorm, Tolerances
+from node_repro.ode.norm import Norm, RmsNorm, Tolerances
+from node_repro.ode.solution import SolverError
 
 Vector = np.ndarray
 """(N,) float64: y's elements and then every integral's; a complex number is two reals."""
@@ -46,8 +47,17 @@ class Flat:
         )
         return Weighted(rtol, np.maximum(atol, np.finfo(np.float64).tiny))  # 0 / 0 at y = 0
 
-    def counts(self, norm: RmsNorm) -> Vector:
-        """For every real the number of elements of the part whose mean it enters; 0: of none."""
+    def counts(self, norm: Norm) -> Vector:
+        """For every real the number of elements of the part whose mean it enters; 0: of none.
+
+        Raises SolverError (bad_input) for a norm that is no root mean square.
+        """
+        if not isinstance(norm, RmsNorm):
+            raise SolverError(
+                "bad_input",
+                "scipy's integrators have norms of their own, and take no other: leave the norm "
+                "out, or take a Runge-Kutta method",
+            )
         y, integrals = self.like
         block = y.numel() // norm.segments
         parts = norm.parts or (block,)
@@ -59,6 +69,20 @@ class Flat:
             elements = np.where(elements > 0, np.count_nonzero(elements), 0.0)
         reals = [2 if x.is_complex() else 1 for x in (y, *integrals)]
         return np.repeat(elements, np.repeat(reals, [y.numel(), *sizes]))
+
+    def mean_weights(self, norm: Norm) -> Vector:
+        """Weights of the tolerances, (N,), with which a root mean square over all reals is the
+        norm, or bounds it.
+
+        The flat norm is that mean. A mean for each of J parts is had with w_i = sqrt(n_j / N) for
+        the n_j elements of part j:
+
+            (1/N) sum_i (e_i / (w_i tol_i))^2 = sum_j (1/n_j) sum_{i in j} (e_i / tol_i)^2,
+
+        the sum of the parts' mean squares: not below the largest of them, and at most J times that.
+        So the norm asked for is kept, and the tolerance is up to sqrt(J) stricter.
+        """
+        return np.sqrt(self.counts(norm) / len(self))
 
 
 class Weighted(NamedTuple):

@@ -4,6 +4,7 @@ Petzold: Automatic selection of methods for solving stiff and nonstiff systems, 
 Comput. 4, 1983. scipy.integrate.odeint is LSODA.
 """
 
+import math
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ import scipy.integrate
 from node_repro.ode.host.flat import Flat, Weighted
 from node_repro.ode.host.multistep import Multistep
 from node_repro.ode.host.rates import Rates
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import SolverError
 
 LARGEST = 46_000  # n: LSODA counts its memory, n^2 + 9 n + 22 numbers, in 32 bits
@@ -28,15 +29,28 @@ class Lsoda(Multistep):
     element i. That bounds every mean, flat or of a part, so the tolerances are as given and no part
     dilutes another; it may be stricter than the norm asked for. Integrals that do not count have
     no tolerance. LSODA does not tell how often it rejected a step: stats.rejected stays 0, and
-    max_steps counts the accepted ones.
+    max_steps counts the accepted ones. min_step, max_step: bounds of |h|.
 
     Raises:
-        SolverError: in a solve, a vector of more than 46,000 elements (kind bad_input).
+        SolverError: a number out of its range, or, in a solve, a vector of more than 46,000
+            elements (kind bad_input).
     """
 
     busy: ClassVar[Lock] = Lock()
 
-    def _weighted(self, flat: Flat, norm: RmsNorm) -> Weighted:
+    min_step: float = 0.0
+    max_step: float = math.inf
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (0 <= self.min_step <= self.max_step and self.max_step > 0):
+            raise SolverError(
+                "bad_input",
+                f"min_step = {self.min_step:g} and max_step = {self.max_step:g} must be positive, "
+                "the second not below the first",
+            )
+
+    def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
         if len(flat) > LARGEST:
             raise SolverError(
                 "bad_input",
@@ -53,6 +67,8 @@ class Lsoda(Multistep):
             atol=weighted.atol,
             max_order_ns=self.max_order,
             first_step=first_step,
+            min_step=self.min_step,
+            max_step=0.0 if math.isinf(self.max_step) else self.max_step,  # 0: no bound
         )
 
     def _rejected(self, integrator: Any) -> int:  # noqa: ANN401

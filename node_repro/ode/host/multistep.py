@@ -1,4 +1,4 @@
-"""What scipy's multistep integrators have in common: one step a call, up to t1 and not beyond.
+"""What scipy's multistep integrators, VODE and LSODA, have in common.
 
 An integrator is scipy.integrate.ode's; it is asked for single steps that do not pass a critical
 time, t1 (ITASK = 5 in the documentation of ODEPACK and VODE), so f is never evaluated outside of
@@ -8,40 +8,26 @@ it. Outputs are the integrator's own interpolation at the order of the step.
 
 import math
 import warnings
-from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.integrate
-import torch
-from torch import Tensor
 
-from node_repro.ode.controllers.tolerance import Tolerance
-from node_repro.ode.engines import Mesh, Start, Trajectory, Watch
-from node_repro.ode.field import Counted
-from node_repro.ode.host.flat import Flat, Vector, Weighted
+from node_repro.ode.host.flat import Vector, Weighted
+from node_repro.ode.host.host_solver import ULPS, HostSolver, largest
 from node_repro.ode.host.rates import Rates
-from node_repro.ode.methods import Carry, Field, State
-from node_repro.ode.norm import STATE, RmsNorm
-from node_repro.ode.solution import SolverError, Stats, count_non_finite
+from node_repro.ode.solution import SolverError
 
-ULPS = 16  # a step of fewer units in the last place of t cannot be told from none
 MAX_ORDER = 12  # of the Adams methods in both integrators
 NEXT_WITHIN, INTERPOLATED = 5, 1  # ITASK: one step, not beyond the critical time; the value at a t
 TASK, CRITICAL, LAST_STEP = 2, 0, 10  # places: in the integrator's call_args, and in its rwork
 
 
 @dataclass(frozen=True)
-class Multistep:
-    """rtol, atol: numbers, or tensors that broadcast to y. max_steps: attempts allowed in one
-    solve. first_step: |h| to begin with, None for the integrator's own choice. max_order: of the
-    Adams methods, 1 to 12.
-
-    A state is one vector of float64 on the host; f is called with y on its own device and in its
-    own dtype. Every solve begins at order one, so the trajectory's h is None: the size of its last
-    steps says nothing about another solve's first. numpy does the sums: not differentiable.
+class Multistep(HostSolver):
+    """max_order: of the Adams methods, 1 to 12. Every solve begins at order one.
 
     Raises:
         SolverError: a number out of its range (kind bad_input).
@@ -50,119 +36,25 @@ class Multistep:
     busy: ClassVar[Lock]
     """Held during a step: scipy keeps the f of the step that is being taken in one place."""
 
-    rtol: float | Tensor
-    atol: float | Tensor
-    max_steps: int = 10_000
-    first_step: float | None = None
     max_order: int = MAX_ORDER
 
     def __post_init__(self) -> None:
-        self._tolerance()
-        if self.max_steps < 1:
-            raise SolverError("bad_input", f"max_steps must be at least 1, not {self.max_steps}")
+        super().__post_init__()
         if not 1 <= self.max_order <= MAX_ORDER:
             raise SolverError(
                 "bad_input", f"max_order must lie in [1, {MAX_ORDER}], not {self.max_order}"
             )
 
-    @property
-    def differentiable(self) -> bool:
-        return False
-
-    def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> Self:
-        rtol = self.rtol if rtol is None else rtol
-        return replace(self, rtol=rtol, atol=self.atol if atol is None else atol)
-
-    @torch.no_grad()
-    def solve(
-        self,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        *,
-        norm: RmsNorm = STATE,
-        first_step: float | None = None,
-        keep: bool = False,
-        watch: Watch | None = None,
-    ) -> Trajectory:
-        """Raises SolverError: bad_input, dt_underflow, max_steps, non_finite_state or
-        non_finite_dynamics.
-        """
-        if watch is not None:
-            raise SolverError(
-                "bad_input",
-                f"{type(self).__name__} shows nobody its steps, and so finds no events: take a "
-                "Runge-Kutta method",
-            )
-        self._tolerance().check(state.y)
-        times: list[float] = ts.tolist()
-        t, end = times[0], times[-1]
-        sign = math.copysign(1.0, end - t)
-        order = [sign * time for time in times]
-        seen = bisect_right(order, order[0])
-        stats = Stats()
-        ys = [state.y] * seen
-        if seen == len(times):
-            return Trajectory(
-                torch.stack(ys), state, Carry(), Mesh((t,), ()), (), first_step, stats
-            )
-        if abs(end - t) < ULPS * math.ulp(max(abs(t), abs(end))):
-            raise self._too_close(t, end)
-        flat = Flat(state)
-        if not len(flat):
-            return self._empty(f, state, times, seen, stats)
-        first = first_step or math.copysign(self.first_step or 0.0, end - t)
-        rates = Rates(f, flat, stats, (t, end))
-        v = flat.vector(*state)
-        integrator = self._begin(rates, v, t, end, self._weighted(flat, norm), first)
-        points, observed, starts = [t], [], []
-        while t != end:
-            if stats.accepted + stats.rejected >= self.max_steps:
-                raise self._too_many(t, end, integrator)
-            starts += [Start(flat.y(v), None)] if keep else []
-            v, t1 = self._step(integrator, rates, v, t, end)
-            stats.accept(t1 - t)
-            stats.rejected = self._rejected(integrator)
-            inside = (seen, bisect_right(order, sign * t1, seen, len(times) - 1))
-            for i in range(*inside):
-                ys.append(flat.y(self._interpolated(integrator, rates, v, t1, times[i])))
-            points.append(t1)
-            observed.append(inside)
-            seen, t = inside[1], t1
-        last = flat.state(v)
-        if not torch.isfinite(last.y).all():
-            raise SolverError(
-                "non_finite_state",
-                f"{count_non_finite(last.y)} of the state at t = {t:g} are NaN or infinite in "
-                f"{last.y.dtype}: check the parameters, or use float64",
-                t=t,
-            )
-        ys.append(last.y)
-        mesh = Mesh(tuple(points), tuple(observed))
-        return Trajectory(
-            torch.stack(ys), last, Carry(), mesh, tuple(starts), None, stats, rates.f.first
-        )
-
-    def _weighted(self, flat: Flat, norm: RmsNorm) -> Weighted:
-        """The tolerances with which the integrator's own norm is, or bounds, the given one."""
-        raise NotImplementedError
-
     def _ode(self, rates: Rates, weighted: Weighted, first_step: float) -> scipy.integrate.ode:
         """The integrator, with its arguments."""
         raise NotImplementedError
 
-    def _rejected(self, integrator: Any) -> int:  # noqa: ANN401
-        """The rejected steps so far."""
-        raise NotImplementedError
-
-    def _tolerance(self) -> Tolerance:
-        """The numbers, checked as everywhere."""
-        return Tolerance(rtol=self.rtol, atol=self.atol, first_step=self.first_step)
+    def _last_size(self, integrator: Any) -> float:  # noqa: ANN401
+        return float(integrator.rwork[LAST_STEP])
 
     def _begin(
         self, rates: Rates, v: Vector, t: float, end: float, weighted: Weighted, first: float
     ) -> Any:  # noqa: ANN401
-        """scipy's integrator at (t, v), to be stepped up to the end."""
         process = self._ode(rates, weighted, first).set_initial_value(v, t)
         integrator = process._integrator
         integrator.rwork[CRITICAL] = end
@@ -176,7 +68,6 @@ class Multistep:
         t: float,
         end: float,
     ) -> tuple[Vector, float]:
-        """The vector and the time one step further."""
         rates.finite = True
         v1, t1 = self._run(integrator, rates, v, t, end, NEXT_WITHIN)
         if rates.fault is not None:
@@ -195,7 +86,6 @@ class Multistep:
         t: float,
         time: float,
     ) -> Vector:
-        """The vector at a time within the last step, which ended at (t, v)."""
         return self._run(integrator, rates, v, t, time, INTERPOLATED)[0] if time != t else v
 
     def _run(
@@ -222,37 +112,6 @@ class Multistep:
             self.busy.release()
         return v1, float(t1)
 
-    def _empty(
-        self, f: Field, state: State, times: list[float], seen: int, stats: Stats
-    ) -> Trajectory:
-        """A state of no elements: one step, for which f is called once."""
-        t, end = times[0], times[-1]
-        Counted(f, stats, (t, end))(t, state.y, integrands=bool(state.integrals))
-        stats.accept(end - t)
-        mesh = Mesh((t, end), ((seen, len(times) - 1),))
-        ys = state.y.expand(len(times), *state.y.shape).clone()
-        return Trajectory(ys, state, Carry(), mesh, (Start(state.y, None),), None, stats)
-
-    def _too_close(self, t: float, end: float) -> SolverError:
-        return SolverError(
-            "bad_input",
-            f"t = {t:g} and {end:g} are only {abs(end - t):.3g} apart, less than {ULPS} units in "
-            f"the last place, and {type(self).__name__} cannot step so short: make the times equal "
-            "or set them further apart",
-            t=t,
-        )
-
-    def _too_many(self, t: float, end: float, integrator: Any) -> SolverError:  # noqa: ANN401
-        h = float(integrator.rwork[LAST_STEP])
-        return SolverError(
-            "max_steps",
-            f"{self.max_steps} steps were not enough: t = {t:g} of {end:g}, step {h:.3g}; the "
-            "problem may be stiff or the tolerance too small: raise rtol and atol, or raise "
-            "max_steps",
-            t=t,
-            h=h,
-        )
-
     def _failed(
         self,
         integrator: Any,  # noqa: ANN401
@@ -262,29 +121,15 @@ class Multistep:
         h: float,
     ) -> SolverError:
         """What the integrator's error code means; t, v: where the step began."""
-        y = np.abs(v[: rates.flat.sizes[0]])
-        largest = f"{y.max() if len(y) else 0.0:.3g}"
+        y = v[: rates.flat.sizes[0]]
         if not rates.finite:
-            return SolverError(
-                "non_finite_dynamics",
-                f"f is not finite at or beyond t = {t:g}, where the state is at most {largest}: "
-                "the solution may blow up or leave the domain of f there; check the inputs and the "
-                "parameters",
-                t=t,
-                h=h,
-            )
+            return self._not_finite(y, t, h)
         if integrator.istate in (-2, -3):
             return SolverError(
                 "dt_underflow",
                 f"the tolerance (rtol, atol) is too small for float64 at t = {t:g}, where the "
-                f"state is at most {largest}: raise rtol or atol",
+                f"state is at most {largest(y)}: raise rtol or atol",
                 t=t,
                 h=h,
             )
-        return SolverError(
-            "dt_underflow",
-            f"{type(self).__name__} found no step at t = {t:g}, where the state is at most "
-            f"{largest}; the problem may be stiff or blow up there: raise rtol and atol",
-            t=t,
-            h=h,
-        )
+        return self._no_step(y, t, h)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, ClassVar
 
-import numpy as np
 import scipy.integrate
 
 from node_repro.ode.host.flat import Flat, Weighted
 from node_repro.ode.host.multistep import Multistep
 from node_repro.ode.host.rates import Rates
-from node_repro.ode.norm import RmsNorm
+from node_repro.ode.norm import Norm
 
 FAILED_ITERATIONS, FAILED_TESTS = 20, 21  # NCFN and NETF in iwork: rejected steps, by cause
 
@@ -23,22 +22,15 @@ FAILED_ITERATIONS, FAILED_TESTS = 20, 21  # NCFN and NETF in iwork: rejected ste
 class VodeAdams(Multistep):
     """For problems that are not stiff: one evaluation of f an iteration, and no Jacobian.
 
-    VODE accepts a step when (1/N) sum_i (e_i / tol_i)^2 <= 1 over all N reals of the vector. The
-    flat norm is just that. A mean for each of J parts is had by weights: with w_i = sqrt(n_j / N)
-    for the n_j elements of part j,
-
-        (1/N) sum_i (e_i / (w_i tol_i))^2 = sum_j (1/n_j) sum_{i in j} (e_i / tol_i)^2,
-
-    the sum of the parts' mean squares: not below the largest of them, and at most J times that. So
-    the norm asked for is kept, and the tolerance is up to sqrt(J) stricter. tol_i of a complex
-    number is that of its real or imaginary part, which is not above its own.
+    VODE accepts a step when (1/N) sum_i (e_i / tol_i)^2 <= 1 over all N reals of the vector, from
+    which the norm asked for is made by weights (Flat.mean_weights). tol_i of a complex number is
+    that of its real or imaginary part, which is not above its own.
     """
 
     busy: ClassVar[Lock] = Lock()
 
-    def _weighted(self, flat: Flat, norm: RmsNorm) -> Weighted:
-        weights = np.sqrt(flat.counts(norm) / len(flat))
-        return flat.tolerances(self._tolerance().tolerances).times(weights)
+    def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
+        return flat.tolerances(self._tolerance().tolerances).times(flat.mean_weights(norm))
 
     def _ode(self, rates: Rates, weighted: Weighted, first_step: float) -> scipy.integrate.ode:
         return scipy.integrate.ode(rates).set_integrator(

@@ -1,5 +1,5 @@
-"""The contract of a one-step method: one step of a given size, with no opinion on what that size
-should be.
+"""The contract of a method: one step of a given size, with no opinion on what that size should
+be.
 """
 
 from collections.abc import Sequence
@@ -62,13 +62,21 @@ class Rate(Protocol):
     def __call__(self, y: Tensor, *, integrands: bool) -> Slope: ...
 
 
+class Past(NamedTuple):
+    """The slope at the start of an earlier step, and the time of that start."""
+
+    t: Time
+    slope: Slope
+
+
 class Carry(NamedTuple):
     """What the next step starts from besides y: the slope at its start, if it is known; twin: the
-    second state (*S) of a reversible method.
+    second state (*S) of a reversible method; history: of a multistep method, the latest first.
     """
 
     slope: Slope | None = None
     twin: Tensor | None = None
+    history: tuple[Past, ...] = ()
 
 
 class Step(NamedTuple):
@@ -83,7 +91,7 @@ class Step(NamedTuple):
 
 
 class Method(Protocol):
-    """A one-step method. order: of the solution; dense_order: of the dense output; error_order:
+    """How a step is taken. order: of the solution; dense_order: of the dense output; error_order:
     the power of h that the error estimate falls with.
     """
 

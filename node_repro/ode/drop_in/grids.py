@@ -1,0 +1,196 @@
+"""Where steps lead, and on which side of a time f is called there."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from node_repro.ode.controllers.constant import Constant
+from node_repro.ode.controllers.prescribed import Prescribed
+from node_repro.ode.engines import Mesh, StepCallbacks, Trajectory, Watch
+from node_repro.ode.methods import Carry, Field, Method, Rate, Slope, State, Step, Time
+from node_repro.ode.norm import STATE, Norm
+from node_repro.ode.solution import SolverError, Stats
+from node_repro.ode.solver import RungeKutta, Solver
+
+STEPS = 1_000_000  # of a fixed size, in one solve
+
+Grid = Callable[[Tensor, Tensor], Tensor]
+"""The times between which the steps lead, from those wanted, (T,) float64, and the state at the
+first: float64 on the host.
+"""
+
+
+@dataclass(frozen=True)
+class OnGrid:
+    """A Solver whose steps lead from one time of a grid to the next."""
+
+    method: Method
+    grid: Grid
+    callbacks: StepCallbacks | None = None
+
+    @property
+    def differentiable(self) -> bool:
+        return True
+
+    def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> "OnGrid":
+        return self
+
+    def solve(
+        self,
+        f: Field,
+        state: State,
+        ts: Tensor,
+        *,
+        norm: Norm = STATE,
+        first_step: float | None = None,
+        keep: bool = False,
+        watch: Watch | None = None,
+    ) -> Trajectory:
+        points = _distinct(self.grid(ts.detach(), state.y.detach()).tolist())
+        steps = len(points) - 1
+        controller = Prescribed(points) if steps else Constant(1.0)
+        span, first = points[-1] - points[0], points[min(1, steps)] - points[0]
+        most = max(STEPS, math.ceil(span / first) + 1) if first else 1
+        solver = RungeKutta(self.method, controller, max_steps=most, callbacks=self.callbacks)
+        return solver.solve(f, state, ts, norm=norm, keep=keep, watch=watch)
+
+
+def _distinct(points: Sequence[float]) -> tuple[float, ...]:
+    return (*points[:1], *(b for a, b in pairwise(points) if a != b))
+
+
+def checked_grid(grid: Tensor, ts: Tensor) -> Tensor:
+    """The grid. Raises SolverError (bad_input) unless it leads from the first time to the last."""
+    if len(grid) == 0 or grid[0] != ts[0] or grid[-1] != ts[-1]:
+        raise SolverError(
+            "bad_input", "grid_constructor must give times that begin with t[0] and end with t[-1]"
+        )
+    return grid
+
+
+class Inside(NamedTuple):
+    """A field that is called strictly between two times, which are clipped to the numbers next to
+    them: what jumps at such a time is seen from within.
+    """
+
+    field: Field
+    t: float
+    t1: float
+
+    def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
+        return self.field(self._clip(t, y), y, integrands=integrands)
+
+    def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
+        return self.field.at_times([self._clip(t, like) for t in times], like)
+
+    def _clip(self, t: Time, y: Tensor) -> Time:
+        """t moved inside; the derivative of the result with respect to t is 1."""
+        ends = torch.tensor((self.t, self.t1), dtype=y.dtype.to_real())
+        low, high = sorted(torch.nextafter(ends, ends.flip(0)).tolist())
+        value = t.item() if isinstance(t, Tensor) else t
+        inside = min(max(value, low), high)
+        return t if inside == value else t + (inside - value)
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """A Method that calls f strictly within each step (torchdiffeq's option `perturb`).
+
+    sign: 1 for steps forwards in time, -1 for steps backwards.
+    """
+
+    method: Method
+    sign: float
+
+    @property
+    def name(self) -> str:
+        return self.method.name
+
+    @property
+    def order(self) -> int:
+        return self.method.order
+
+    @property
+    def dense_order(self) -> int:
+        return self.method.dense_order
+
+    @property
+    def error_order(self) -> int:
+        return self.method.error_order
+
+    @property
+    def adaptive(self) -> bool:
+        return self.method.adaptive
+
+    def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
+        return self.method.init(Inside(f, float(t), self.sign * math.inf), t, y, twin)
+
+    def step(
+        self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
+    ) -> Step:
+        inside = Inside(f, float(t), float(t1))
+        step = self.method.step(inside, t, t1, state, carry, advance_only=advance_only)
+        # the slope before the end of a step is not the one after it
+        return step._replace(carry=step.carry._replace(slope=None))
+
+    def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        return self.method.interpolate(y, h, stages, x)
+
+    def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        return self.method.rate(h, stages, x)
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """A Solver that ends a step at every stop, for the legs of an adjoint's backward solve: from
+    one time to another, without outputs in between. f is called on a step's own side of a stop.
+    """
+
+    solver: Solver
+    stops: tuple[float, ...]
+
+    @property
+    def differentiable(self) -> bool:
+        return self.solver.differentiable
+
+    def with_tolerance(
+        self, rtol: float | Tensor | None, atol: float | Tensor | None
+    ) -> "Stopping":
+        return Stopping(self.solver.with_tolerance(rtol, atol), self.stops)
+
+    def solve(
+        self,
+        f: Field,
+        state: State,
+        ts: Tensor,
+        *,
+        norm: Norm = STATE,
+        first_step: float | None = None,
+        keep: bool = False,
+        watch: Watch | None = None,
+    ) -> Trajectory:
+        solve = partial(self.solver.solve, norm=norm, keep=keep, watch=watch)
+        start, end = float(ts[0]), float(ts[-1])
+        between = sorted(
+            stop for stop in set(self.stops) if min(start, end) < stop < max(start, end)
+        )
+        if not between:
+            return solve(f, state, ts, first_step=first_step)
+        points = (start, *(between if start < end else reversed(between)), end)
+        stats, h, leg = Stats(), first_step, None
+        y0 = state.y
+        for a, b in pairwise(points):
+            piece = torch.tensor((a, b), dtype=torch.float64)
+            leg = solve(Inside(f, a, b), state, piece, first_step=h)
+            stats.add(leg.stats)
+            state, h = leg.end, leg.h
+        assert leg is not None
+        mesh = Mesh(points, ((1, 1),) * (len(points) - 1))
+        ys = torch.stack((y0, state.y))
+        return Trajectory(ys, state, leg.carry, mesh, (), h, stats)

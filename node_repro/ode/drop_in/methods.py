@@ -1,0 +1,106 @@
+"""The names of torchdiffeq's methods and of their options."""
+
+import warnings
+from typing import Any
+
+from torch import Tensor
+
+from node_repro.ode.methods import Method
+from node_repro.ode.methods.adams import MOST, Adams, Corrector
+from node_repro.ode.methods.adaptive_heun import ADAPTIVE_HEUN
+from node_repro.ode.methods.bosh3 import BOSH3
+from node_repro.ode.methods.dopri5 import DOPRI5
+from node_repro.ode.methods.dopri8 import DOPRI8
+from node_repro.ode.methods.euler import EULER
+from node_repro.ode.methods.fehlberg2 import FEHLBERG2
+from node_repro.ode.methods.heun import HEUN
+from node_repro.ode.methods.heun3 import HEUN3
+from node_repro.ode.methods.midpoint import MIDPOINT
+from node_repro.ode.methods.rk38 import RK38
+from node_repro.ode.methods.tsit5 import TSIT5
+from node_repro.ode.solution import SolverError
+
+ADAPTIVE: dict[str, Method] = {
+    "dopri8": DOPRI8,
+    "dopri5": DOPRI5,
+    "tsit5": TSIT5,
+    "bosh3": BOSH3,
+    "fehlberg2": FEHLBERG2,
+    "adaptive_heun": ADAPTIVE_HEUN,
+}
+FIXED: dict[str, Method] = {
+    "euler": EULER,
+    "midpoint": MIDPOINT,
+    "heun2": HEUN,
+    "heun3": HEUN3,
+    "rk4": RK38,
+}
+IMPLICIT: dict[str, Method] = {}
+"""Implicit Runge-Kutta methods of fixed steps."""
+
+ADAMS = ("explicit_adams", "implicit_adams", "fixed_adams")
+"""fixed_adams is an older name of implicit_adams."""
+
+SCIPY = "scipy_solver"
+NAMES = (*ADAPTIVE, *FIXED, *ADAMS, *IMPLICIT, SCIPY)
+
+CONTROL = ("first_step", "safety", "ifactor", "dfactor", "max_num_steps", "min_step", "max_step")
+GRID = ("step_size", "grid_constructor", "interp", "perturb")
+OPTIONS = {
+    **dict.fromkeys(ADAPTIVE, (*CONTROL, "step_t", "jump_t", "dtype")),
+    **dict.fromkeys(FIXED, GRID),
+    **dict.fromkeys(IMPLICIT, (*GRID, "max_iters")),
+    **dict.fromkeys(ADAMS, (*GRID, "max_order", "max_iters")),
+    SCIPY: ("solver", "min_step", "max_step"),
+}
+"""What each method takes besides `norm`, which all take, and those of fixed steps ignore."""
+
+CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
+
+EXPLICIT_ORDER, IMPLICIT_ORDER = 5, MOST + 1
+"""max_order unless given. For explicit_adams theirs is 12, and unstable at all but tiny steps."""
+
+
+def checked_method(method: str | None) -> str:
+    """The name, dopri5 for None. Raises SolverError (bad_input)."""
+    name = "dopri5" if method is None else method
+    if name not in NAMES:
+        raise SolverError("bad_input", f"unknown method {name!r}; there are {', '.join(NAMES)}")
+    return name
+
+
+def checked_options(method: str, options: dict[str, Any] | None) -> dict[str, Any]:
+    """The options that the method takes, norm left out; a warning names the others."""
+    given = {name: value for name, value in (options or {}).items() if name != "norm"}
+    known = OPTIONS[method]
+    for name in given:
+        if name not in known:
+            warnings.warn(
+                f"method={method!r} has no option {name!r}, which is ignored; it takes "
+                f"{', '.join(known)}",
+                stacklevel=4,
+            )
+    return {name: value for name, value in given.items() if name in known}
+
+
+def callbacks_of(method: str) -> tuple[str, ...]:
+    """The callbacks that are called by a method."""
+    if method in ADAPTIVE:
+        return CALLBACKS
+    return () if method == SCIPY else CALLBACKS[:1]
+
+
+def fixed_method(
+    name: str, options: dict[str, Any], rtol: float | Tensor, atol: float | Tensor
+) -> Method:
+    """A method of fixed steps. rtol, atol: of the iteration of implicit_adams."""
+    if name in FIXED:
+        return FIXED[name]
+    if name in IMPLICIT:
+        return IMPLICIT[name]
+    implicit = name != "explicit_adams"
+    order = int(options.get("max_order", IMPLICIT_ORDER if implicit else EXPLICIT_ORDER))
+    if not 1 <= order <= MOST + 1:
+        raise SolverError("bad_input", f"max_order must lie in [1, {MOST + 1}], not {order}")
+    iterations = int(options.get("max_iters", 4))
+    return Adams(order - 1, Corrector(iterations, rtol, atol) if implicit else None)
