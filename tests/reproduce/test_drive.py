@@ -137,6 +137,19 @@ def test_the_processes_of_an_outer_make_share_the_cores(
     assert all("threads=1" in call for call in calls[:-1])
 
 
+@pytest.mark.parametrize("flags", ["n", "kn", "n -j2 --jobserver-auth=3,4"])
+def test_a_dry_run_of_an_outer_make_prints_the_plan_and_writes_nothing(
+    flags: str,
+    choices: Choices,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MAKEFLAGS", flags)
+    assert drive.reproduce(asked([EXPERIMENTS], choices), choices) == 0
+    assert capsys.readouterr().out.startswith("plan   4 processes, 0 done")
+    assert not Path("outputs").exists()
+
+
 def test_who_saved_who_failed_and_who_had_nothing_to_save_are_told_apart(
     choices: Choices, tmp_path: Path
 ) -> None:
