@@ -12,6 +12,7 @@ from node_repro.ode.drop_in.options import (
     State,
     Task,
     adjoint_norm,
+    kind_of,
     refused,
     same,
     scheme_back,
@@ -94,6 +95,8 @@ def odeint_adjoint(
         scheme, solver = scheme_back(task, scheme, name, back, options, rtol, atol)
         gradient = Adjoint(norm, solver)
     else:
+        if kind_of(method or "dopri5") == "fixed":  # there as here they keep to no tolerance
+            rtol_back = atol_back = None
         gradient = Adjoint(norm, None, rtol_back, atol_back)
     return _solved(Plan(task, used, scheme, gradient, parameters), event_fn)
 
