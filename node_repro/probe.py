@@ -59,7 +59,8 @@ class Run:
     """
 
     def __init__(self, path: Path | None, config: Config, machine: build.Machine) -> None:
-        self.config, self.machine = config, machine
+        self.config = config
+        self.machine = replace(machine, dtype=getattr(torch, config.precision))  # of the run
         self.data: DataSet = build.data(config)
         self.path = run_path(config, self.data.name) if path is None else path
         self.signature = signature(config, self.data.name)

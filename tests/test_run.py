@@ -36,8 +36,8 @@ TINY = [
 ODENET = [*TINY, "model.channels=4", "model.stem=conv"]
 RESULT = (
     "task model experiment data data_notice data_complete data_sha256 test_count profile seed "
-    "device processes version signature parameters iterations epochs training selected_by last "
-    "selected findings"
+    "device processes version signature parameters iterations epochs training estimate_seconds selected_by "
+    "last selected findings"
 ).split()
 
 

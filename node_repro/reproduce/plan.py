@@ -31,7 +31,7 @@ def targets(ask: Ask, choices: Choices) -> list[Target]:
     """All targets, the dearest first, so that processes beside each other end together.
 
     A probe measures the runs of the first seed asked for. ConfigError for an extra override whose
-    key no experiment has.
+    key no experiment reads.
     """
     conf = _fingerprint(choices)
     reader = Experiments(choices, ask.profile)
@@ -39,7 +39,7 @@ def targets(ask: Ask, choices: Choices) -> list[Target]:
     words = {one.name: reader.fitting(ask.extra, one) for one in found}
     for word in ask.extra:
         if not any(word in fitting for fitting in words.values()):
-            raise ConfigError(f"{word!r}: none of the experiments has this key")
+            raise ConfigError(f"{word!r}: none of the experiments reads this key")
     embedded = is_embedded(ask, choices)
     runs = [
         _target(ask, conf, one, seed, words[one.name], training_seconds(one, embedded=embedded))
