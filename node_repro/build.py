@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from node_repro import threads
 from node_repro.config import Component, Config, ODEConfig, SolverConfig
 from node_repro.config.backward import KEYS as BACKWARD
 from node_repro.config.choices import Choices, conf_folder, load
@@ -77,8 +78,8 @@ def machine(config: Config, device_index: int | None = None) -> Machine:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    threads.most()  # before any are set
+    torch.set_num_threads(config.threads if isinstance(config.threads, int) else 1)
     name = config.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

@@ -67,8 +67,9 @@ def _record(started: Started, overrides: Sequence[str], command: Sequence[str]) 
             assert directory.result is not None
             print(f"complete   {path} is finished already\n{summary(directory.result)}")
             return 0
-        directory.record_environment()
-        return Run(started, directory).train()
+        run = Run(started, directory)
+        directory.record_environment()  # the threads are chosen
+        return run.train()
 
 
 class Run:
@@ -77,7 +78,7 @@ class Run:
     def __init__(self, started: Started, directory: RunDirectory) -> None:
         self.config, self.machine, self.data = started.config, started.machine, started.data
         self.processes, self.mark, self.directory = started.processes, started.mark, directory
-        self.trainer = started.trainer()
+        self.trainer, self.threads = started.trainer()
         self.task, self.model, self.plan = self.trainer.task, self.trainer.model, self.trainer.plan
         self.progress = Progress(
             directory.path / "train.log",
@@ -148,11 +149,13 @@ class Run:
         name = (
             torch.cuda.get_device_name(device)
             if device.type == "cuda"
-            else (f"cpu, {torch.get_num_threads()} threads")
+            else f"cpu, {self.threads.count} thread{'s' * (self.threads.count != 1)}"
         )
         if self.processes.count > 1:
             name += f", {self.processes.count} processes"
         lines.append(("device", f"{name}, {config.precision}, seed {config.seed}"))
+        if self.threads.reason:
+            lines.append(("threads", f"{self.threads.count}, {self.threads.reason}"))
         lines.append(("run", str(self.directory.path)))
         return lines
 
@@ -201,6 +204,7 @@ class Run:
             "seed": config.seed,
             "device": str(self.machine.device),
             "processes": self.processes.count,
+            "threads": self.threads.count,
             "version": version("node-repro"),
             "signature": self.mark,
             "parameters": parameters(self.model),

@@ -110,6 +110,6 @@ class Config:
     precision: str  # float32 | float64
     outputs: str
     deterministic: bool
-    threads: int | None
+    threads: int | str  # or auto
     progress: str  # auto | on | off
     debug: bool

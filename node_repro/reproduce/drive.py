@@ -25,7 +25,7 @@ from node_repro.record.lock import Lock
 from node_repro.reproduce import Ask, Target
 from node_repro.reproduce.experiments import Experiments
 from node_repro.reproduce.makefile import log, makefile
-from node_repro.reproduce.plan import is_embedded, targets
+from node_repro.reproduce.plan import is_embedded, targets, usable_cores
 from node_repro.reproduce.states import DONE, is_probed, state
 from node_repro.reproduce.words import duration
 
@@ -127,12 +127,12 @@ class Make:
         served = "--jobserver" in os.environ.get("MAKEFLAGS", "")  # an outer make -j decides
         words = ["make", "--no-print-directory", "-k", "-C", str(self.folder)]
         words += [] if served else [f"-j{self.jobs}"]
-        one_core = {"OMP_NUM_THREADS": "1"} if self.jobs > 1 else {}
+        share = {"OMP_THREAD_LIMIT": str(max(1, usable_cores() // self.jobs))}
         before = {number: signal.signal(number, self._stop) for number in _STOPS}
         try:
             self._process = subprocess.Popen(
                 [*words, "all"],
-                env=one_core | os.environ,
+                env=(share if self.jobs > 1 else {}) | os.environ,
                 start_new_session=True,
                 close_fds=False,  # the outer make's job server
                 preexec_fn=_die_with_parent,

@@ -107,8 +107,6 @@ def _target(
     words = [*(["job=probe", f"probe={probe}"] if probe else []), *words]
     lasting = [word for word in words if not word.startswith(_RUNNING_ONLY)]
     key = hashlib.sha256("\n".join([conf, *lasting]).encode()).hexdigest()[:16]
-    if ask.jobs > 1 and not any(word.startswith("threads=") for word in extra):
-        words.append(f"threads={max(1, usable_cores() // ask.jobs)}")
     words += ["progress=off"] * (not any(word.startswith("progress=") for word in extra))
     return Target(
         name=f"{probe}-{run}" if probe else run,

@@ -10,7 +10,7 @@ from node_repro.config.choices import Choices, conf_folder
 from node_repro.reproduce import Ask
 from node_repro.reproduce.asked import asked
 from node_repro.reproduce.experiments import Experiments
-from node_repro.reproduce.plan import targets, usable_cores
+from node_repro.reproduce.plan import targets
 
 CHOICES = Choices([conf_folder()])
 READER = Experiments(CHOICES, "close")
@@ -109,14 +109,12 @@ def test_tolerances_do_not_reach_constant_steps(constant_steps: Choices) -> None
     assert found == {"mine": set(), "table1_odenet": {"rtol=1e-4", "gradient.rtol=1e-5"}}
 
 
-def test_processes_side_by_side_share_the_cores() -> None:
+def test_threads_are_those_asked_for_or_left_to_every_process() -> None:
     def threads(*words: str) -> set[str]:
         plan = targets(asked(["experiment=demo*", *words], CHOICES), CHOICES)
         return {w for target in plan for w in target.words if w.startswith("threads=")}
 
-    assert threads() == set()
-    assert threads("jobs=2") == {f"threads={max(1, usable_cores() // 2)}"}
-    assert threads("jobs=1000") == {"threads=1"}
+    assert threads() == threads("jobs=2") == set()
     assert threads("jobs=2", "threads=7") == {"threads=7"}
 
 
