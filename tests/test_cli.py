@@ -138,7 +138,7 @@ def test_every_example_of_the_help_runs(
     call(monkeypatch, "--help")
     text = capsys.readouterr().out
     examples = re.findall(r"^  node-run(?: (.*?))?(?:  .*)?$", text, re.MULTILINE)
-    assert len(examples) == 6
+    assert len(examples) == 7
     monkeypatch.setitem(sys.modules, "node_repro.probe", SimpleNamespace(probe=lambda *_: 0))
     for example in examples:
         assert call(monkeypatch, *shlex.split(example)) == 0, example
