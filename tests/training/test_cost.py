@@ -50,7 +50,7 @@ def test_cost_is_the_sum_over_blocks_and_the_extremes_of_their_steps() -> None:
     assert (cost["h_min"], cost["h_max"]) == (0.25, 0.5)
 
 
-@pytest.mark.filterwarnings("ignore:the backward solve came back")  # a decay grows backwards
+@pytest.mark.filterwarnings("ignore:the backward solve drifted")  # a decay grows backwards
 def test_cost_is_what_the_field_itself_counts_and_rejections_are_in_it() -> None:
     control = Integral(
         rtol=1e-4, atol=1e-4, safety=0.9, factor_min=0.2, factor_max=10.0, first_step=0.9
