@@ -14,7 +14,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from node_repro import threads
 from node_repro.config import Component, Config, ODEConfig, SolverConfig
+from node_repro.config.backward import KEYS as BACKWARD
 from node_repro.config.choices import Choices, conf_folder, load
 from node_repro.data import DataSet
 from node_repro.ode.controllers.constant import Constant
@@ -76,8 +78,8 @@ def machine(config: Config, device_index: int | None = None) -> Machine:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    threads.most()  # before any are set
+    torch.set_num_threads(config.threads if isinstance(config.threads, int) else 1)
     name = config.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -123,25 +125,37 @@ def task(config: Config, data_set: DataSet, where: Machine) -> Task:
     )
 
 
-def solver(chosen: SolverConfig, ode: ODEConfig) -> Solver:
-    """The method under its controller, or scipy's solver. Raises SolverError (bad_input)."""
-    tolerance = {"rtol": ode.rtol, "atol": ode.atol} if ode.error_controlled else {}
+def solver(chosen: SolverConfig, controller: Component, **tolerances: object) -> Solver:
+    """The method under its controller, or scipy's solver. tolerances: rtol and atol, none where no
+    error is controlled. Raises SolverError (bad_input).
+    """
     if chosen.target is not None:
-        return found(chosen.target)(**chosen.options, **tolerance)
+        return found(chosen.target)(**chosen.options, **tolerances)
     assert chosen.method is not None
-    controller = construct(ode.controller, **tolerance)
     max_steps = chosen.options["max_steps"]
     assert isinstance(max_steps, int)
-    return RungeKutta(found(chosen.method), controller, max_steps)
+    return RungeKutta(found(chosen.method), construct(controller, **tolerances), max_steps)
+
+
+def forward_solver(ode: ODEConfig) -> Solver:
+    """The solver of the forward solve."""
+    tolerances = {"rtol": ode.rtol, "atol": ode.atol} if ode.error_controlled else {}
+    return solver(ode.solver, ode.controller, **tolerances)
 
 
 def gradient(ode: ODEConfig) -> GradientMethod:
     """How the loss is differentiated, with the solver of the backward solve if it has its own."""
-    if "solver" not in ode.gradient.options:
-        return construct(ode.gradient)
-    rest = {key: value for key, value in ode.gradient.options.items() if key != "solver"}
-    backward = None if ode.backward is None else solver(ode.backward, ode)
-    return construct(replace(ode.gradient, options=rest), solver=backward)
+    chosen, backward = ode.gradient, ode.backward
+    if "solver" not in chosen.options:
+        return construct(chosen)
+    tolerances = {}
+    if ode.backward_controlled:
+        tolerances = {k: v for k, v in chosen.options.items() if k in ("rtol", "atol")}
+    rest = {k: v for k, v in chosen.options.items() if k not in (*BACKWARD, "rtol", "atol")}
+    method = replace(chosen, options=rest)
+    if backward is None:
+        return construct(method, **tolerances)
+    return construct(method, solver=solver(backward.solver, backward.controller, **tolerances))
 
 
 def model(config: Config, sizes: Mapping[str, int], where: Machine) -> nn.Module:
@@ -149,7 +163,7 @@ def model(config: Config, sizes: Mapping[str, int], where: Machine) -> nn.Module
     torch.manual_seed(config.seed)
     ode = {}
     if config.ode is not None:
-        ode = {"solver": solver(config.ode.solver, config.ode), "gradient": gradient(config.ode)}
+        ode = {"solver": forward_solver(config.ode), "gradient": gradient(config.ode)}
     return construct(config.model, **sizes, **ode).to(device=where.device, dtype=where.dtype)
 
 
@@ -196,10 +210,12 @@ def stepping_solver(name: str, step_size: float) -> Solver:
     return RungeKutta(found(content["method"]), Constant(step_size), content["max_steps"])
 
 
-def named_gradient(name: str, tolerance: float) -> GradientMethod:
-    """A gradient method of conf/; a backward solve of its own keeps to rtol = atol = tolerance."""
+def named_gradient(name: str, tolerance: float | None) -> GradientMethod:
+    """A gradient method of conf/; a backward solve keeps to rtol = atol = tolerance, or for None to
+    the forward solver's, which it must be where steps are constant.
+    """
     content = chosen("gradient", name)
-    options = {k: v for k, v in content.items() if k != "solver" and not k.startswith("_")}
+    options = {k: v for k, v in content.items() if k not in BACKWARD and not k.startswith("_")}
     options |= {key: tolerance for key in ("rtol", "atol") if key in options}
     return construct(Component(name, content["_target_"], options))
 

@@ -46,7 +46,7 @@ def main() -> int:
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     except Exception as error:
-        if "debug=true" in sys.argv:
+        if _debugs(sys.argv):
             traceback.print_exc()
         code, reason = _judge_outside(error)
         return _say(reason, code)
@@ -179,7 +179,7 @@ class Jobs:
             code = _do(config, overrides, self.command)
             reason = ""
         except Exception as error:
-            if "debug=true" in overrides:
+            if _debugs(overrides):
                 traceback.print_exc()
             code, reason = judge(error)
         finally:
@@ -226,6 +226,11 @@ def _judge_outside(error: Exception) -> tuple[int, str]:
     if isinstance(error, usage_faults) and not hasattr(error, "exit_code"):
         return _USAGE, in_one_line(error)
     return judge(error)
+
+
+def _debugs(words: Sequence[str]) -> bool:
+    """Whether tracebacks are asked for, though the configuration may be what is wrong."""
+    return any(word.lower() == "debug=true" for word in words)
 
 
 def _say(sentence: str, code: int) -> int:

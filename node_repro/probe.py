@@ -30,6 +30,7 @@ from node_repro.record.config_file import refuse_another
 from node_repro.record.environment import environment
 from node_repro.record.metrics import encode, read_metrics, restore
 from node_repro.tasks import Task
+from node_repro.threads import choose
 from node_repro.training.checkpoint import Checkpoints, Loaded
 
 
@@ -49,6 +50,7 @@ def probe(config: Config, runs: Mapping[Path, Config], words: Sequence[str]) -> 
         found = [Run(None, config, machine)]
     for run in found:
         run.refuse_unfinished(_training_words(words))
+        choose(config.threads, run.forward, run.device)
         _probe_one(run, config.probe)
     return 0
 
@@ -59,7 +61,8 @@ class Run:
     """
 
     def __init__(self, path: Path | None, config: Config, machine: build.Machine) -> None:
-        self.config, self.machine = config, machine
+        self.config = config
+        self.machine = replace(machine, dtype=getattr(torch, config.precision))  # of the run
         self.data: DataSet = build.data(config)
         self.path = run_path(config, self.data.name) if path is None else path
         self.signature = signature(config, self.data.name)
@@ -102,6 +105,11 @@ class Run:
 
     def training_batch(self, size: int) -> Batch:
         return next(self._task_of(batch_size=size).training_batches(0, 0))
+
+    def forward(self) -> object:
+        """The loss of a batch as in training, which tells how large the kernels are."""
+        batch = self.training_batch(self.config.trainer.batch_size)
+        return self.task.loss(self.model("fresh"), batch)
 
     def say(self, text: str) -> None:
         print(f"{'measure':<10} {text}", flush=True)

@@ -1,14 +1,14 @@
 """One run from its configuration to its result: data, directory, training, test, result.json."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 
 import torch
 from torch import nn
 
 from node_repro import build
-from node_repro.config import Config
+from node_repro.config import Component, Config, ODEConfig
 from node_repro.config.signature import harmless, plain
 from node_repro.ode.solution import SolverError
 from node_repro.panels import Panels
@@ -67,8 +67,9 @@ def _record(started: Started, overrides: Sequence[str], command: Sequence[str]) 
             assert directory.result is not None
             print(f"complete   {path} is finished already\n{summary(directory.result)}")
             return 0
-        directory.record_environment()
-        return Run(started, directory).train()
+        run = Run(started, directory)
+        directory.record_environment()  # the threads are chosen
+        return run.train()
 
 
 class Run:
@@ -77,13 +78,14 @@ class Run:
     def __init__(self, started: Started, directory: RunDirectory) -> None:
         self.config, self.machine, self.data = started.config, started.machine, started.data
         self.processes, self.mark, self.directory = started.processes, started.mark, directory
-        self.trainer = started.trainer()
+        self.trainer, self.threads = started.trainer()
         self.task, self.model, self.plan = self.trainer.task, self.trainer.model, self.trainer.plan
         self.progress = Progress(
             directory.path / "train.log",
             bar=self.config.progress,
             total=self.plan.iterations,
             per_epoch=self.task.iterations_per_epoch,
+            evaluate_every=self.plan.evaluate_every,
         )
 
     def train(self) -> int:
@@ -143,25 +145,17 @@ class Run:
         )
         lines.append(("model", f"{config.model.name}, {parameters(self.model):,} parameters"))
         if config.ode is not None:
-            ode = config.ode
-            accuracy = f"rtol {ode.rtol:g}, atol {ode.atol:g}"
-            if not ode.error_controlled:
-                accuracy = f"size {ode.controller.options['step_size']:g}"
-            lines.append(
-                (
-                    "solver",
-                    f"{ode.solver.name}, steps {ode.controller.name}, {accuracy}; gradient "
-                    f"{ode.gradient.name}",
-                )
-            )
+            lines.append(("solver", _solver_in_words(config.ode)))
         name = (
             torch.cuda.get_device_name(device)
             if device.type == "cuda"
-            else (f"cpu, {torch.get_num_threads()} threads")
+            else f"cpu, {self.threads.count} thread{'s' * (self.threads.count != 1)}"
         )
         if self.processes.count > 1:
             name += f", {self.processes.count} processes"
         lines.append(("device", f"{name}, {config.precision}, seed {config.seed}"))
+        if self.threads.reason:
+            lines.append(("threads", f"{self.threads.count}, {self.threads.reason}"))
         lines.append(("run", str(self.directory.path)))
         return lines
 
@@ -210,16 +204,38 @@ class Run:
             "seed": config.seed,
             "device": str(self.machine.device),
             "processes": self.processes.count,
+            "threads": self.threads.count,
             "version": version("node-repro"),
             "signature": self.mark,
             "parameters": parameters(self.model),
             "iterations": self.plan.iterations,
             "epochs": self._epochs,
             "training": _training(read_metrics(self.directory.path / "metrics.jsonl")),
+            "estimate_seconds": self.progress.account,
             "selected_by": by,
             **models,
             "findings": self._findings(),
         }
+
+
+def _solver_in_words(ode: ODEConfig) -> str:
+    """Both solves in one line, the backward one where it is not done as the forward one is."""
+
+    def steps(controller: Component, tolerances: Mapping[str, object]) -> str:
+        size = controller.options.get("step_size")
+        accuracy = f"size {size:g}" if isinstance(size, float) else ""
+        accuracy = accuracy or ", ".join(f"{key} {value:g}" for key, value in tolerances.items())
+        return f"steps {controller.name}, {accuracy}"
+
+    forward = {"rtol": ode.rtol, "atol": ode.atol}
+    backward = {key: ode.gradient.options.get(key, value) for key, value in forward.items()}
+    line = f"{ode.solver.name}, {steps(ode.controller, forward)}; gradient {ode.gradient.name}"
+    if ode.backward is not None:
+        solver, controller = ode.backward.solver, ode.backward.controller
+        return f"{line}, backward {solver.name}, {steps(controller, backward)}"
+    if ode.error_controlled and backward != forward:
+        return f"{line}, backward {steps(ode.controller, backward)}"
+    return line
 
 
 def parameters(model: nn.Module) -> int:

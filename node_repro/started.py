@@ -8,6 +8,7 @@ from node_repro.config import Config, ConfigError
 from node_repro.config.signature import run_path, signature
 from node_repro.data import DataSet
 from node_repro.tasks import Task
+from node_repro.threads import Threads, choose
 from node_repro.training.checkpoint import Checkpoints
 from node_repro.training.processes import Processes
 from node_repro.training.signals import Signals
@@ -79,13 +80,18 @@ class Started:
         """The run's signature."""
         return signature(self.config, self.data.name)
 
-    def trainer(self) -> Trainer:
-        """The objects of the run, made from the configuration."""
+    def trainer(self) -> tuple[Trainer, Threads]:
+        """The objects of the run, made from the configuration, and the threads chosen for them."""
         checkpoints = Checkpoints(self.path / "checkpoints", self.mark)
         config, machine, data = self.config, self.machine, self.data
         trainer = trainer_of(config, data, machine, checkpoints, self.signals, self.processes)
         garbage.collect()  # torch imports much with the first optimizer
-        return trainer
+        task, model = trainer.task, trainer.model
+
+        def forward() -> object:
+            return task.loss(model, next(task.training_batches(0, 0)))
+
+        return trainer, choose(config.threads, forward, machine.device, parts=self.processes.count)
 
 
 def follow(started: Started) -> int:
@@ -93,7 +99,7 @@ def follow(started: Started) -> int:
     complete = started.processes.of_first(lambda: False)
     if complete:
         return 0
-    trainer = started.trainer()
+    trainer, _ = started.trainer()
     try:
         trainer.resume()
         trainer.train(lambda split, step, metrics: None, iter)

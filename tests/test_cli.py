@@ -138,7 +138,7 @@ def test_every_example_of_the_help_runs(
     call(monkeypatch, "--help")
     text = capsys.readouterr().out
     examples = re.findall(r"^  node-run(?: (.*?))?(?:  .*)?$", text, re.MULTILINE)
-    assert len(examples) == 6
+    assert len(examples) == 7
     monkeypatch.setitem(sys.modules, "node_repro.probe", SimpleNamespace(probe=lambda *_: 0))
     for example in examples:
         assert call(monkeypatch, *shlex.split(example)) == 0, example
@@ -173,11 +173,12 @@ def test_every_error_of_a_run_is_one_line_and_its_exit_code(
     assert err.count("\n") == (1 if reason else 0)
 
 
+@pytest.mark.parametrize("word", ["debug=true", "debug=True"])
 def test_debug_shows_the_traceback(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    word: str, runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs.answers = {0: KeyError("oops")}
-    assert call(monkeypatch, "debug=true") == 1
+    assert call(monkeypatch, word) == 1
     assert "Traceback" in capsys.readouterr().err
 
 

@@ -129,7 +129,9 @@ FAULTS = [
     (["solver=rk4", "controller=pi"], r"controller=pi needs an error estimate.*solver=rk4"),
     (["solver=euler", "controller=integral"], r"use controller=constant or another solver"),
     (["data.root=/x", "profile=smoke"], r"data.source=embedded .*remove data.root=, or add"),
-    (["threads=100000"], r"threads=100000 must be a whole number >= 1 and <= 1024"),
+    (["threads=100000"], r"threads=100000 must be auto or a whole number >= 1 and <= 1024"),
+    (["threads=many"], r"threads=many must be auto or a whole number"),
+    (["threads=0"], r"threads=0 must be auto or a whole number >= 1"),
     (["solver=rk4", "rtol=1e-3"], r"controller=constant controls no error: remove rtol="),
     (["model=mlp", "solver=dopri5"], r"model=mlp solves no ODE: remove solver="),
     (["model=resnet", "gradient=direct"], r"model=resnet solves no ODE: remove gradient="),
@@ -155,6 +157,49 @@ FAULTS = [
         r"planar_flow solves no ODE: remove solver=",
     ),
     (["data=fashion_mnist", "profile=smoke"], r"no embedded images"),
+    # a backward solve that cannot be
+    (["gradient.solver=dopri6"], r"unknown gradient.solver 'dopri6'.*did you mean .*dopri5"),
+    (["gradient.controller=pid"], r"unknown gradient.controller 'pid'.*There are: constant, "),
+    (["gradient=direct", "gradient.solver=rk4"], r"gradient.solver.*belongs to gradient=adjoint"),
+    (["gradient.step_size=0.1"], r"step_size=0.1 is for steps of one size.*dopri5 has.*integral"),
+    (
+        ["solver=rk4", "gradient.solver=dopri5", "gradient.step_size=0.1"],
+        r"add gradient.controller",
+    ),
+    (["solver=lsoda", "gradient.step_size=0.1"], r"backward solve by lsoda has the controller own"),
+    (["gradient.solver=rk4", "gradient.step_size=0"], r"gradient.step_size=0 must be a number > 0"),
+    (
+        ["gradient.solver=rk4", "gradient.controller=pi"],
+        r"gradient.controller=pi needs an error estimate, which gradient.solver=rk4 has not",
+    ),
+    (["gradient.solver=lsoda", "gradient.controller=pi"], r"remove gradient.controller="),
+    (["gradient.controller=own"], r"gradient.solver=dopri5 has no steps of its own control"),
+    (["gradient.max_steps=0"], r"gradient.max_steps=0 must be a whole number >= 1"),
+    # what nothing would read
+    (["solver=rk4", "gradient.rtol=1e-6"], r"steps of one size.*remove gradient.rtol=, or choose"),
+    (["gradient.solver=rk4", "gradient.atol=1e-6"], r"remove gradient.atol="),
+    (["gradient.controller=constant", "gradient.rtol=1e-6"], r"remove gradient.rtol="),
+    (["solver=rk4", "gradient.solver=dopri5", "rtol=1e-6"], r"gradient.rtol is for an adjoint's"),
+    (["solver=rk4", "gradient=adjoint_seminorm"], r"steps of one size, which judge none"),
+    (["gradient=adjoint_flat", "gradient.solver=euler"], r"judge none: remove gradient="),
+    (["solver=lsoda", "gradient=adjoint_flat"], r"LSODA judges every element"),
+    (["task=poisson", "task.mark_sd=1"], r"data=poisson_events has no marks.*remove task.mark_sd="),
+    (["experiment=table2_rnn_30", "task.kl_warmup=9"], r"model=rnn has no posterior"),
+    (["task=line", "trainer.eval_batch_size=9"], r"task=line evaluates all examples at once"),
+    (["experiment=demo_field_fit", "trainer.eval_batch_size=9"], r"task=field_fit evaluates all"),
+    (["task=field_fit", "data.seed=1"], r"data=cubic_spiral draws nothing but noise"),
+    (["profile=smoke", "data.download=false"], r"reads no files: remove data.download="),
+    (["schedule=step", "schedule.milestones=[]", "schedule.factor=0.5"], r"the rate never falls"),
+    (["profile.cnf.iterations=3"], r"no key takes its value from profile.cnf.iterations"),
+    (["profile.mnist.limit=9", "data.limit=8"], r"from profile.mnist.limit, by the choices made"),
+    (["profile.mnist.iterations=9", "profile.mnist.epochs=2"], r"from profile.mnist.epochs"),
+    (["experiment=fig5_moons_nf", "profile.cnf.iterations=3"], r"remove profile.cnf.iterations="),
+    (["job=report", "seed=1"], r"job=report reads profile=, outputs=, debug= alone: remove seed="),
+    (["job=compare", "runs=[a,b]", "rtol=1e-5"], r"job=compare reads runs=, debug= alone"),
+    (
+        ["job=probe", "probe=memory", "runs=[a]", "experiment=table1_odenet"],
+        r"job=probe with runs= reads .*probe=, device=.*remove experiment=",
+    ),
 ]
 
 
@@ -201,6 +246,10 @@ def test_fault_is_one_line_that_names_the_key(
         ("# @package _global_\ncontroller: {step_size: 1.0}\n", r"belongs to controller=constant"),
         ("# @package _global_\ndefaults:\n  - override /model: mlp\nrtol: 1e-4\n", r"no ODE"),
         ("# @package _global_\nrtol: fast\n", r"rtol=fast must be a number"),
+        (
+            "# @package _global_\ndefaults:\n  - override /solver: rk4\nrtol: 1e-4\n",
+            r"controls no error: remove rtol= \(asked for by experiment=mine\)",
+        ),
     ],
 )
 def test_fault_in_a_users_own_yaml_is_one_line(

@@ -27,6 +27,7 @@ LAYERS: dict[str, set[str]] = {
     "failures": {"config"},
     "compose": {"config", "record"},
     "garbage": set(),
+    "threads": {"ode"},
     "cli": {
         "compose",
         "config",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -50,3 +51,52 @@ def test_seeds_that_are_no_number_are_refused(seeds: str, venv: Path) -> None:
     done = make(venv, "list", f"SEEDS={seeds}")
     assert done.returncode == 2
     assert f"SEEDS={seeds} must be a whole number >= 1" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone as it is before anything was made in it."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+def targets() -> list[str]:
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony is not None
+    return phony[1].split()
+
+
+@pytest.mark.parametrize("flag", ["-n", "--dry-run", "-nk", "-kn"])
+@pytest.mark.parametrize("target", targets())
+def test_a_dry_run_in_a_fresh_clone_prints_the_commands_and_writes_nothing(
+    target: str, flag: str, fresh: Path
+) -> None:
+    before = sorted(fresh.rglob("*"))
+    words = ["make", flag, "--no-print-directory", "-C", str(fresh), target, "OUT=o"]
+    clean = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(words, env=clean, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(fresh.rglob("*")) == before
+    if target in ("reproduce-all", "smoke"):
+        assert "node-run reproduce profile=" in done.stdout
+
+
+@pytest.mark.parametrize(("flag", "code"), [("-n", 0), ("-t", 0), ("-q", 1)])
+@pytest.mark.parametrize("target", ["reproduce-all", "smoke"])
+def test_flags_that_keep_make_from_running_anything_hold_for_a_reproduction(
+    target: str, flag: str, code: int, venv: Path
+) -> None:
+    for name in ("pyproject.toml", "constraints.txt"):
+        (venv / name).write_bytes((ROOT / name).read_bytes())
+    (venv / "installed").touch()
+    done = make(venv, flag, "-C", str(venv), "-f", str(ROOT / "Makefile"), target)
+    assert done.returncode == code
+    assert '["reproduce"' not in done.stdout
+
+
+def test_a_reproduction_gets_the_job_server_of_make(venv: Path) -> None:
+    program = venv / "bin" / "node-run"
+    program.write_text("#!/bin/sh\necho $MAKEFLAGS\n")
+    assert "--jobserver" in make(venv, "-j3", "reproduce-all").stdout

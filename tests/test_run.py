@@ -36,8 +36,8 @@ TINY = [
 ODENET = [*TINY, "model.channels=4", "model.stem=conv"]
 RESULT = (
     "task model experiment data data_notice data_complete data_sha256 test_count profile seed "
-    "device processes version signature parameters iterations epochs training selected_by last "
-    "selected findings"
+    "device processes threads version signature parameters iterations epochs training "
+    "estimate_seconds selected_by last selected findings"
 ).split()
 
 
@@ -167,7 +167,7 @@ def test_first_lines_say_what_is_run_and_the_last_ones_what_came_out(finished: D
     parameters = finished.json("result.json")["parameters"]
     assert first["model"] == f"odenet, {parameters:,} parameters"
     assert first["solver"] == ("dopri5, steps integral, rtol 0.001, atol 0.001; gradient adjoint")
-    assert first["device"] == "cpu, 1 threads, float32, seed 0"
+    assert first["device"] == "cpu, 1 thread, float32, seed 0"
     assert first["run"] == str(finished.folder)
     last = [line.split()[0] for line in finished.out.splitlines()[-3:]]
     assert last == ["last", "selected", "notice"]

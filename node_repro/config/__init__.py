@@ -40,16 +40,30 @@ class SolverConfig:
 
 
 @dataclass(frozen=True)
+class BackwardConfig:
+    """The adjoint's backward solve, where it is not done as the forward one is."""
+
+    solver: SolverConfig
+    controller: Component
+    error_controlled: bool
+
+
+@dataclass(frozen=True)
 class ODEConfig:
     """How the model's ODE is solved and differentiated."""
 
     solver: SolverConfig
-    backward: SolverConfig | None  # of the backward solve; None: the forward one's
     controller: Component
     gradient: Component
     rtol: float
     atol: float
     error_controlled: bool  # the controller keeps to rtol and atol; its yaml's `_adaptive_`
+    backward: BackwardConfig | None = None  # None: as the forward solve
+
+    @property
+    def backward_controlled(self) -> bool:
+        """Whether the backward solve keeps to gradient.rtol and gradient.atol."""
+        return self.error_controlled if self.backward is None else self.backward.error_controlled
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,6 @@ class Config:
     precision: str  # float32 | float64
     outputs: str
     deterministic: bool
-    threads: int | None
+    threads: int | str  # or auto
     progress: str  # auto | on | off
     debug: bool

@@ -3,13 +3,29 @@
 from node_repro.config.option import Option
 
 COMPONENTS = ("task", "model", "controller", "gradient", "data", "optimizer", "schedule")
-_TOLERANCES = (
+_BACKWARD = (
+    Option("gradient.solver", str, "solver of the backward solve", null="the forward one"),
+    Option(
+        "gradient.controller",
+        str,
+        "controller of the backward solve",
+        null="the forward one where it fits, else the solver's",
+    ),
+    Option(
+        "gradient.step_size",
+        float,
+        "length of the backward solve's steps, with the controller constant",
+        above=0,
+        null="as forward, else 0.1",
+    ),
+    Option("gradient.max_steps", int, "steps of one backward solve", low=1, null="the solver's"),
     Option("gradient.rtol", float, "relative tolerance of the backward solve", low=0),
     Option("gradient.atol", float, "absolute tolerance of the backward solve", low=0),
 )
 COMPONENT_OPTIONS = (
     Option("task._data_", str, "the kind of data it learns from", fixed=True, semantic=False),
     Option("task._model_", str, "the kind of model it trains", fixed=True, semantic=False),
+    Option("task._whole_", bool, "evaluates all at once", fixed=True, semantic=False),
     Option("task.crop_padding", int, "random crops, pixels of padding", low=0, high=28),
     Option("task.validation", int, "images held out", low=1, null="5000, of the embedded 500"),
     Option("task.noise_sd", float, "deviation of observations in the likelihood", above=0),
@@ -72,8 +88,7 @@ COMPONENT_OPTIONS = (
         choices=tuple(f"node_repro.ode.norm.{name}" for name in ("FULL", "SEMI", "FLAT")),
         fixed=True,
     ),
-    Option("gradient.solver", str, "solver of the backward solve", null="the forward one"),
-    *_TOLERANCES,
+    *_BACKWARD,
     Option("data._kind_", str, "what it holds", fixed=True, semantic=False),
     Option("data.dataset", str, "which set", choices=("mnist", "fashion_mnist"), fixed=True),
     Option("data.root", str, "folder of the files", null="the cache folder", semantic=False),

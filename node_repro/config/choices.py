@@ -45,6 +45,14 @@ class Choices:
         written = [key for entry in entries if isinstance(entry, dict) for key in entry]
         return [key.removeprefix("override /").split("@")[0] for key in written]
 
+    def brings(self, group: str, name: str, other: str) -> str | None:
+        """The choice of another group that one choice overrides, None if it leaves that group."""
+        for entry in load(self.path(group, name)).get("defaults", []):
+            for key, value in entry.items() if isinstance(entry, dict) else ():
+                if key.removeprefix("override /").split("@")[0] == other:
+                    return value
+        return None
+
     def owners(self, key: str) -> list[str]:
         """The choices that have a dotted key, as they are typed: ["controller=constant"]."""
         group, _, rest = key.partition(".")

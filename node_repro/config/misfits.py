@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from node_repro.config import Config, ConfigError, ODEConfig, SolverConfig
+from node_repro.config import Component, Config, ConfigError, ODEConfig, SolverConfig
+from node_repro.config.backward import fits
 from node_repro.config.choices import Choices
-from node_repro.config.options import ODE_GROUPS
+from node_repro.config.options import GROUPS
+from node_repro.config.unread import reason, refuse_unread_by_job
 
 _EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
 _NAME_LENGTH = 100
@@ -39,40 +41,49 @@ def refuse_misfits(config: Config, values: Mapping[str, Any], choices: Choices) 
         )
     if config.ode:
         _refuse_misfit_steps(config.ode, values["solver._steps_"], values["gradient._steps_"])
-        _refuse_misfit_solver("solver", config.ode.solver, config.ode)
-        if config.ode.backward:
-            _refuse_misfit_solver("gradient.solver", config.ode.backward, config.ode)
+        ode = config.ode
+        _refuse_misfit_solver("", ode.solver, ode.controller, adaptive=ode.error_controlled)
+        if back := ode.backward:
+            _refuse_misfit_solver(
+                "gradient.", back.solver, back.controller, adaptive=back.error_controlled
+            )
 
 
-def refuse_ignored(config: Config, typed: set[str], choices: Choices) -> None:
+def refuse_ignored(
+    config: Config, values: Mapping[str, Any], typed: set[str], choices: Choices
+) -> None:
     """ConfigError for options that were asked for, `typed` or by the experiment, and that nothing
-    would read.
+    would read. What the experiment asks for may be left unread by other choices that are typed, but
+    not by a model that solves no ODE.
     """
-    asked = dict.fromkeys(sorted(typed), "")
-    if config.experiment is not None:
-        keys = choices.keys("experiment", config.experiment)
-        groups = choices.chosen_by("experiment", config.experiment)
-        origin = f" (asked for by experiment={config.experiment})"
-        asked = dict.fromkeys((*keys, *groups), origin) | asked
-    for key, origin in asked.items():
-        about_ode = key in ("rtol", "atol") or key.partition(".")[0] in ODE_GROUPS
-        if config.ode is None and about_ode:
-            raise ConfigError(f"model={config.model.name} solves no ODE: remove {key}={origin}")
-    if config.ode and not config.ode.error_controlled and {"rtol", "atol"} & typed:
-        raise ConfigError(
-            f"controller={config.ode.controller.name} controls no error: remove rtol= and atol=, "
-            "or choose an adaptive solver; controller.step_size sets the accuracy"
-        )
-    if config.data.options.get("source") == "embedded" and "data.root" in typed:
-        raise ConfigError(
-            "data.source=embedded (typed, or by the profile) reads no files: remove data.root=, or "
-            "add data.source=full"
-        )
-    if config.trainer.iterations is not None and "trainer.epochs" in typed:
-        raise ConfigError(
-            f"trainer.iterations={config.trainer.iterations} already decides the length: "
-            "remove trainer.epochs=, or add trainer.iterations=null"
-        )
+    refuse_unread_by_job(config.job, bool(config.runs), typed)
+    facts = _facts(config, values)
+    for key in sorted(typed):
+        if (found := reason(key, facts)) is not None:
+            raise ConfigError(found)
+    if config.experiment is None:
+        return
+    other = any(key.partition(".")[0] in GROUPS for key in typed - {"experiment", "profile"})
+    keys = choices.keys("experiment", config.experiment)
+    for key in (*keys, *choices.chosen_by("experiment", config.experiment)):
+        found = reason(key, facts, f" (asked for by experiment={config.experiment})")
+        if found is not None and (not other or config.ode is None):
+            raise ConfigError(found)
+
+
+def _facts(config: Config, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the rules of `unread` are asked with."""
+    parts = {"task": config.task, "model": config.model, "data": config.data}
+    facts = dict(values) | {group: part.name for group, part in parts.items()}
+    if config.ode is not None:
+        back = config.ode.backward
+        facts |= {
+            "controller": config.ode.controller.name,
+            "gradient": config.ode.gradient.name,
+            "gradient.controlled": config.ode.backward_controlled,
+            "gradient.target": (config.ode.solver if back is None else back.solver).target,
+        }
+    return facts
 
 
 def _refuse_misfit_job(config: Config, choices: Choices) -> None:
@@ -98,19 +109,22 @@ def _refuse_misfit_steps(ode: ODEConfig, given: str, needed: str) -> None:
         raise ConfigError(f"gradient={ode.gradient.name} {sentence}")
 
 
-def _refuse_misfit_solver(key: str, solver: SolverConfig, ode: ODEConfig) -> None:
-    controller = ode.controller
+def _refuse_misfit_solver(
+    prefix: str, solver: SolverConfig, controller: Component, *, adaptive: bool
+) -> None:
+    """prefix: of the keys, "gradient." for the backward solve."""
+    if fits(controller, solver, adaptive=adaptive):
+        return
     if (solver.target is None) != (controller.target is not None):
         kind = "controls its steps itself" if solver.target else "has no steps of its own control"
-        other = "remove controller=" if key == "solver" else "take one of the kind that solver= is"
         raise ConfigError(
-            f"{key}={solver.name} {kind}, and controller={controller.name} does not fit: {other}"
+            f"{prefix}solver={solver.name} {kind}, and {prefix}controller={controller.name} does "
+            f"not fit: remove {prefix}controller="
         )
-    if ode.error_controlled and not solver.adaptive:
-        raise ConfigError(
-            f"controller={controller.name} needs an error estimate, which "
-            f"{key}={solver.name} has not: use controller=constant or another solver"
-        )
+    raise ConfigError(
+        f"{prefix}controller={controller.name} needs an error estimate, which "
+        f"{prefix}solver={solver.name} has not: use {prefix}controller=constant or another solver"
+    )
 
 
 def _refuse_bad_name(name: str) -> None:

@@ -18,6 +18,7 @@ class Option:
     high: float | None = None  # largest allowed value
     below: float | None = None  # the value must be smaller than this
     choices: tuple[str, ...] = ()
+    word: str | None = None  # a text that is allowed beside the type's values
     many: bool = False  # a list of such values
     least: int = 0  # at least so many of them
     null: str | None = None  # what null means; None: null is refused
@@ -31,6 +32,7 @@ class Option:
         bounds = ((">=", self.low), (">", self.above), ("<=", self.high), ("<", self.below))
         limits = " and ".join(f"{sign} {bound:.10g}" for sign, bound in bounds if bound is not None)
         words = f"{words} {limits}".rstrip()
+        words = words if self.word is None else f"{self.word} or {words}"
         if self.many:
             words = f"a list{f' of at least {self.least}' if self.least else ''}, each {words}"
         return words if self.null is None else f"{words}, or null ({self.null})"
@@ -39,6 +41,8 @@ class Option:
         """The value in the option's type; ConfigError naming key, value and what is allowed."""
         if value is None and self.null is not None:
             return None
+        if isinstance(value, str) and value == self.word:
+            return value
         if self.many:
             if (
                 isinstance(value, list)

@@ -48,7 +48,15 @@ ROOT = (
     Option("name", str, "folder below outputs", null="from experiment or model", semantic=False),
     Option("outputs", str, "where runs are kept", semantic=False),
     Option("deterministic", bool, "only deterministic kernels"),
-    Option("threads", int, "CPU threads", low=1, high=1024, null="torch decides", semantic=False),
+    Option(
+        "threads",
+        int,
+        "CPU threads; auto: one, or all cores where kernels are large",
+        low=1,
+        high=1024,
+        word="auto",
+        semantic=False,
+    ),
     Option("progress", str, "progress bar", choices=("auto", "on", "off"), semantic=False),
     Option("debug", bool, "show tracebacks", semantic=False),
 )

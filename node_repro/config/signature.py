@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from node_repro.config import Component, Config
+from node_repro.config.backward import differences
 from node_repro.config.options import OPTIONS, ROOT
 
 
@@ -81,6 +82,9 @@ def _values(config: Config) -> dict[str, Any]:
         if solver.target is not None:
             values["solver._target_"] = solver.target
         values |= {f"solver.{key}": value for key, value in solver.options.items()}
+        for key in ("controller", "step_size", "max_steps"):
+            values.pop(f"gradient.{key}", None)
+        values |= differences(config.ode)  # where there are none, the keys say nothing
         values |= {"rtol": config.ode.rtol, "atol": config.ode.atol}
     return values
 

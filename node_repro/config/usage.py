@@ -26,6 +26,8 @@ examples:
   node-run                                            ODE-Net on MNIST, quick profile
   node-run task=mnist solver=dopri5 rtol=1e-3         the same, spelled out
   node-run experiment=table1_rknet profile=close      a row of table 1, more work
+  node-run solver=rk4 gradient.solver=dopri5 gradient.rtol=1e-5
+                                                      another solver for the backward solve
   node-run -m experiment=table1_odenet seed=0,1,2     three seeds
   node-run job=probe probe=tolerance experiment=table1_odenet
                                                       measure something on a finished run

@@ -3,13 +3,15 @@
 
 Choices carry facts in keys between underscores, which are no arguments of a constructor:
 `_target_` (the class), `_steps_` of a solver (what its steps are) and of a gradient method (which
-it needs), `_kind_` of data and of a model, and `_data_` and `_model_` of a task (the
-kinds that it takes), `_ode_` of a model (it solves an ODE), `_adaptive_` of a solver (the method
-estimates its error) and of a controller (it needs that estimate), `_lr_batch_` of an optimizer (the
-batch size that lr is given for), `_experiments_` of a probe (those whose runs it is for).
+it needs), `_kind_` of data and of a model, `_data_` and `_model_` of a task (the kinds that it
+takes), `_whole_` of a task (it evaluates all examples at once), `_ode_` of a model (it solves an
+ODE), `_adaptive_` of a solver (the method estimates its error) and of a controller (it needs that
+estimate), `_lr_batch_` of an optimizer (the batch size that lr is given for), `_experiments_` of a
+probe (those whose runs it is for).
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,15 +22,16 @@ from node_repro.config import (
     Config,
     ConfigError,
     ODEConfig,
-    SolverConfig,
     TrainerConfig,
     Value,
 )
+from node_repro.config.backward import backward_of, solver_config
 from node_repro.config.choice_options import COMPONENTS
-from node_repro.config.choices import Choices, leaves, load, unknown_choice
+from node_repro.config.choices import Choices, leaves
 from node_repro.config.misfits import refuse_ignored, refuse_misfits
 from node_repro.config.options import JOB, ODE_GROUPS, OPTIONS, ROOT, TRAINER
 from node_repro.config.overrides import misplaced_key, unknown_key
+from node_repro.config.unread import refuse_unread_profile
 
 _FACTS = {
     "task._data_",
@@ -55,7 +58,10 @@ def validate(
     values = _checked_values(_plain(cfg), chosen, choices)
     config = _build(values, chosen, choices)
     refuse_misfits(config, values, choices)
-    refuse_ignored(config, typed, choices)
+    refuse_ignored(config, values, typed, choices)
+    raw = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(raw, dict)
+    refuse_unread_profile(typed, dict(leaves(raw)), values)  # pyright: ignore[reportArgumentType]
     return config
 
 
@@ -117,15 +123,15 @@ def _build(values: Mapping[str, Any], chosen: Mapping[str, str | None], choices:
     ode = None
     if values["model._ode_"]:
         inside = {k.partition(".")[2]: v for k, v in values.items() if k.startswith("solver.")}
-        ode = ODEConfig(
-            solver=_solver(str(chosen["solver"]), inside),
-            backward=_backward(values.get("gradient.solver"), choices),
+        forward = ODEConfig(
+            solver=solver_config(str(chosen["solver"]), inside),
             controller=parts["controller"],
             gradient=parts["gradient"],
             rtol=values["rtol"],
             atol=values["atol"],
             error_controlled=values["controller._adaptive_"],
         )
+        ode = replace(forward, backward=backward_of(forward, choices))
     trainer = {option.key.partition(".")[2]: values[option.key] for option in TRAINER}
     root = {option.key: values[option.key] for option in ROOT if option.key not in ("rtol", "atol")}
     return Config(
@@ -140,27 +146,6 @@ def _build(values: Mapping[str, Any], chosen: Mapping[str, str | None], choices:
         experiment=chosen.get("experiment"),
         **root,
     )
-
-
-def _solver(name: str, inside: Mapping[str, Any]) -> SolverConfig:
-    options = {k: v for k, v in inside.items() if k != "method" and not k.startswith("_")}
-    return SolverConfig(
-        name=name,
-        method=inside.get("method"),
-        target=inside.get("_target_"),
-        adaptive=inside["_adaptive_"],
-        options=options,
-    )
-
-
-def _backward(name: str | None, choices: Choices) -> SolverConfig | None:
-    """The solver named by gradient.solver, as its yaml has it."""
-    if name is None:
-        return None
-    if name not in choices.names("solver"):
-        raise unknown_choice("gradient.solver", name, choices.names("solver"))
-    content = load(choices.path("solver", name))
-    return _solver(name, {k: v for k, v in content.items() if k != "defaults"})
 
 
 def _component(group: str, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Component:

@@ -36,7 +36,9 @@ class Solver(Protocol):
         ...
 
     def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> "Solver":
-        """The same solver with other tolerances; None keeps one."""
+        """The same solver with other tolerances; None keeps one. Raises SolverError (bad_input) for
+        a tolerance where no error is controlled.
+        """
         ...
 
 

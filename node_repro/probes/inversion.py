@@ -43,6 +43,9 @@ class Inversion:
         flow, task = run.model(), run.task
         if not isinstance(flow, ContinuousFlow) or not isinstance(task, CNF):
             raise Misfit("a continuous flow trained on points (task=cnf)")
+        ode = run.config.ode
+        if ode is None or not ode.error_controlled:
+            raise Misfit("a solver with tolerances, as the tolerance is what is varied")
         like = torch.zeros((), dtype=torch.float64, device=run.device)
         trained = Trained(flow.double(), task, like)
         with torch.no_grad():

@@ -115,7 +115,7 @@ class SensitivityCost:
     def _costs(self, solve: Solve, gradient_name: str) -> Row:
         ts, device = solve.problem.ts, solve.problem.y0.device
         solver = Counting(stepping_solver(METHOD, abs(float(ts[-1] - ts[0])) / STEPS))
-        gradient = named_gradient(gradient_name, 1e-3)  # not read: the steps are constant
+        gradient = named_gradient(gradient_name, None)
         refuse_slow(solve, gradient)
         meter = SavedBytes(exclude=solve.parameters)
         with meter:

@@ -25,7 +25,7 @@ from node_repro.record.lock import Lock
 from node_repro.reproduce import Ask, Target
 from node_repro.reproduce.experiments import Experiments
 from node_repro.reproduce.makefile import log, makefile
-from node_repro.reproduce.plan import is_embedded, targets
+from node_repro.reproduce.plan import is_embedded, targets, usable_cores
 from node_repro.reproduce.states import DONE, is_probed, state
 from node_repro.reproduce.words import duration
 
@@ -38,12 +38,17 @@ _FAILED = 1
 def reproduce(ask: Ask, choices: Choices) -> int:
     """Runs what is missing of the plan; returns 0, 1 if something failed, or a signal's code.
 
+    Called by an outer `make -n`, it prints the plan and neither writes nor runs anything.
+
     Raises ConfigError, and OutputError where the folder cannot be written or another reproduction
     works in it.
     """
     ask = replace(ask, jobs=_jobs_of_outer_make(os.environ) or ask.jobs)
     plan = targets(ask, choices)
     folder = folder_of(ask)
+    if _is_dry_run(os.environ):
+        print(_outlook(ask, plan, missing(ask, plan, choices)))
+        return 0
     if shutil.which("make") is None:
         raise OutputError("GNU make is not installed, which runs the targets: install it.")
     try:
@@ -89,13 +94,10 @@ def _reproduce(
     for target in left:
         (folder / target.name).unlink(missing_ok=True)
     (folder / "Makefile").write_text(makefile(plan, folder, Path.cwd(), NODE_RUN))
-    seconds = sum(target.seconds for target in left) / ask.jobs
-    print(f"plan   {len(plan)} processes, {len(plan) - len(left)} done; {duration(seconds)} to go")
+    print(_outlook(ask, plan, left))
     print(f"logs   {folder}", flush=True)
     begin = time.time()
     stopped = Make(folder, ask.jobs).run() if left else 0
-    if _is_dry_run(os.environ):
-        return 0
     report = 0 if stopped else _report(ask, folder)
     failures = [target for target in left if not (folder / target.name).is_file()]
     for line in _told(failures, folder, begin, bool(stopped)):
@@ -104,6 +106,12 @@ def _reproduce(
     again = "; the same command goes on from here" if failures or report else ""
     print(f"{'stopped' if stopped else 'end   '} {done} of {len(plan)} are done{again}")
     return stopped or (_FAILED if failures or report else 0)
+
+
+def _outlook(ask: Ask, plan: Sequence[Target], left: Sequence[Target]) -> str:
+    """How many processes there are, and how long those that are left will take."""
+    seconds = sum(target.seconds for target in left) / ask.jobs
+    return f"plan   {len(plan)} processes, {len(plan) - len(left)} done; {duration(seconds)} to go"
 
 
 class Make:
@@ -119,12 +127,12 @@ class Make:
         served = "--jobserver" in os.environ.get("MAKEFLAGS", "")  # an outer make -j decides
         words = ["make", "--no-print-directory", "-k", "-C", str(self.folder)]
         words += [] if served else [f"-j{self.jobs}"]
-        one_core = {"OMP_NUM_THREADS": "1"} if self.jobs > 1 else {}
+        share = {"OMP_THREAD_LIMIT": str(max(1, usable_cores() // self.jobs))}
         before = {number: signal.signal(number, self._stop) for number in _STOPS}
         try:
             self._process = subprocess.Popen(
                 [*words, "all"],
-                env=one_core | os.environ,
+                env=(share if self.jobs > 1 else {}) | os.environ,
                 start_new_session=True,
                 close_fds=False,  # the outer make's job server
                 preexec_fn=_die_with_parent,

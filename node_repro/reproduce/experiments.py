@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from node_repro.config.choices import Choices, load
-from node_repro.config.options import ODE_GROUPS
+from node_repro.config.choice_options import COMPONENTS
+from node_repro.config.choices import Choices, leaves, load
+from node_repro.config.overrides import unquoted
+from node_repro.config.unread import reason
 from node_repro.reproduce import Experiment
 
 
@@ -45,13 +47,33 @@ class Experiments:
         )
 
     def fitting(self, extra: Sequence[str], experiment: Experiment) -> tuple[str, ...]:
-        """Those of some overrides whose key the experiment's choices have."""
-        return tuple(word for word in extra if self._has(word.partition("=")[0], experiment))
+        """Those of some overrides whose key the experiment's choices have, and read."""
+        keys = {word: word.partition("=")[0] for word in extra}
+        typed = {key: unquoted(word.partition("=")[2]) for word, key in keys.items()}
+        facts = self._facts(experiment)
+        for name in ("trainer.iterations", "data.source"):
+            value = typed.get(name, self._resolved(facts.get(name)))
+            facts[name] = None if value == "null" else value
+        return tuple(
+            word
+            for word, key in keys.items()
+            if self._has(key, experiment) and reason(key, facts) is None
+        )
+
+    def _facts(self, experiment: Experiment) -> dict[str, Any]:
+        """What the rules of `config.unread` are asked with, as far as the yaml files say it."""
+        chosen = experiment.chosen
+        facts: dict[str, Any] = dict(chosen)
+        for group, name in chosen.items():
+            if group in COMPONENTS and group != "task":
+                facts |= dict(leaves(self._load(self.choices.path(group, name)), f"{group}."))
+        for group, name in (("task", chosen["task"]), ("experiment", experiment.name)):
+            facts |= dict(leaves(self._load(self.choices.path(group, name))))
+        controlled = facts["controller._adaptive_"]
+        return facts | {"gradient.controlled": controlled, "gradient.target": None}
 
     def _has(self, key: str, experiment: Experiment) -> bool:
         group, dot, rest = key.partition(".")
-        if group in (*ODE_GROUPS, "rtol", "atol") and not experiment.solves_ode:
-            return False
         if not dot or group not in experiment.chosen:
             return True
         content = self._load(self.choices.path(group, experiment.chosen[group]))
@@ -65,11 +87,16 @@ class Experiments:
 
     def _number(self, value: object) -> int | None:
         """The number that a value stands for: itself, or the profile's key that it names."""
+        value = self._resolved(value)
+        return value if isinstance(value, int) else None
+
+    def _resolved(self, value: object) -> object:
+        """The value itself, or that of the profile's key that it names."""
         if isinstance(value, str) and (path := re.fullmatch(r"\$\{([\w.]+)\}", value)):
             value = self._profile
             for part in path[1].split("."):
                 value = value.get(part) if isinstance(value, Mapping) else None
-        return value if isinstance(value, int) else None
+        return value
 
 
 def _overrides(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -31,7 +31,7 @@ def targets(ask: Ask, choices: Choices) -> list[Target]:
     """All targets, the dearest first, so that processes beside each other end together.
 
     A probe measures the runs of the first seed asked for. ConfigError for an extra override whose
-    key no experiment has.
+    key no experiment reads.
     """
     conf = _fingerprint(choices)
     reader = Experiments(choices, ask.profile)
@@ -39,7 +39,7 @@ def targets(ask: Ask, choices: Choices) -> list[Target]:
     words = {one.name: reader.fitting(ask.extra, one) for one in found}
     for word in ask.extra:
         if not any(word in fitting for fitting in words.values()):
-            raise ConfigError(f"{word!r}: none of the experiments has this key")
+            raise ConfigError(f"{word!r}: none of the experiments reads this key")
     embedded = is_embedded(ask, choices)
     runs = [
         _target(ask, conf, one, seed, words[one.name], training_seconds(one, embedded=embedded))
@@ -107,8 +107,6 @@ def _target(
     words = [*(["job=probe", f"probe={probe}"] if probe else []), *words]
     lasting = [word for word in words if not word.startswith(_RUNNING_ONLY)]
     key = hashlib.sha256("\n".join([conf, *lasting]).encode()).hexdigest()[:16]
-    if ask.jobs > 1 and not any(word.startswith("threads=") for word in extra):
-        words.append(f"threads={max(1, usable_cores() // ask.jobs)}")
     words += ["progress=off"] * (not any(word.startswith("progress=") for word in extra))
     return Target(
         name=f"{probe}-{run}" if probe else run,

@@ -14,21 +14,39 @@ from tqdm import tqdm
 from node_repro.record import OutputError
 from node_repro.record.atomic import reason
 from node_repro.record.metrics import METRICS, told
+from node_repro.training.forecast import Forecast
 
-WARM_UP = 2  # iterations that do not count for the estimate
-MEASURED = 5  # iterations that do
+OFTEN = 1.25  # times as many iterations until an estimate is looked at again
+OFF = 1.5  # times as long, or as short, as was said: said again,
+LEAST = 10.0  # if that is so many seconds
 
 
 class Progress:
-    """bar: on, off, or auto (only where stderr is a terminal). per_epoch: None without epochs."""
+    """bar: on, off, or auto (only where stderr is a terminal). per_epoch: None without epochs.
+    evaluate_every: iterations, None for the end alone.
+    """
 
-    def __init__(self, log: Path, *, bar: str, total: int, per_epoch: int | None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *,
+        bar: str,
+        total: int,
+        per_epoch: int | None,
+        evaluate_every: int | None = None,
+    ) -> None:
         self._log = log
         terminal = sys.stderr is not None and sys.stderr.isatty()  # None: closed by `2>&-`
         self._shown = bar == "on" or (bar == "auto" and terminal)
         self._total, self._per_epoch = total, per_epoch
         self._bar: tqdm | None = None
         self._epoch: Mapping[str, float] = {}
+        self._forecast = Forecast(total, 0, evaluate_every or per_epoch)
+        self._began = self._took = 0.0
+        self._evaluated = False  # since the last iteration
+        self._first: float | None = None  # what was said first, in seconds of all
+        self._said = 0.0  # and last
+        self._look_at = 0  # iterations after which an estimate is looked at again
 
     def say(self, line: str) -> None:
         """A line on stdout and in train.log. Raises OutputError."""
@@ -47,43 +65,115 @@ class Progress:
             raise OutputError(f"Cannot write {self._log}: {reason(error)}.") from error
 
     def steps(self, remaining: Iterable[int], start: int) -> Iterator[int]:
-        """The steps, counted by the bar; after a few of them says how long the rest will take."""
-        began = time.monotonic()
+        """The steps, counted by the bar. After a few of them says how long the rest will take, and
+        again where that turns out otherwise; at the end how long it took.
+        """
+        self._forecast.start = start
+        self._began = before = time.monotonic()
         self._bar = tqdm(
             remaining,
             total=self._total,
             initial=start,
             disable=not self._shown,
-            unit="it",
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
             dynamic_ncols=True,
             leave=False,
         )
         try:
-            for done, step in enumerate(self._bar):
-                if done == WARM_UP:
-                    began = time.monotonic()
-                if done == WARM_UP + MEASURED:
-                    seconds = (time.monotonic() - began) / MEASURED
-                    left = seconds * (self._total - step)
-                    self.say(
-                        f"estimate   {duration(left)} of training at {seconds:.2f} s an iteration"
-                    )
+            for step in self._bar:
                 yield step
+                now = time.monotonic()
+                self._measure(now - before)
+                before = now
+                self._estimate(now - self._began)
         finally:
             self._bar.close()
             self._bar = None
+        self._took = before - self._began
+        if self._first is not None:
+            self.say(
+                f"trained    in {duration(self._took)}; the first estimate was "
+                f"{duration(self._first)}"
+            )
+
+    @property
+    def account(self) -> dict[str, float] | None:
+        """What was estimated first and last of the whole time, and what it was, in seconds, of the
+        iterations done by this process; None without an estimate.
+        """
+        if self._first is None:
+            return None
+        return {
+            "iterations": self._forecast.done,
+            "first": self._first,
+            "last": self._said,
+            "taken": self._took,
+        }
+
+    def _measure(self, seconds: float) -> None:
+        """An iteration and what followed it; an evaluation took what is above the pace."""
+        forecast = self._forecast
+        if self._evaluated:
+            alone = forecast.pace or self._epoch.get("step_seconds", 0.0)
+            forecast.evaluated(max(seconds - alone, 0.0))
+            seconds = min(alone, seconds)
+            self._evaluated = False
+        forecast.iterated(seconds)
+
+    def _estimate(self, elapsed: float) -> None:
+        """Says how long it will take, once that is known, and again where it is far from that."""
+        forecast = self._forecast
+        if not forecast.ready or forecast.done < self._look_at or not forecast.rest():
+            return
+        self._look_at = int(OFTEN * forecast.done) + 1
+        left = forecast.left()
+        if self._first is None:
+            self._first = self._said = elapsed + left
+            unknown = "" if forecast.evaluation_seconds is not None else ", evaluations not counted"
+            self.say(
+                f"estimate   {duration(left)} of training at {forecast.pace:.2f} s an "
+                f"iteration{unknown}"
+            )
+            return
+        whole = elapsed + left
+        if not 1 / OFF < whole / self._said < OFF and abs(whole - self._said) > LEAST:
+            self._said = whole
+            self.say(
+                f"estimate   {duration(left)} left, as an iteration takes {forecast.pace:.2f} s by "
+                "now"
+            )
 
     def show(self, split: str, step: int, metrics: Mapping[str, float]) -> None:
         """The bar's numbers, and a line after every validation."""
         if split == "train" and self._bar is not None:
-            self._bar.set_postfix_str(_numbers(metrics), refresh=False)
+            self._bar.set_postfix_str(", ".join([*self._rate(), _numbers(metrics)]), refresh=False)
         if split == "epoch":
             self._epoch = metrics
         if split == "validation":
+            self._evaluated = True
             self.say(
                 f"{self._place(step)}  train {_numbers(self._epoch)}  "
                 f"{self._epoch.get('step_seconds', 0):.2f} s/it  validation {_numbers(metrics)}"
+                f"{self._left_after(metrics.get('evaluation_seconds'))}"
             )
+
+    def _rate(self) -> list[str]:
+        """The bar's own numbers."""
+        forecast = self._forecast
+        if not forecast.ready:
+            return []
+        return [f"{duration(forecast.left())} left", f"{forecast.pace:.2f} s/it"]
+
+    def _left_after(self, evaluation_seconds: float | None) -> str:
+        """The end of a validation's line: how long the rest will take, as it is known by then."""
+        forecast = self._forecast
+        if self._first is None or not forecast.rest(1):
+            return ""
+        if forecast.evaluation_seconds is None and evaluation_seconds is not None:
+            forecast.evaluated(evaluation_seconds)
+        seconds = forecast.left(1)  # this iteration is not measured yet
+        self._said = time.monotonic() - self._began + seconds
+        return f"  {duration(seconds)} left"
 
     def _place(self, step: int) -> str:
         if self._per_epoch is None:

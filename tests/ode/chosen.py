@@ -72,7 +72,7 @@ def taken(gradient: str, solver: RungeKutta) -> RungeKutta:
 
 
 def _gradient(choice: dict[str, Any]) -> GradientMethod:
-    arguments = _arguments(choice)
+    arguments = {key: value for key, value in _arguments(choice).items() if value is not None}
     if "norm" in arguments:
         arguments["norm"] = _found(arguments["norm"])
     gradient = _found(choice["_target_"])(**arguments)

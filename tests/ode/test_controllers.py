@@ -24,9 +24,12 @@ from node_repro.ode import odeint
 from node_repro.ode.controllers import Beginning, Verdict
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.pi import PI
+from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.field import Plain
+from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.methods import Carry, State, Step
 from node_repro.ode.norm import FULL, SEMI, STATE, Tolerances, error_ratio
+from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import RungeKutta
 
 DOPRI5, BOSH3 = METHODS["dopri5"], METHODS["bosh3"]
@@ -154,9 +157,36 @@ def test_other_tolerances_leave_all_else() -> None:
     before = controller("pi", rtol=1e-3, atol=1e-4, safety=0.8, first_step=0.1)
     after = before.with_tolerance(1e-5, 1e-6)
     assert after == controller("pi", rtol=1e-5, atol=1e-6, safety=0.8, first_step=0.1)
-    assert Constant(0.1).with_tolerance(1e-5, 1e-6) == Constant(0.1)
     solver = RungeKutta(DOPRI5, before, max_steps=7)
     assert solver.with_tolerance(1e-5, 1e-6) == RungeKutta(DOPRI5, after, max_steps=7)
+
+
+@pytest.mark.parametrize("steps", [Constant(0.1), Prescribed((0.0, 0.4, 1.0))], ids=str)
+@pytest.mark.parametrize("tolerances", [(1e-5, None), (None, 1e-6), (1e-5, 1e-6)])
+def test_steps_without_an_error_control_refuse_tolerances(
+    steps: Constant | Prescribed, tolerances: tuple[float | None, float | None]
+) -> None:
+    assert steps.with_tolerance(None, None) == steps
+    for take in (steps.with_tolerance, RungeKutta(DOPRI5, steps).with_tolerance):
+        with pytest.raises(
+            SolverError, match="keep to no tolerance: remove rtol and atol"
+        ) as caught:
+            take(*tolerances)
+        assert caught.value.kind == "bad_input"
+
+
+def test_an_adjoint_with_tolerances_refuses_to_go_back_in_constant_steps() -> None:
+    def solved(gradient: Adjoint) -> Tensor:
+        solver = RungeKutta(DOPRI5, Constant(0.1))
+        f = lambda t, y: -y  # noqa: E731
+        return odeint(f, real(1.0), real(0, 1), solver=solver, gradient=gradient, parameters=()).ys[
+            -1
+        ]
+
+    with pytest.raises(SolverError, match="keep to no tolerance"):
+        solved(Adjoint(rtol=1e-3))
+    own = adaptive(control="integral")
+    torch.testing.assert_close(solved(Adjoint(solver=own, rtol=1e-3)), solved(Adjoint()))
 
 
 PROBLEMS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], float, float, float]] = {

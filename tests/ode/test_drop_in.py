@@ -311,6 +311,7 @@ def test_stops_are_met_in_any_order_both_ways(ends: tuple[float, ...]) -> None:
     [
         {"adjoint_options": {"norm": "seminorm"}},
         {"adjoint_rtol": 1e-9, "adjoint_atol": 1e-10},
+        {"method": "rk4", "options": {"step_size": 0.02}, "adjoint_rtol": 1e-9},
         {"adjoint_method": "dopri8"},
         {"adjoint_method": "rk4", "adjoint_options": {"step_size": 0.02}},
         {"options": {"first_step": 0.1}, "adjoint_options": {"max_step": 0.3}},

@@ -17,6 +17,8 @@ given = dict(word.split("=", 1) for word in words)
 outputs = Path(unquoted(given["outputs"]))
 with (outputs / "calls.txt").open("a") as file:
     file.write(" ".join(words) + "\n")
+with (outputs / "limits.txt").open("a") as file:
+    file.write(os.environ.get("OMP_THREAD_LIMIT", "none") + "\n")
 if given.get("job") == "report":
     (outputs / "report").mkdir(exist_ok=True)
     (outputs / "report" / "index.html").write_text("<p>")

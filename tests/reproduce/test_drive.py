@@ -134,7 +134,35 @@ def test_the_processes_of_an_outer_make_share_the_cores(
         os.close(read)
         os.close(write)
     assert code == 0
-    assert all("threads=1" in call for call in calls[:-1])
+    assert limits()[:-1] == ["1"] * (len(calls) - 1)
+
+
+def limits() -> list[str]:
+    """OMP_THREAD_LIMIT of every command that was run."""
+    return Path("outputs/limits.txt").read_text().split()
+
+
+@pytest.mark.parametrize(("jobs", "limit"), [(1, "none"), (2, "4"), (3, "2"), (9, "1")])
+def test_processes_side_by_side_may_take_their_share_of_the_cores(
+    jobs: int, limit: str, choices: Choices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)
+    monkeypatch.setattr(drive, "usable_cores", lambda: 8)
+    go(choices, f"jobs={jobs}")
+    assert set(limits()[:-1]) == {limit}
+
+
+@pytest.mark.parametrize("flags", ["n", "kn", "n -j2 --jobserver-auth=3,4"])
+def test_a_dry_run_of_an_outer_make_prints_the_plan_and_writes_nothing(
+    flags: str,
+    choices: Choices,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MAKEFLAGS", flags)
+    assert drive.reproduce(asked([EXPERIMENTS], choices), choices) == 0
+    assert capsys.readouterr().out.startswith("plan   4 processes, 0 done")
+    assert not Path("outputs").exists()
 
 
 def test_who_saved_who_failed_and_who_had_nothing_to_save_are_told_apart(

@@ -10,7 +10,7 @@ from node_repro.config.choices import Choices, conf_folder
 from node_repro.reproduce import Ask
 from node_repro.reproduce.asked import asked
 from node_repro.reproduce.experiments import Experiments
-from node_repro.reproduce.plan import targets, usable_cores
+from node_repro.reproduce.plan import targets
 
 CHOICES = Choices([conf_folder()])
 READER = Experiments(CHOICES, "close")
@@ -75,14 +75,46 @@ def test_an_override_reaches_those_that_have_its_key() -> None:
     assert {"model.depth=3", "threads=1"} <= set(plan["fig4_u1_nf_8"])
 
 
-def test_processes_side_by_side_share_the_cores() -> None:
+def test_an_override_does_not_reach_those_that_would_not_read_it() -> None:
+    words = ["rtol=1e-4", "task.kl_warmup=9", "trainer.eval_batch_size=9", "gradient.atol=1e-5"]
+    plan = {t.experiment: t.words for t in targets(asked(words, CHOICES), CHOICES)}
+    read = {name: [word for word in words if word in plan[name]] for name in plan}
+    assert read["table2_latent_ode_30"] == words[:3]
+    assert read["table2_rnn_30"] == words[2:3]
+    assert read["fig4_u1_cnf_8"] == [words[0], words[2], words[3]]
+    assert read["demo_field_fit"] == [words[0], words[3]]
+
+
+def test_a_folder_of_digits_is_refused_where_the_embedded_ones_are_taken() -> None:
+    words = ["profile=smoke", "data.root=/my", "experiment=table1_mlp"]
+    with pytest.raises(ConfigError, match="none of the experiments reads this key"):
+        targets(asked(words, CHOICES), CHOICES)
+    assert (
+        "data.root=/my" in targets(asked([*words, "data.source=full"], CHOICES), CHOICES)[0].words
+    )
+
+
+@pytest.fixture
+def constant_steps(tmp_path: Path) -> Choices:
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\n# Mine.\ndefaults:\n  - override /solver: rk4\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    return Choices([tmp_path, conf_folder()])
+
+
+def test_tolerances_do_not_reach_constant_steps(constant_steps: Choices) -> None:
+    words = ["experiment=mine,table1_odenet", "rtol=1e-4", "gradient.rtol=1e-5"]
+    plan = targets(asked(words, constant_steps), constant_steps)
+    found = {t.experiment: {*words} & {*t.words} for t in plan if t.probe is None}
+    assert found == {"mine": set(), "table1_odenet": {"rtol=1e-4", "gradient.rtol=1e-5"}}
+
+
+def test_threads_are_those_asked_for_or_left_to_every_process() -> None:
     def threads(*words: str) -> set[str]:
         plan = targets(asked(["experiment=demo*", *words], CHOICES), CHOICES)
         return {w for target in plan for w in target.words if w.startswith("threads=")}
 
-    assert threads() == set()
-    assert threads("jobs=2") == {f"threads={max(1, usable_cores() // 2)}"}
-    assert threads("jobs=1000") == {"threads=1"}
+    assert threads() == threads("jobs=2") == set()
     assert threads("jobs=2", "threads=7") == {"threads=7"}
 
 
@@ -120,7 +152,7 @@ def test_a_seed_counts_once_and_hydras_glob_is_read() -> None:
 
 
 def test_an_override_that_no_experiment_has_is_refused() -> None:
-    with pytest.raises(ConfigError, match="none of the experiments has this key"):
+    with pytest.raises(ConfigError, match="none of the experiments reads this key"):
         targets(asked(["experiment=table1_mlp", "data.marks=true"], CHOICES), CHOICES)
 
 

@@ -45,12 +45,13 @@ def test_cost_is_the_sum_over_blocks_and_the_extremes_of_their_steps() -> None:
     model(torch.ones(3)).sum().backward()
     cost = solver_cost(model)
     assert (cost["nfe_forward"], cost["accepted"], cost["rejected"]) == (4 * 4 + 2, 4 + 2, 0)
-    assert (cost["nfe_backward"], cost["accepted_backward"]) == (4 * 4 + 2, 4 + 2)
-    assert cost["nvjp_backward"] == cost["nfe_backward"]
+    # and one evaluation in each block, which shows that f is still the same
+    assert (cost["nfe_backward"], cost["accepted_backward"]) == (4 * 4 + 2 + 2, 4 + 2)
+    assert cost["nvjp_backward"] == 4 * 4 + 2
     assert (cost["h_min"], cost["h_max"]) == (0.25, 0.5)
 
 
-@pytest.mark.filterwarnings("ignore:the backward solve came back")  # a decay grows backwards
+@pytest.mark.filterwarnings("ignore:the backward solve drifted")  # a decay grows backwards
 def test_cost_is_what_the_field_itself_counts_and_rejections_are_in_it() -> None:
     control = Integral(
         rtol=1e-4, atol=1e-4, safety=0.9, factor_min=0.2, factor_max=10.0, first_step=0.9

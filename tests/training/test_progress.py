@@ -1,6 +1,7 @@
 """What a person sees: lines and a log, a bar only where there is a terminal, an estimate."""
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 from node_repro.record import OutputError
 from node_repro.training import progress
-from node_repro.training.progress import MEASURED, WARM_UP, Progress, duration
+from node_repro.training.forecast import MEASURED, WARM_UP
+from node_repro.training.progress import Progress, duration
 
 METRICS = {"loss_nats": 0.25, "error": 0.0312, "nfe_forward": 26.0, "nfe_backward": 31.5}
 
@@ -76,15 +78,81 @@ def test_closed_stderr_is_no_terminal(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not shown(tmp_path, "auto")._shown
 
 
-def test_estimate_comes_once_from_the_first_iterations_after_the_warm_up(
+def test_equal_iterations_have_one_estimate_from_the_first_after_the_warm_up(
     tmp_path: Path, clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for done, _ in enumerate(shown(tmp_path, total=1007).steps(range(1007), 0)):
         clock[0] += 60.0 if done < WARM_UP else 0.5
     assert WARM_UP + MEASURED == 7
     assert capsys.readouterr().out == (
-        "estimate   about 8 min of training at 0.50 s an iteration\n"
+        "estimate   about 8 min of training at 0.50 s an iteration, evaluations not counted\n"
+        "trained    in about 10 min; the first estimate was about 10 min\n"
     )
+
+
+def grown(step: int) -> float:
+    """Seconds of an iteration, which become eight times as many within 1,000."""
+    return 0.05 + 0.35 * step / 1000
+
+
+def trained(view: Progress, clock: list[float], *, every: int, evaluation: float) -> None:
+    """1,000 iterations that grow more expensive, with evaluations and their pictures."""
+    for step in view.steps(range(1000), 0):
+        clock[0] += grown(step)
+        if (step + 1) % every == 0:
+            clock[0] += evaluation / 2
+            view.show("epoch", step + 1, METRICS | {"step_seconds": grown(step)})
+            view.show("validation", step + 1, METRICS | {"evaluation_seconds": evaluation / 2})
+            clock[0] += evaluation / 2
+
+
+def said_left(line: str) -> float:
+    """In seconds."""
+    number, unit = re.search(r"about ([\d.]+) (s|min)(?: of training| left)", line).groups()  # type: ignore[union-attr]
+    return float(number) * {"s": 1, "min": 60}[unit]
+
+
+def test_an_estimate_is_corrected_where_iterations_grow_more_expensive(
+    tmp_path: Path, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    view = shown(tmp_path, total=1000)
+    steps: list[int] = []
+    for step in view.steps(range(1000), 0):
+        clock[0] += grown(step)
+        if capsys.readouterr().out.startswith("estimate"):
+            steps.append(step)
+    assert steps[0] == 7  # the whole takes 225 s, of which the first iterations say 52
+    assert 3 <= len(steps) <= 8 and steps[-1] < 500
+    account = view.account
+    assert account is not None
+    assert account["first"] == pytest.approx(52, abs=5)
+    assert account["last"] == pytest.approx(225, rel=0.3)
+    assert account["taken"] == pytest.approx(sum(map(grown, range(1000))))
+
+
+def test_every_evaluation_says_what_is_left_with_the_evaluations_to_come(
+    tmp_path: Path, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    view = Progress(
+        tmp_path / "train.log", bar="off", total=1000, per_epoch=None, evaluate_every=100
+    )
+    trained(view, clock, every=100, evaluation=20.0)
+    lines = capsys.readouterr().out.splitlines()
+    at = {int(line.split()[1].split("/")[0]): line for line in lines if "validation" in line}
+    for done in (500, 600, 700, 900):
+        true = sum(map(grown, range(done, 1000))) + (1000 - done) / 100 * 20
+        assert said_left(at[done]) == pytest.approx(true, rel=0.05, abs=31)
+    assert "left" not in at[1000]
+    assert lines[-1].startswith("trained    in about 7 min; the first estimate was about ")
+
+
+def test_a_short_training_says_nothing_of_its_time(
+    tmp_path: Path, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    view = shown(tmp_path, total=7)
+    for _ in view.steps(range(7), 0):
+        clock[0] += 1.0
+    assert (view.account, capsys.readouterr().out) == (None, "")
 
 
 def test_estimate_of_a_resumed_run_is_for_what_is_left(
@@ -93,11 +161,6 @@ def test_estimate_of_a_resumed_run_is_for_what_is_left(
     for _ in shown(tmp_path, total=1007).steps(range(980, 1007), 980):
         clock[0] += 1.0
     assert capsys.readouterr().out.startswith("estimate   about 20 s ")
-
-
-def test_short_run_has_no_estimate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    list(shown(tmp_path, total=7).steps(range(7), 0))
-    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

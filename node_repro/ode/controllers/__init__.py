@@ -46,7 +46,9 @@ class Controller(Protocol):
     def with_tolerance(
         self, rtol: float | Tensor | None, atol: float | Tensor | None
     ) -> "Controller":
-        """The same controller with other tolerances; None keeps one."""
+        """The same controller with other tolerances; None keeps one. Raises SolverError (bad_input)
+        for a tolerance where no error is controlled.
+        """
         ...
 
     def first(self, start: Beginning, method: Method, norm: Norm) -> float:

@@ -33,6 +33,13 @@ class Constant:
     def with_tolerance(
         self, rtol: float | Tensor | None, atol: float | Tensor | None
     ) -> "Constant":
+        """The same steps. Raises SolverError (bad_input) for a tolerance, as they have none."""
+        if rtol is not None or atol is not None:
+            raise SolverError(
+                "bad_input",
+                "steps of one size keep to no tolerance: remove rtol and atol, as step_size alone "
+                "sets their accuracy, or take an error-controlled solver",
+            )
         return self
 
     def first(self, start: Beginning, method: Method, norm: Norm) -> float:

@@ -51,6 +51,13 @@ class Prescribed:
     def with_tolerance(
         self, rtol: float | Tensor | None, atol: float | Tensor | None
     ) -> "Prescribed":
+        """The same steps. Raises SolverError (bad_input) for a tolerance, as they have none."""
+        if rtol is not None or atol is not None:
+            raise SolverError(
+                "bad_input",
+                "prescribed steps keep to no tolerance: remove rtol and atol, as the points alone "
+                "set their accuracy, or take an error-controlled solver",
+            )
         return self
 
     def first(self, start: Beginning, method: Method, norm: Norm) -> float:
