@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from node_repro.ode.methods import Method
-from node_repro.ode.methods.adams import MOST, Adams, Corrector
+from node_repro.ode.methods.adams import FEWEST, MOST, Adams, Corrector
 from node_repro.ode.methods.adaptive_heun import ADAPTIVE_HEUN
 from node_repro.ode.methods.bosh3 import BOSH3
 from node_repro.ode.methods.dopri5 import DOPRI5
@@ -102,5 +102,11 @@ def fixed_method(
     order = int(options.get("max_order", IMPLICIT_ORDER if implicit else EXPLICIT_ORDER))
     if not 1 <= order <= MOST + 1:
         raise SolverError("bad_input", f"max_order must lie in [1, {MOST + 1}], not {order}")
+    if order < FEWEST + 1:
+        warnings.warn(
+            f"max_order={order}: an Adams method of an order below {FEWEST + 1} takes Runge-Kutta "
+            f"steps only, as method='rk4' does; give a max_order from {FEWEST + 1} to {MOST + 1}",
+            stacklevel=4,
+        )
     iterations = int(options.get("max_iters", 4))
     return Adams(order - 1, Corrector(iterations, rtol, atol) if implicit else None)
