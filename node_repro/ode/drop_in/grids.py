@@ -200,4 +200,4 @@ class Stopping:
         assert leg is not None
         mesh = Mesh(points, ((1, 1),) * (len(points) - 1))
         ys = torch.stack((y0, state.y))
-        return Trajectory(ys, state, leg.twin, mesh, (), h, stats)
+        return Trajectory(ys, state, leg.carry, mesh, (), h, stats)
