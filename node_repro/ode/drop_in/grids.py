@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from node_repro.ode.controllers import Controller
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.engines import Mesh, StepCallbacks, Trajectory, Watch
@@ -52,17 +53,23 @@ class OnGrid:
         keep: bool = False,
         watch: Watch | None = None,
     ) -> Trajectory:
-        points = _distinct(self.grid(ts.detach(), state.y.detach()).tolist())
-        steps = len(points) - 1
-        controller = Prescribed(points) if steps else Constant(1.0)
-        span, first = points[-1] - points[0], points[min(1, steps)] - points[0]
-        most = max(STEPS, math.ceil(span / first) + 1) if first else 1
-        solver = RungeKutta(self.method, controller, max_steps=most, callbacks=self.callbacks)
+        points = self.grid(ts.detach(), state.y.detach()).tolist()
+        solver = RungeKutta(
+            self.method, _along(points), max_steps=_most(points), callbacks=self.callbacks
+        )
         return solver.solve(f, state, ts, norm=norm, keep=keep, watch=watch)
 
 
-def _distinct(points: Sequence[float]) -> tuple[float, ...]:
-    return (*points[:1], *(b for a, b in pairwise(points) if a != b))
+def _along(points: list[float]) -> Controller:
+    """The steps between points, which may repeat."""
+    distinct = (*points[:1], *(b for a, b in pairwise(points) if a != b))
+    return Prescribed(distinct) if len(distinct) > 1 else Constant(1.0)
+
+
+def _most(points: list[float]) -> int:
+    """At least the steps of the first one's size that the whole way takes, as Prescribed needs."""
+    first = next((b - a for a, b in pairwise(points) if a != b), 1.0)
+    return max(STEPS, math.ceil((points[-1] - points[0]) / first) + 1)
 
 
 def checked_grid(grid: Tensor, ts: Tensor) -> Tensor:
@@ -193,4 +200,4 @@ class Stopping:
         assert leg is not None
         mesh = Mesh(points, ((1, 1),) * (len(points) - 1))
         ys = torch.stack((y0, state.y))
-        return Trajectory(ys, state, leg.carry, mesh, (), h, stats)
+        return Trajectory(ys, state, leg.twin, mesh, (), h, stats)

@@ -205,13 +205,11 @@ def _scipy(options: dict[str, Any], rtol: Tolerance, atol: Tolerance) -> Solver:
     from node_repro.ode.host.solve_ivp import SOLVERS, SolveIvp
 
     name = options.get("solver", "LSODA")
-    least, most = _number(options, "min_step", 0.0), _number(options, "max_step", math.inf)
+    most = _number(options, "max_step", math.inf)
     if name == "LSODA":
-        return Lsoda(rtol, atol, max_steps=ATTEMPTS, min_step=least, max_step=most)
+        return Lsoda(rtol, atol, max_steps=ATTEMPTS, max_step=most)
     if name not in SOLVERS:
         raise refused(f"unknown solver {name!r} of scipy; there are LSODA, {', '.join(SOLVERS)}")
-    if least > 0:
-        raise refused(f"scipy's {name} has no smallest step: leave the option 'min_step' out")
     return SolveIvp(rtol, atol, max_steps=ATTEMPTS, method=name, max_step=most)
 
 
