@@ -74,7 +74,8 @@ def _most(points: list[float]) -> int:
 
 def checked_grid(grid: Tensor, ts: Tensor) -> Tensor:
     """The grid. Raises SolverError (bad_input) unless it leads from the first time to the last."""
-    if len(grid) == 0 or grid[0] != ts[0] or grid[-1] != ts[-1]:
+    ends = grid.detach()[[0, -1]] if len(grid) else grid
+    if not torch.equal(ends, ts.detach()[[0, -1]]):
         raise SolverError(
             "bad_input", "grid_constructor must give times that begin with t[0] and end with t[-1]"
         )

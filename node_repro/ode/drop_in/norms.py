@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from node_repro.ode.drop_in.callbacks import saved_method
 from node_repro.ode.norm import FULL, SEMI, CallableNorm, Norm
 from node_repro.ode.solution import SolverError
 from node_repro.ode.state import Layout
@@ -65,7 +66,7 @@ def adjoint_norm(
 def _function(given: Any, message: str) -> Callable[..., Any]:  # noqa: ANN401
     if not callable(given):
         raise SolverError("bad_input", f"{message}, not {given!r}")
-    return given
+    return saved_method(given)
 
 
 class _Largest:

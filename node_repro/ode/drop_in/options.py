@@ -18,6 +18,7 @@ from node_repro.ode.drop_in.methods import (
 )
 from node_repro.ode.drop_in.tolerances import Given, Tolerance, tolerance_of
 from node_repro.ode.engines import StepCallbacks
+from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Method
 from node_repro.ode.methods.adams import Adams
 from node_repro.ode.solution import SolverError
@@ -161,43 +162,42 @@ def _fixed(
             raise refused("step_size and grid_constructor exclude each other: give one of them")
         constant = Constant(_number(options, "step_size", 0.0))
         return Scheme(RungeKutta(method, constant, max_steps=STEPS, callbacks=callbacks), none)
-    grid = _Constructed(task, constructor)
+    constructed = None if constructor is None else _Constructed(task, constructor)
     if not stepwise or multistep:
-        return Scheme(OnGrid(method, grid, callbacks), none, gridded=True)
+        return Scheme(OnGrid(method, constructed or _outputs, callbacks), none, gridded=True)
     # every piece of the times is one step
     span = abs((task.times[-1] - task.times[0]).item()) or 1.0
     solver = RungeKutta(method, Constant(span), max_steps=STEPS, callbacks=callbacks)
-    return Scheme(solver, grid.given(task.times)[1:-1], gridded=True)
+    grid = task.times if constructor is None else _times(constructor(task.func, task.y0, task.t))
+    return Scheme(solver, checked_grid(grid, task.times)[1:-1], gridded=True)
+
+
+def _outputs(ts: Tensor, y: Tensor) -> Tensor:
+    """The grid unless another one is given: the times that are wanted."""
+    return ts
 
 
 class _Constructed:
-    """The grid of a constructor, which is called as theirs is, or else the times themselves."""
+    """The grid of a constructor, which is called as torchdiffeq calls it: for the whole solve, and
+    for every leg of an adjoint's backward solve.
+    """
 
-    def __init__(self, task: Task, constructor: Callable[..., Any] | None) -> None:
-        self.task, self.constructor = task, constructor
-        y0 = task.y0
-        self.layout = Layout.of(y0) if isinstance(y0, tuple) else None
+    def __init__(self, task: Task, constructor: Callable[..., Any]) -> None:
+        self.constructor, self.func = constructor, SavedFunction(task.func, ())
+        if isinstance(task.y0, tuple):
+            self.layout = Layout.of(task.y0)
+            self.shape = torch.Size((sum(self.layout.sizes),))
+        else:
+            self.layout, self.shape = None, task.y0.shape
+        self.device, self.dtype = task.t.device, task.t.dtype
 
     def __call__(self, ts: Tensor, y: Tensor) -> Tensor:
-        """The grid of a solve from y; of an adjoint's backward solve y has its adjoint besides."""
-        if self.constructor is None:
-            return ts
-        size = y.numel() if self.layout is None else sum(self.layout.sizes)
-        single = self.task.y0 if isinstance(self.task.y0, Tensor) else None
-        if single is not None and y.shape != single.shape:
-            y = y[0]
-        elif self.layout is not None:
-            y = y.reshape(-1)[:size]
-        start = self.layout.unpack(y) if self.layout else y
-        t = ts.to(device=self.task.t.device, dtype=self.task.t.dtype)
-        return checked_grid(_times(self.constructor(self.task.func, start, t)), ts)
-
-    def given(self, times: Tensor) -> Tensor:
-        """The grid of the whole task, differentiable in its times."""
-        if self.constructor is None:
-            return times
-        grid = self.constructor(self.task.func, self.task.y0, self.task.t)
-        return checked_grid(_times(grid), times.detach())
+        """The grid of a solve from y, or from y and its adjoint, (2, *S)."""
+        state = y if y.shape == self.shape else y[0]
+        start = self.layout.unpack(state) if self.layout else state
+        t = ts.to(device=self.device, dtype=self.dtype)
+        with self.func.restored() as func:
+            return checked_grid(_times(self.constructor(func, start, t)), ts)
 
 
 def _scipy(options: dict[str, Any], rtol: Tolerance, atol: Tolerance) -> Solver:
