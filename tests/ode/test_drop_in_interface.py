@@ -6,6 +6,7 @@ import gc
 import math
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -44,8 +45,10 @@ def test_adams_methods_take_their_steps_to_rounding(
 ) -> None:
     given = {"method": method, "options": {"step_size": 0.02, "max_order": order}}
     ours, theirs = solved(name, ends, **given), solved(name, ends, peer, **given)
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+    for a, b in zip(
+        ours, theirs, strict=True
+    ):  # the corrector stops by another norm on the way back
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
 
 
 @BOTH
@@ -199,12 +202,16 @@ def test_what_is_no_norm_is_refused() -> None:
 class Told(nn.Module):
     """A field that is told of its steps. log: (which, t0, the shapes of y0, dt)."""
 
-    def __init__(self, f: Callable[..., Any] = fall, adjoint: bool = True) -> None:
+    def __init__(
+        self,
+        f: Callable[..., Any] = fall,
+        every: tuple[str, ...] = ("step", "accept_step", "reject_step"),
+    ) -> None:
         super().__init__()
         self.f, self.log = f, []
         self.rate = nn.Parameter(real(1.0, 0.5))
-        for name in ("step", "accept_step", "reject_step"):
-            for suffix in ("", "_adjoint")[: 1 + adjoint]:
+        for name in every:
+            for suffix in ("", "_adjoint"):
                 setattr(self, f"callback_{name}{suffix}", self._logs(name + suffix))
 
     def _logs(self, name: str) -> Callable[..., None]:
@@ -240,7 +247,7 @@ def test_adaptive_methods_tell_of_every_step(method: str, ends: tuple[float, ...
         # the accepted steps lead from one end to the other
         legs = [(ends[0], ends[-1])] if way == sign else [(ends[2], ends[1]), (ends[1], ends[0])]
         assert sum(dt for _, dt in taken) == pytest.approx(sum(abs(b - a) for a, b in legs))
-        for (t, dt), (t1, _) in zip(taken, taken[1:], strict=False):
+        for (t, dt), (t1, _) in pairwise(taken):
             assert t1 == pytest.approx(t + way * dt, abs=1e-9)
 
 
@@ -291,17 +298,17 @@ def test_callbacks_of_tuples_are_given_tuples() -> None:
 def test_callbacks_that_a_method_does_not_call_are_warned_of(
     given: dict[str, Any], called: list[str]
 ) -> None:
-    f = Told(adjoint=False)
+    f = Told()
     with (
         torch.no_grad(),
-        pytest.warns(UserWarning, match="does not call func.callback_accept_step"),
+        pytest.warns(UserWarning, match="does not call func.callback"),
     ):
         drop_in.odeint(f, real(1.0, 2.0), real(0, 1), **given)
     assert sorted({which for which, *_ in f.log}) == called
 
 
 def test_an_event_tells_of_the_steps_that_lead_to_it_once() -> None:
-    f = Told(lambda t, y: torch.ones_like(y))
+    f = Told(lambda t, y: torch.ones_like(y), every=("step",))
     event_t, _ = drop_in.odeint_event(
         f, real(0.0, 0.0), real(0.0)[0], event_fn=lambda t, y: y[0] - 0.35, method="rk4",
         options={"step_size": 0.1},
@@ -396,15 +403,16 @@ def test_the_backward_solve_takes_a_tolerance_for_each_of_its_parts() -> None:
             torch.testing.assert_close(b, c, rtol=1e-6, atol=1e-7)
     calls = []
     for atol in (strict, loose):
-        f, y0 = Net(gain=3.0), leaf(0.5, -0.2, 0.9)
+        rough = leaf(1.0)
+        f = Calls(lambda t, y, p=rough: -y + (p - p.detach()) * torch.cos(40 * t))
         ys = drop_in.odeint_adjoint(
-            f, y0, real(0, 4), rtol=1e-8, atol=1e-8, adjoint_rtol=strict, adjoint_atol=atol
-        )
-        times: list[float] = []
-        f.register_forward_pre_hook(lambda _, args, times=times: times.append(args[0].item()))
+            f, leaf(1.0), real(0, 4), rtol=1e-8, atol=1e-8, adjoint_rtol=1e-8,
+            adjoint_atol=atol[:4], adjoint_params=(rough,),
+        )  # fmt: skip
+        f.times.clear()
         ys[-1].sum().backward()
-        calls.append(len(times))
-    assert calls[1] < calls[0]  # the parameters' gradients are let go, as by the seminorm
+        calls.append(len(f.times))
+    assert calls[1] < calls[0] / 3  # only the parameter's gradient turns fast
     with pytest.raises(SolverError, match=f"2 entries, and the backward solve {count} parts"):
         solved("odeint_adjoint", (0.0, 2.0), adjoint_rtol=(1e-8, 1e-8))
 

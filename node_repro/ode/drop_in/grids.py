@@ -1,9 +1,10 @@
 """Where steps lead, and on which side of a time f is called there."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
 
 STEPS = 1_000_000  # of a fixed size, in one solve
+ULPS = 1024  # units in the last place of the times: what rounding adds up to along a grid
 
 Grid = Callable[[Tensor, Tensor], Tensor]
 """The times between which the steps lead, from those wanted, (T,) float64, and the state at the
@@ -29,11 +31,15 @@ first: float64 on the host.
 
 @dataclass(frozen=True)
 class OnGrid:
-    """A Solver whose steps lead from one time of a grid to the next."""
+    """A Solver whose steps lead from one time of a grid to the next.
+
+    perturb: whether f is called strictly within each step.
+    """
 
     method: Method
     grid: Grid
     callbacks: StepCallbacks | None = None
+    perturb: bool = False
 
     @property
     def differentiable(self) -> bool:
@@ -54,8 +60,9 @@ class OnGrid:
         watch: Watch | None = None,
     ) -> Trajectory:
         points = self.grid(ts.detach(), state.y.detach()).tolist()
+        method = Perturbed(self.method, tuple(points)) if self.perturb else self.method
         solver = RungeKutta(
-            self.method, _along(points), max_steps=_most(points), callbacks=self.callbacks
+            method, _along(points), max_steps=_most(points), callbacks=self.callbacks
         )
         return solver.solve(f, state, ts, norm=norm, keep=keep, watch=watch)
 
@@ -110,11 +117,12 @@ class Inside(NamedTuple):
 class Perturbed:
     """A Method that calls f strictly within each step (torchdiffeq's option `perturb`).
 
-    sign: 1 for steps forwards in time, -1 for steps backwards.
+    points: the times between which the steps lead, or the first and the last of them. A step whose
+    ends differ from them by rounding is taken to end there.
     """
 
     method: Method
-    sign: float
+    points: tuple[float, ...]
 
     @property
     def name(self) -> str:
@@ -137,15 +145,28 @@ class Perturbed:
         return self.method.adaptive
 
     def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
-        return self.method.init(Inside(f, float(t), self.sign * math.inf), t, y, twin)
+        beyond = math.copysign(math.inf, self.points[-1] - self.points[0])
+        return self.method.init(Inside(f, self._end(t), beyond), t, y, twin)
 
     def step(
         self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
     ) -> Step:
-        inside = Inside(f, float(t), float(t1))
+        inside = Inside(f, self._end(t), self._end(t1))
         step = self.method.step(inside, t, t1, state, carry, advance_only=advance_only)
         # the slope before the end of a step is not the one after it
         return step._replace(carry=step.carry._replace(slope=None))
+
+    def _end(self, t: Time) -> float:
+        """t, or the point that it differs from by rounding."""
+        value, points = float(t), self._sorted
+        place = bisect_left(points, value)
+        near = min(points[max(place - 1, 0) : place + 1], key=lambda point: abs(point - value))
+        rounding = ULPS * math.ulp(max(abs(points[0]), abs(points[-1])))
+        return near if abs(near - value) <= rounding else value
+
+    @cached_property
+    def _sorted(self) -> list[float]:
+        return sorted(self.points)
 
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         return self.method.interpolate(y, h, stages, x)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import RungeKutta, Solver
 from node_repro.ode.state import Layout
 
+SNAP = 1e-10  # a step of this fraction of the others is none
 ATTEMPTS = 100_000  # of one solve, unless max_num_steps says otherwise
 
 State = Tensor | tuple[Tensor, ...]
@@ -37,12 +39,6 @@ class Task(NamedTuple):
     y0: State
     t: Tensor
     times: Tensor
-
-    @property
-    def sign(self) -> float:
-        """1 for a solve forwards in time, -1 for one backwards."""
-        first, last = self.times[0].item(), self.times[-1].item()
-        return 1.0 if last >= first else -1.0
 
     def back(self) -> "Task":
         """The same, from the last time to the first."""
@@ -90,11 +86,13 @@ def request_of(
     return Request(method, options, *tolerances, callbacks)
 
 
-def scheme_of(task: Task, request: Request, *, stepwise: bool = False) -> Scheme:
+def scheme_of(
+    task: Task, request: Request, *, stepwise: bool = False, until: bool = False
+) -> Scheme:
     """The solver that a request describes.
 
     stepwise: solve the steps of a grid one by one, where the method allows it, so that autograd
-    sees the grid's times.
+    sees the grid's times. until: whether the solve ends with an event, at a time not known before.
 
     Raises:
         SolverError: An option is out of its range (kind bad_input).
@@ -106,7 +104,7 @@ def scheme_of(task: Task, request: Request, *, stepwise: bool = False) -> Scheme
     if method in ADAPTIVE:
         return _adaptive(task, ADAPTIVE[method], options, *tolerances, request.callbacks)
     chosen = fixed_method(method, options, *tolerances)
-    return _fixed(task, chosen, options, request.callbacks, stepwise=stepwise)
+    return _fixed(task, chosen, options, request.callbacks, stepwise=stepwise, until=until)
 
 
 def _adaptive(
@@ -150,24 +148,29 @@ def _fixed(
     callbacks: StepCallbacks | None,
     *,
     stepwise: bool,
+    until: bool,
 ) -> Scheme:
     if options.get("interp", "linear") not in ("linear", "cubic"):
         raise refused(f"interp={options['interp']!r} is unknown: take 'linear' or 'cubic'")
-    multistep = isinstance(method, Adams)
-    if options.get("perturb", False):
-        method = Perturbed(method, task.sign)
+    multistep, perturb = isinstance(method, Adams), bool(options.get("perturb", False))
+    ends = task.times[0].item(), task.times[-1].item()
+    single = Perturbed(method, ends) if perturb else method
     constructor, none = options.get("grid_constructor"), task.times[:0]
     if options.get("step_size") is not None:
         if constructor is not None:
             raise refused("step_size and grid_constructor exclude each other: give one of them")
         constant = Constant(_number(options, "step_size", 0.0))
-        return Scheme(RungeKutta(method, constant, max_steps=STEPS, callbacks=callbacks), none)
+        if perturb and not until:
+            return Scheme(OnGrid(method, _Equal(constant.step_size), callbacks, perturb), none)
+        return Scheme(RungeKutta(single, constant, max_steps=STEPS, callbacks=callbacks), none)
     constructed = None if constructor is None else _Constructed(task, constructor)
     if not stepwise or multistep:
-        return Scheme(OnGrid(method, constructed or _outputs, callbacks), none, gridded=True)
+        return Scheme(
+            OnGrid(method, constructed or _outputs, callbacks, perturb), none, gridded=True
+        )
     # every piece of the times is one step
     span = abs((task.times[-1] - task.times[0]).item()) or 1.0
-    solver = RungeKutta(method, Constant(span), max_steps=STEPS, callbacks=callbacks)
+    solver = RungeKutta(single, Constant(span), max_steps=STEPS, callbacks=callbacks)
     grid = task.times if constructor is None else _times(constructor(task.func, task.y0, task.t))
     return Scheme(solver, checked_grid(grid, task.times)[1:-1], gridded=True)
 
@@ -175,6 +178,19 @@ def _fixed(
 def _outputs(ts: Tensor, y: Tensor) -> Tensor:
     """The grid unless another one is given: the times that are wanted."""
     return ts
+
+
+@dataclass(frozen=True)
+class _Equal:
+    """The grid of steps of one size; the last one ends with the times."""
+
+    size: float
+
+    def __call__(self, ts: Tensor, y: Tensor) -> Tensor:
+        span = ts[-1] - ts[0]
+        count = math.ceil(abs(span.item()) / self.size * (1 - SNAP))
+        steps = torch.arange(max(count, 1), dtype=torch.float64) * math.copysign(self.size, span)
+        return torch.cat((ts[0] + steps, ts[-1:]))
 
 
 class _Constructed:
