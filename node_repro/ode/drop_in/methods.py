@@ -47,13 +47,13 @@ NAMES = (*ADAPTIVE, *FIXED, *ADAMS, *IMPLICIT, SCIPY)
 CONTROL = ("first_step", "safety", "ifactor", "dfactor", "max_num_steps", "min_step", "max_step")
 GRID = ("step_size", "grid_constructor", "interp", "perturb")
 OPTIONS = {
-    **dict.fromkeys(ADAPTIVE, (*CONTROL, "step_t", "jump_t", "dtype")),
+    **dict.fromkeys(ADAPTIVE, (*CONTROL, "step_t", "jump_t", "norm", "dtype")),
     **dict.fromkeys(FIXED, GRID),
-    **dict.fromkeys(IMPLICIT, (*GRID, "max_iters")),
-    **dict.fromkeys(ADAMS, (*GRID, "max_order", "max_iters")),
+    **dict.fromkeys(IMPLICIT, GRID),
+    "explicit_adams": (*GRID, "max_order"),
+    **dict.fromkeys(("implicit_adams", "fixed_adams"), (*GRID, "max_order", "max_iters")),
     SCIPY: ("solver", "max_step"),
 }
-"""What each method takes besides `norm`, which all take, and those of fixed steps ignore."""
 
 CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
 
@@ -71,18 +71,23 @@ def checked_method(method: str | None) -> str:
 
 def checked_options(method: str, options: dict[str, Any] | None) -> dict[str, Any]:
     """The options that the method takes, norm left out; a warning names the others."""
-    given = {name: value for name, value in (options or {}).items() if name != "norm"}
+    given = dict(options or {})
     if not given.get("min_step", 1):
         del given["min_step"]  # 0 stands for none
     known = OPTIONS[method]
-    for name in given:
-        if name not in known:
-            warnings.warn(
-                f"method={method!r} has no option {name!r}, which is ignored; it takes "
-                f"{', '.join(known)}",
-                stacklevel=4,
-            )
-    return {name: value for name, value in given.items() if name in known}
+    for name, value in given.items():
+        if name not in known and not (name == "norm" and value is None):
+            warn_of_option(method, name)
+    return {name: value for name, value in given.items() if name in known and name != "norm"}
+
+
+def warn_of_option(method: str, name: str) -> None:
+    """Warn that the method has no such option."""
+    warnings.warn(
+        f"method={method!r} has no option {name!r}, which is ignored; it takes "
+        f"{', '.join(OPTIONS[method])}",
+        stacklevel=5,
+    )
 
 
 def callbacks_of(method: str) -> tuple[str, ...]:
