@@ -6,6 +6,7 @@ turned into that of f's values by one linear solve with the transposed matrix of
 whatever way the iteration took.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +32,7 @@ from node_repro.ode.methods.runge_kutta import Quadrature, TableauMethod, combin
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.tableau import ImplicitTableau
 
-STALE = 0.1  # contraction beyond which df/dy is evaluated again at the next step
+STALE = 0.03  # contraction beyond which df/dy is evaluated again at the next step
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class ImplicitRungeKutta(TableauMethod):
                 values.append(value.dy)
             if graph:
                 count = f.vjps or Stats()
-                found = _Implicit.apply(tableau.inner, float(h), count, *inner, *values, *points)
+                found = _Implicit.apply(tableau.inner, float(h.detach()) if isinstance(h, Tensor) else h, count, *inner, *values, *points)
                 stages += found  # type: ignore[arg-type]
             else:
                 stages += inner
@@ -125,13 +126,14 @@ class ImplicitRungeKutta(TableauMethod):
     @cached_property
     def predictors(self) -> tuple[tuple[float, ...], ...]:
         """For every stage that is found alone, the weights of the slope at the start and of the
-        stages before it in a guess of its own: the polynomial through them, extrapolated.
+        stages before it in a guess of its own: the parabola through the three nearest in time.
         """
         c, explicit = self.tableau.nodes, self.tableau.explicit
         rows = []
         for i in range(explicit, self.tableau.stages):
-            nodes = (0.0, *c[explicit:i])
-            rows.append(tuple(_lagrange(nodes, j, c[i]) for j in range(len(nodes))))
+            nodes, x = (0.0, *c[explicit:i]), c[i]
+            near = sorted(nodes, key=lambda node: abs(node - x))[:3]
+            rows.append(tuple(_lagrange(near, n, x) if n in near else 0.0 for n in nodes))
         return tuple(rows)
 
 
@@ -270,10 +272,6 @@ class _Implicit(Function):
         return None, None, None, *[None] * m, *turned.unbind(0), *[None] * m
 
 
-def _lagrange(nodes: Sequence[float], j: int, x: float) -> float:
-    """The value at x of the polynomial that is 1 at node j and 0 at the others."""
-    value = 1.0
-    for m, node in enumerate(nodes):
-        if m != j:
-            value *= (x - node) / (nodes[j] - node)
-    return value
+def _lagrange(nodes: Sequence[float], own: float, x: float) -> float:
+    """The value at x of the polynomial that is 1 at one of the nodes and 0 at the others."""
+    return math.prod((x - node) / (own - node) for node in nodes if node != own)
