@@ -1,5 +1,5 @@
-"""Stiff problems: accuracy and costs of the implicit methods, scipy's Radau and BDF beside them, and
-a stiff neural ODE that is trained. Prints the tables of docs/numerics.md.
+"""Stiff problems: accuracy and costs of the implicit methods beside scipy's Radau and BDF, and a
+stiff neural ODE that is trained. Prints the tables of docs/numerics.md.
 
     python scripts/stiff.py            # all tables
     python scripts/stiff.py learn      # one of orders, costs, learn, dense
@@ -66,7 +66,10 @@ def esdirk(rtol: float, atol: float | Tensor) -> RungeKutta:
 
 
 def table_of_orders() -> None:
-    print("| λ | rtol = atol | error at 1 | f | Jacobians | LU | steps |\n|---|---|---|---|---|---|---|")
+    print(
+        "| λ | rtol = atol | error at 1 | f | Jacobians | LU | steps |\n"
+        "|---|---|---|---|---|---|---|"
+    )
     ts = torch.tensor([0.0, 1.0], dtype=F64)
     for rate in (-1.0, -1e2, -1e4, -1e6):
         for tol in (1e-4, 1e-6, 1e-8):
@@ -235,9 +238,7 @@ def table_of_learning(iterations: int = 60, t1: float = 1e5) -> None:
             calls = [0]
             f = Reactions(0)
 
-            def counted(
-                t: Tensor, y: Tensor, f: nn.Module = f, calls: list[int] = calls
-            ) -> Tensor:
+            def counted(t: Tensor, y: Tensor, f: nn.Module = f, calls: list[int] = calls) -> Tensor:
                 calls[0] += 1
                 return f(t, y)
 

@@ -60,9 +60,7 @@ IMPLICIT_MIDPOINT = collocation("implicit_midpoint", 2, [_HALF])
 TRAPEZOID = collocation("trapezoid", 2, [0, 1])
 RADAU_IIA_3 = collocation("radauIIA3", 3, ["1/3", 1])
 RADAU_IIA_5 = collocation("radauIIA5", 5, [(4 - square_root(6)) / 10, (4 + square_root(6)) / 10, 1])
-GAUSS_LEGENDRE_4 = collocation(
-    "gl4", 4, [_HALF - square_root(3) / 6, _HALF + square_root(3) / 6]
-)
+GAUSS_LEGENDRE_4 = collocation("gl4", 4, [_HALF - square_root(3) / 6, _HALF + square_root(3) / 6])
 GAUSS_LEGENDRE_6 = collocation(
     "gl6", 6, [_HALF - square_root(15) / 10, _HALF, _HALF + square_root(15) / 10]
 )

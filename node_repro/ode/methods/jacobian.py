@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from node_repro.ode.methods import Linear
 from node_repro.ode.solution import Stats
 
 
@@ -93,7 +94,7 @@ class AdjointJacobian:
     iteration later than y.
     """
 
-    def __init__(self, inner: Jacobian) -> None:
+    def __init__(self, inner: Linear) -> None:
         self.inner = inner
 
     @property
@@ -122,7 +123,7 @@ class AdjointJacobian:
 class RepeatedJacobian:
     """That of several states which all change at the same linear rate: J for each of y's rows."""
 
-    def __init__(self, inner: Jacobian) -> None:
+    def __init__(self, inner: Linear) -> None:
         self.inner = inner
 
     @property
