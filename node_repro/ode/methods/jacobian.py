@@ -36,6 +36,9 @@ class Jacobian:
         self._matrix: Tensor | None = None
         self._pulled: tuple[Tensor, Tensor] | None = None
 
+    def count_into(self, stats: Stats) -> None:
+        self.stats = stats
+
     @property
     def size(self) -> int:
         return real(self.y).numel()
@@ -101,9 +104,8 @@ class AdjointJacobian:
     def stats(self) -> Stats:
         return self.inner.stats
 
-    @stats.setter
-    def stats(self, stats: Stats) -> None:
-        self.inner.stats = stats
+    def count_into(self, stats: Stats) -> None:
+        self.inner.count_into(stats)
 
     @property
     def size(self) -> int:
@@ -130,9 +132,8 @@ class RepeatedJacobian:
     def stats(self) -> Stats:
         return self.inner.stats
 
-    @stats.setter
-    def stats(self, stats: Stats) -> None:
-        self.inner.stats = stats
+    def count_into(self, stats: Stats) -> None:
+        self.inner.count_into(stats)
 
     @property
     def size(self) -> int:
