@@ -1,5 +1,5 @@
-"""Stiff problems: accuracy and costs of the implicit methods, scipy's Radau and BDF beside them, and
-a stiff neural ODE that is trained. Prints the tables of docs/numerics.md.
+"""Stiff problems: accuracy and costs of the implicit methods beside scipy's Radau and BDF, and a
+stiff neural ODE that is trained. Prints the tables of docs/numerics.md.
 
     python scripts/stiff.py            # all tables
     python scripts/stiff.py learn      # one of orders, costs, learn, dense
@@ -67,7 +67,8 @@ def esdirk(rtol: float, atol: float | Tensor) -> RungeKutta:
 
 def table_of_orders() -> None:
     print(
-        "| λ | rtol = atol | error at 1 | f | Jacobians | LU | steps |\n|---|---|---|---|---|---|---|"
+        "| λ | rtol = atol | error at 1 | f | Jacobians | LU | steps |\n"
+        "|---|---|---|---|---|---|---|"
     )
     ts = torch.tensor([0.0, 1.0], dtype=F64)
     for rate in (-1.0, -1e2, -1e4, -1e6):

@@ -183,7 +183,7 @@ class Counted:
     def jacobian(self, t: Time, y: Tensor) -> Linear:
         self.stats.nfe += 1
         linear = self.field.jacobian(self._clip(t, y), y)
-        linear.stats = self.stats
+        linear.count_into(self.stats)
         return linear
 
     @property

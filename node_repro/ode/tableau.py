@@ -30,8 +30,8 @@ def square_root(n: int) -> Fraction:
 class ButcherTableau:
     """The coefficients of one explicit method, exact, and checked against each other.
 
-    a: row i holds a_ij for j < i (s rows, the first empty; ImplicitTableau has all entries). b, b_hat: s weights; b_hat is None
-    without an error estimate.
+    a: row i holds a_ij for j < i (s rows, the first empty; ImplicitTableau has all entries). b,
+    b_hat: s weights; b_hat is None without an error estimate.
     c: s nodes. dense: s rows of polynomial coefficients of x, x^2, ..., so that b_i(1) = b_i.
     order, embedded_order, dense_order: of the solution, of the b_hat solution, of the dense output.
 

@@ -89,7 +89,14 @@ class Linear(Protocol):
     share one matrix or each has its own.
     """
 
-    stats: Stats
+    @property
+    def stats(self) -> Stats:
+        """Where the work is counted."""
+        ...
+
+    def count_into(self, stats: Stats) -> None:
+        """Count it elsewhere from now on."""
+        ...
 
     @property
     def size(self) -> int:

@@ -20,7 +20,6 @@ from node_repro.ode.methods import Carry, Field, Newton, Rate, Slope, State, Ste
 from node_repro.ode.methods.jacobian import Jacobian
 from node_repro.ode.methods.linear_system import LinearSystem, linear_system
 from node_repro.ode.methods.newton import (
-    Accuracy,
     Found,
     NoConvergence,
     Stages,
@@ -31,6 +30,9 @@ from node_repro.ode.methods.newton import (
 from node_repro.ode.methods.runge_kutta import Quadrature, TableauMethod, combine
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.tableau import ImplicitTableau
+
+Context = Any
+"""autograd's ctx: it takes any attribute."""
 
 STALE = 0.03  # contraction beyond which df/dy is evaluated again at the next step
 
@@ -188,12 +190,13 @@ class _Search:
         while True:
             jacobian = self.f.jacobian(self.t, self.y) if newton is None else newton.jacobian
             at = self.t if newton is None else newton.t
-            system = None if newton is None or newton.h != self.h else newton.system
-            if system is None:
+            if newton is not None and newton.h == self.h:
+                system: LinearSystem = newton.system
+            else:
                 system = self._system([jacobian])
             known = None if newton is None else newton.contraction
             newton = Newton(jacobian, at, system, self.h, 0.0)
-            slopes, last = self._all(lambda stages, slopes: system, known)
+            slopes, last = self._all(lambda *_, system=system: system, known)
             if last.converged:
                 return slopes, newton._replace(contraction=last.contraction)
             if at == self.t:
@@ -249,7 +252,11 @@ class _Implicit(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, coupling: tuple[tuple[float, ...], ...], h: float, stats: Stats, *tensors: Tensor
+        ctx: Context,
+        coupling: tuple[tuple[float, ...], ...],
+        h: float,
+        stats: Stats,
+        *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         m = len(coupling)
         ctx.coupling, ctx.h, ctx.stats = coupling, h, stats
@@ -257,7 +264,7 @@ class _Implicit(Function):
         return tuple(slope.view_as(slope) for slope in tensors[:m])
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise SolverError(
                 "bad_input",

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from node_repro.ode.methods import Linear
 from node_repro.ode.solution import Stats
 
 
@@ -34,6 +35,9 @@ class Jacobian:
         self.dy, self.y, self.stats, self.products = dy, y, stats, 0 if hooked else 1
         self._matrix: Tensor | None = None
         self._pulled: tuple[Tensor, Tensor] | None = None
+
+    def count_into(self, stats: Stats) -> None:
+        self.stats = stats
 
     @property
     def size(self) -> int:
@@ -93,16 +97,15 @@ class AdjointJacobian:
     iteration later than y.
     """
 
-    def __init__(self, inner: Jacobian) -> None:
+    def __init__(self, inner: Linear) -> None:
         self.inner = inner
 
     @property
     def stats(self) -> Stats:
         return self.inner.stats
 
-    @stats.setter
-    def stats(self, stats: Stats) -> None:
-        self.inner.stats = stats
+    def count_into(self, stats: Stats) -> None:
+        self.inner.count_into(stats)
 
     @property
     def size(self) -> int:
@@ -122,16 +125,15 @@ class AdjointJacobian:
 class RepeatedJacobian:
     """That of several states which all change at the same linear rate: J for each of y's rows."""
 
-    def __init__(self, inner: Jacobian) -> None:
+    def __init__(self, inner: Linear) -> None:
         self.inner = inner
 
     @property
     def stats(self) -> Stats:
         return self.inner.stats
 
-    @stats.setter
-    def stats(self, stats: Stats) -> None:
-        self.inner.stats = stats
+    def count_into(self, stats: Stats) -> None:
+        self.inner.count_into(stats)
 
     @property
     def size(self) -> int:

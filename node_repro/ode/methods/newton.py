@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Linear, Newton, Rate, State
-from node_repro.ode.methods.linear_system import LinearSystem, linear_system
+from node_repro.ode.methods import Newton, Rate
+from node_repro.ode.methods.linear_system import LinearSystem
 from node_repro.ode.solution import SolverError
 
 SLOWEST = 0.9  # contraction beyond which the iteration is given up
@@ -67,8 +67,8 @@ def to_rounding(dtype: torch.dtype) -> Accuracy:
 def to_tolerance(measure: Callable[[Tensor, Tensor], Tensor]) -> Accuracy:
     """A small part of the error that a step is allowed."""
     advice = (
-        "times the tolerance), however short the step: see that f is smooth and finite there, raise "
-        "rtol and atol, or use float64"
+        "times the tolerance), however short the step: see that f is smooth and finite there, "
+        "raise rtol and atol, or use float64"
     )
     return Accuracy(measure, 0.01, 0.03, 8, False, 1e-2, advice)
 
@@ -116,7 +116,7 @@ class Stages:
 
 
 class Found(NamedTuple):
-    """slopes: (m, *S); contraction: of the slowest iteration; size: of the last change; converged;"""
+    """slopes: (m, *S); contraction: of the slowest iteration; size: of the last change."""
 
     slopes: Tensor
     contraction: float
