@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from node_repro.ode.drop_in.methods import CALLBACKS, callbacks_of
 from node_repro.ode.engines import Report, StepCallbacks
+from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import State
 from node_repro.ode.state import Layout
 
@@ -40,6 +41,19 @@ def adjoint_callbacks(func: Any, method: str) -> StepCallbacks | None:  # noqa: 
     return _callbacks(func, "_adjoint", method, shaped)
 
 
+def saved_method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function; a method of a module does not keep the module alive (see SavedFunction)."""
+    if not isinstance(getattr(function, "__self__", None), nn.Module):
+        return function
+    saved = SavedFunction(function, ())
+
+    def call(*arguments: Any) -> Any:  # noqa: ANN401
+        with saved.restored() as method:
+            return method(*arguments)
+
+    return call
+
+
 def _callbacks(
     func: Any,  # noqa: ANN401
     suffix: str,
@@ -62,6 +76,8 @@ def _callbacks(
 
 
 def _report(callback: Any, shaped: Callable[[State], Any]) -> Report:  # noqa: ANN401
+    callback = saved_method(callback)
+
     def report(t: float, state: State, h: float) -> None:
         def time(value: float) -> Tensor:
             return torch.tensor(value, dtype=torch.float64, device=state.y.device)

@@ -47,7 +47,7 @@ def odeint(
     norm = forward_norm(state_norm(options, y0))
     callbacks = forward_callbacks(func, name, y0)
     request = request_of(y0, name, options, rtol, atol, callbacks)
-    scheme = scheme_of(task, request, stepwise=True)
+    scheme = scheme_of(task, request, stepwise=True, until=event_fn is not None)
     if scheme.solver.differentiable:
         return _solved(Plan(task, scheme, norm, Direct(), ()), event_fn)
     _warn_of_gradients(task, name)
@@ -88,8 +88,8 @@ def odeint_adjoint(
     gradient = adjoint_of(
         task, ahead, other, adjoint_options, adjoint_rtol, adjoint_atol, of_state, parameters
     )
-    scheme, norm = scheme_of(task, ahead), forward_norm(of_state)
-    plan = Plan(task, scheme, norm, gradient, parameters, frozen)
+    scheme = scheme_of(task, ahead, until=event_fn is not None)
+    plan = Plan(task, scheme, forward_norm(of_state), gradient, parameters, frozen)
     return _solved(plan, event_fn)
 
 

@@ -1,15 +1,17 @@
 """Where steps lead, and on which side of a time f is called there."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from node_repro.ode.controllers import Controller
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.engines import Mesh, StepCallbacks, Trajectory, Watch
@@ -19,6 +21,7 @@ from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
 
 STEPS = 1_000_000  # of a fixed size, in one solve
+ULPS = 1024  # units in the last place of the times: what rounding adds up to along a grid
 
 Grid = Callable[[Tensor, Tensor], Tensor]
 """The times between which the steps lead, from those wanted, (T,) float64, and the state at the
@@ -28,11 +31,15 @@ first: float64 on the host.
 
 @dataclass(frozen=True)
 class OnGrid:
-    """A Solver whose steps lead from one time of a grid to the next."""
+    """A Solver whose steps lead from one time of a grid to the next.
+
+    perturb: whether f is called strictly within each step.
+    """
 
     method: Method
     grid: Grid
     callbacks: StepCallbacks | None = None
+    perturb: bool = False
 
     @property
     def differentiable(self) -> bool:
@@ -52,22 +59,30 @@ class OnGrid:
         keep: bool = False,
         watch: Watch | None = None,
     ) -> Trajectory:
-        points = _distinct(self.grid(ts.detach(), state.y.detach()).tolist())
-        steps = len(points) - 1
-        controller = Prescribed(points) if steps else Constant(1.0)
-        span, first = points[-1] - points[0], points[min(1, steps)] - points[0]
-        most = max(STEPS, math.ceil(span / first) + 1) if first else 1
-        solver = RungeKutta(self.method, controller, max_steps=most, callbacks=self.callbacks)
+        points = self.grid(ts.detach(), state.y.detach()).tolist()
+        method = Perturbed(self.method, tuple(points)) if self.perturb else self.method
+        solver = RungeKutta(
+            method, _along(points), max_steps=_most(points), callbacks=self.callbacks
+        )
         return solver.solve(f, state, ts, norm=norm, keep=keep, watch=watch)
 
 
-def _distinct(points: Sequence[float]) -> tuple[float, ...]:
-    return (*points[:1], *(b for a, b in pairwise(points) if a != b))
+def _along(points: list[float]) -> Controller:
+    """The steps between points, which may repeat."""
+    distinct = (*points[:1], *(b for a, b in pairwise(points) if a != b))
+    return Prescribed(distinct) if len(distinct) > 1 else Constant(1.0)
+
+
+def _most(points: list[float]) -> int:
+    """At least the steps of the first one's size that the whole way takes, as Prescribed needs."""
+    first = next((b - a for a, b in pairwise(points) if a != b), 1.0)
+    return max(STEPS, math.ceil((points[-1] - points[0]) / first) + 1)
 
 
 def checked_grid(grid: Tensor, ts: Tensor) -> Tensor:
     """The grid. Raises SolverError (bad_input) unless it leads from the first time to the last."""
-    if len(grid) == 0 or grid[0] != ts[0] or grid[-1] != ts[-1]:
+    ends = grid.detach()[[0, -1]] if len(grid) else grid
+    if not torch.equal(ends, ts.detach()[[0, -1]]):
         raise SolverError(
             "bad_input", "grid_constructor must give times that begin with t[0] and end with t[-1]"
         )
@@ -109,11 +124,12 @@ class Inside(NamedTuple):
 class Perturbed:
     """A Method that calls f strictly within each step (torchdiffeq's option `perturb`).
 
-    sign: 1 for steps forwards in time, -1 for steps backwards.
+    points: the times between which the steps lead, or the first and the last of them. A step whose
+    ends differ from them by rounding is taken to end there.
     """
 
     method: Method
-    sign: float
+    points: tuple[float, ...]
 
     @property
     def name(self) -> str:
@@ -136,15 +152,28 @@ class Perturbed:
         return self.method.adaptive
 
     def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
-        return self.method.init(Inside(f, float(t), self.sign * math.inf), t, y, twin)
+        beyond = math.copysign(math.inf, self.points[-1] - self.points[0])
+        return self.method.init(Inside(f, self._end(t), beyond), t, y, twin)
 
     def step(
         self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
     ) -> Step:
-        inside = Inside(f, float(t), float(t1))
+        inside = Inside(f, self._end(t), self._end(t1))
         step = self.method.step(inside, t, t1, state, carry, advance_only=advance_only)
         # the slope before the end of a step is not the one after it
         return step._replace(carry=step.carry._replace(slope=None))
+
+    def _end(self, t: Time) -> float:
+        """t, or the point that it differs from by rounding."""
+        value, points = float(t), self._sorted
+        place = bisect_left(points, value)
+        near = min(points[max(place - 1, 0) : place + 1], key=lambda point: abs(point - value))
+        rounding = ULPS * math.ulp(max(abs(points[0]), abs(points[-1])))
+        return near if abs(near - value) <= rounding else value
+
+    @cached_property
+    def _sorted(self) -> list[float]:
+        return sorted(self.points)
 
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         return self.method.interpolate(y, h, stages, x)

@@ -51,7 +51,7 @@ OPTIONS = {
     **dict.fromkeys(FIXED, GRID),
     **dict.fromkeys(IMPLICIT, (*GRID, "max_iters")),
     **dict.fromkeys(ADAMS, (*GRID, "max_order", "max_iters")),
-    SCIPY: ("solver", "min_step", "max_step"),
+    SCIPY: ("solver", "max_step"),
 }
 """What each method takes besides `norm`, which all take, and those of fixed steps ignore."""
 
@@ -72,6 +72,8 @@ def checked_method(method: str | None) -> str:
 def checked_options(method: str, options: dict[str, Any] | None) -> dict[str, Any]:
     """The options that the method takes, norm left out; a warning names the others."""
     given = {name: value for name, value in (options or {}).items() if name != "norm"}
+    if not given.get("min_step", 1):
+        del given["min_step"]  # 0 stands for none
     known = OPTIONS[method]
     for name in given:
         if name not in known:

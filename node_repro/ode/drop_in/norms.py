@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from node_repro.ode.drop_in.callbacks import saved_method
 from node_repro.ode.norm import FULL, SEMI, CallableNorm, Norm
 from node_repro.ode.solution import SolverError
 from node_repro.ode.state import Layout
@@ -18,11 +19,10 @@ def state_norm(options: dict[str, Any] | None, y0: Tensor | tuple[Tensor, ...]) 
     """The option `norm` of the forward solve, which takes what y0 is; None where it is not given.
     Raises SolverError (bad_input).
     """
-    norm: Any = (options or {}).get("norm")
-    if norm is None:
+    given = (options or {}).get("norm")
+    if given is None:
         return None
-    if not callable(norm):
-        raise SolverError("bad_input", f"the option norm must be a function, not {norm!r}")
+    norm = _function(given, "the option norm must be a function")
     if not isinstance(y0, tuple):
         return norm
     layout = Layout.of(y0)
@@ -46,16 +46,13 @@ def adjoint_norm(
     adjoint of y, *gradients of the parameters), the parts of a tuple one by one; t, the gradient of
     the time, is not integrated here, and zero. Raises SolverError (bad_input).
     """
-    norm: Any = (adjoint_options or {}).get("norm")
-    semi = norm == "seminorm"
-    if norm is None or semi:
+    given = (adjoint_options or {}).get("norm")
+    semi = isinstance(given, str) and given == "seminorm"
+    if given is None or semi:
         if of_state is None:
             return SEMI if semi else FULL
         return CallableNorm(_Largest(of_state), integrals=not semi)
-    if not callable(norm):
-        raise SolverError(
-            "bad_input", f"adjoint_options' norm must be a function or 'seminorm', not {norm!r}"
-        )
+    norm = _function(given, "adjoint_options' norm must be a function or 'seminorm'")
     layout = Layout.of(y0) if isinstance(y0, tuple) else None
 
     def of_all(z: Tensor, integrals: tuple[Tensor, ...]) -> Any:  # noqa: ANN401
@@ -64,6 +61,12 @@ def adjoint_norm(
         return norm((still, *states, *integrals))
 
     return CallableNorm(of_all, integrals=True)
+
+
+def _function(given: Any, message: str) -> Callable[..., Any]:  # noqa: ANN401
+    if not callable(given):
+        raise SolverError("bad_input", f"{message}, not {given!r}")
+    return saved_method(given)
 
 
 class _Largest:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -18,12 +19,14 @@ from node_repro.ode.drop_in.methods import (
 )
 from node_repro.ode.drop_in.tolerances import Given, Tolerance, tolerance_of
 from node_repro.ode.engines import StepCallbacks
+from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Method
 from node_repro.ode.methods.adams import Adams
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import RungeKutta, Solver
 from node_repro.ode.state import Layout
 
+SNAP = 1e-10  # a step of this fraction of the others is none
 ATTEMPTS = 100_000  # of one solve, unless max_num_steps says otherwise
 
 State = Tensor | tuple[Tensor, ...]
@@ -36,12 +39,6 @@ class Task(NamedTuple):
     y0: State
     t: Tensor
     times: Tensor
-
-    @property
-    def sign(self) -> float:
-        """1 for a solve forwards in time, -1 for one backwards."""
-        first, last = self.times[0].item(), self.times[-1].item()
-        return 1.0 if last >= first else -1.0
 
     def back(self) -> "Task":
         """The same, from the last time to the first."""
@@ -89,11 +86,13 @@ def request_of(
     return Request(method, options, *tolerances, callbacks)
 
 
-def scheme_of(task: Task, request: Request, *, stepwise: bool = False) -> Scheme:
+def scheme_of(
+    task: Task, request: Request, *, stepwise: bool = False, until: bool = False
+) -> Scheme:
     """The solver that a request describes.
 
     stepwise: solve the steps of a grid one by one, where the method allows it, so that autograd
-    sees the grid's times.
+    sees the grid's times. until: whether the solve ends with an event, at a time not known before.
 
     Raises:
         SolverError: An option is out of its range (kind bad_input).
@@ -105,7 +104,7 @@ def scheme_of(task: Task, request: Request, *, stepwise: bool = False) -> Scheme
     if method in ADAPTIVE:
         return _adaptive(task, ADAPTIVE[method], options, *tolerances, request.callbacks)
     chosen = fixed_method(method, options, *tolerances)
-    return _fixed(task, chosen, options, request.callbacks, stepwise=stepwise)
+    return _fixed(task, chosen, options, request.callbacks, stepwise=stepwise, until=until)
 
 
 def _adaptive(
@@ -149,55 +148,72 @@ def _fixed(
     callbacks: StepCallbacks | None,
     *,
     stepwise: bool,
+    until: bool,
 ) -> Scheme:
     if options.get("interp", "linear") not in ("linear", "cubic"):
         raise refused(f"interp={options['interp']!r} is unknown: take 'linear' or 'cubic'")
-    multistep = isinstance(method, Adams)
-    if options.get("perturb", False):
-        method = Perturbed(method, task.sign)
+    multistep, perturb = isinstance(method, Adams), bool(options.get("perturb", False))
+    ends = task.times[0].item(), task.times[-1].item()
+    single = Perturbed(method, ends) if perturb else method
     constructor, none = options.get("grid_constructor"), task.times[:0]
     if options.get("step_size") is not None:
         if constructor is not None:
             raise refused("step_size and grid_constructor exclude each other: give one of them")
         constant = Constant(_number(options, "step_size", 0.0))
-        return Scheme(RungeKutta(method, constant, max_steps=STEPS, callbacks=callbacks), none)
-    grid = _Constructed(task, constructor)
+        if perturb and not until:
+            return Scheme(OnGrid(method, _Equal(constant.step_size), callbacks, perturb), none)
+        return Scheme(RungeKutta(single, constant, max_steps=STEPS, callbacks=callbacks), none)
+    constructed = None if constructor is None else _Constructed(task, constructor)
     if not stepwise or multistep:
-        return Scheme(OnGrid(method, grid, callbacks), none, gridded=True)
+        return Scheme(
+            OnGrid(method, constructed or _outputs, callbacks, perturb), none, gridded=True
+        )
     # every piece of the times is one step
     span = abs((task.times[-1] - task.times[0]).item()) or 1.0
-    solver = RungeKutta(method, Constant(span), max_steps=STEPS, callbacks=callbacks)
-    return Scheme(solver, grid.given(task.times)[1:-1], gridded=True)
+    solver = RungeKutta(single, Constant(span), max_steps=STEPS, callbacks=callbacks)
+    grid = task.times if constructor is None else _times(constructor(task.func, task.y0, task.t))
+    return Scheme(solver, checked_grid(grid, task.times)[1:-1], gridded=True)
+
+
+def _outputs(ts: Tensor, y: Tensor) -> Tensor:
+    """The grid unless another one is given: the times that are wanted."""
+    return ts
+
+
+@dataclass(frozen=True)
+class _Equal:
+    """The grid of steps of one size; the last one ends with the times."""
+
+    size: float
+
+    def __call__(self, ts: Tensor, y: Tensor) -> Tensor:
+        span = ts[-1] - ts[0]
+        count = math.ceil(abs(span.item()) / self.size * (1 - SNAP))
+        steps = torch.arange(max(count, 1), dtype=torch.float64) * math.copysign(self.size, span)
+        return torch.cat((ts[0] + steps, ts[-1:]))
 
 
 class _Constructed:
-    """The grid of a constructor, which is called as theirs is, or else the times themselves."""
+    """The grid of a constructor, which is called as torchdiffeq calls it: for the whole solve, and
+    for every leg of an adjoint's backward solve.
+    """
 
-    def __init__(self, task: Task, constructor: Callable[..., Any] | None) -> None:
-        self.task, self.constructor = task, constructor
-        y0 = task.y0
-        self.layout = Layout.of(y0) if isinstance(y0, tuple) else None
+    def __init__(self, task: Task, constructor: Callable[..., Any]) -> None:
+        self.constructor, self.func = constructor, SavedFunction(task.func, ())
+        if isinstance(task.y0, tuple):
+            self.layout = Layout.of(task.y0)
+            self.shape = torch.Size((sum(self.layout.sizes),))
+        else:
+            self.layout, self.shape = None, task.y0.shape
+        self.device, self.dtype = task.t.device, task.t.dtype
 
     def __call__(self, ts: Tensor, y: Tensor) -> Tensor:
-        """The grid of a solve from y; of an adjoint's backward solve y has its adjoint besides."""
-        if self.constructor is None:
-            return ts
-        size = y.numel() if self.layout is None else sum(self.layout.sizes)
-        single = self.task.y0 if isinstance(self.task.y0, Tensor) else None
-        if single is not None and y.shape != single.shape:
-            y = y[0]
-        elif self.layout is not None:
-            y = y.reshape(-1)[:size]
-        start = self.layout.unpack(y) if self.layout else y
-        t = ts.to(device=self.task.t.device, dtype=self.task.t.dtype)
-        return checked_grid(_times(self.constructor(self.task.func, start, t)), ts)
-
-    def given(self, times: Tensor) -> Tensor:
-        """The grid of the whole task, differentiable in its times."""
-        if self.constructor is None:
-            return times
-        grid = self.constructor(self.task.func, self.task.y0, self.task.t)
-        return checked_grid(_times(grid), times.detach())
+        """The grid of a solve from y, or from y and its adjoint, (2, *S)."""
+        state = y if y.shape == self.shape else y[0]
+        start = self.layout.unpack(state) if self.layout else state
+        t = ts.to(device=self.device, dtype=self.dtype)
+        with self.func.restored() as func:
+            return checked_grid(_times(self.constructor(func, start, t)), ts)
 
 
 def _scipy(options: dict[str, Any], rtol: Tolerance, atol: Tolerance) -> Solver:
@@ -205,13 +221,11 @@ def _scipy(options: dict[str, Any], rtol: Tolerance, atol: Tolerance) -> Solver:
     from node_repro.ode.host.solve_ivp import SOLVERS, SolveIvp
 
     name = options.get("solver", "LSODA")
-    least, most = _number(options, "min_step", 0.0), _number(options, "max_step", math.inf)
+    most = _number(options, "max_step", math.inf)
     if name == "LSODA":
-        return Lsoda(rtol, atol, max_steps=ATTEMPTS, min_step=least, max_step=most)
+        return Lsoda(rtol, atol, max_steps=ATTEMPTS, max_step=most)
     if name not in SOLVERS:
         raise refused(f"unknown solver {name!r} of scipy; there are LSODA, {', '.join(SOLVERS)}")
-    if least > 0:
-        raise refused(f"scipy's {name} has no smallest step: leave the option 'min_step' out")
     return SolveIvp(rtol, atol, max_steps=ATTEMPTS, method=name, max_step=most)
 
 

@@ -29,7 +29,7 @@ class Lsoda(Multistep):
     element i. That bounds every mean, flat or of a part, so the tolerances are as given and no part
     dilutes another; it may be stricter than the norm asked for. Integrals that do not count have
     no tolerance. LSODA does not tell how often it rejected a step: stats.rejected stays 0, and
-    max_steps counts the accepted ones. min_step, max_step: bounds of |h|.
+    max_steps counts the accepted ones. max_step: the longest |h|.
 
     Raises:
         SolverError: a number out of its range, or, in a solve, a vector of more than 46,000
@@ -38,17 +38,12 @@ class Lsoda(Multistep):
 
     busy: ClassVar[Lock] = Lock()
 
-    min_step: float = 0.0
     max_step: float = math.inf
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (0 <= self.min_step <= self.max_step and self.max_step > 0):
-            raise SolverError(
-                "bad_input",
-                f"min_step = {self.min_step:g} and max_step = {self.max_step:g} must be positive, "
-                "the second not below the first",
-            )
+        if not self.max_step > 0:
+            raise SolverError("bad_input", f"max_step must be positive, not {self.max_step}")
 
     def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
         if len(flat) > LARGEST:
@@ -67,7 +62,6 @@ class Lsoda(Multistep):
             atol=weighted.atol,
             max_order_ns=self.max_order,
             first_step=first_step,
-            min_step=self.min_step,
             max_step=0.0 if math.isinf(self.max_step) else self.max_step,  # 0: no bound
         )
 

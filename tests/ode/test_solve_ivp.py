@@ -1,0 +1,103 @@
+"""scipy.integrate.solve_ivp's solvers behind the solver's contract."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.integrate
+import torch
+from chosen import Calls, Net, leaf, real
+from torch import Tensor
+
+from node_repro.ode import SolverError, odeint
+from node_repro.ode.gradients.adjoint import Adjoint
+from node_repro.ode.host.solve_ivp import SOLVERS, SolveIvp
+from node_repro.ode.norm import FLAT, FULL, SEMI, CallableNorm, RmsNorm
+
+every_method = pytest.mark.parametrize("method", sorted(SOLVERS))
+
+
+def turn(t: Tensor, y: Tensor) -> Tensor:
+    return torch.stack((y[1], -y[0]))
+
+
+def solution(f: Any, y0: Tensor, ts: Tensor, solver: SolveIvp) -> Any:  # noqa: ANN401
+    return odeint(f, y0, ts, solver=solver, gradient=Adjoint(), parameters=())
+
+
+@every_method
+@pytest.mark.parametrize("end", [3.0, -3.0])
+def test_states_and_steps_are_scipys(method: str, end: float) -> None:
+    f, ts = Calls(turn), real(0, 0.4 * end, 0.41 * end, end)
+    ours = solution(f, real(1.0, 0.0), ts, SolveIvp(1e-6, 1e-8, method=method))
+    theirs = scipy.integrate.solve_ivp(
+        lambda t, y: [y[1], -y[0]], (0, end), [1.0, 0.0], method=method, t_eval=ts.numpy(),
+        rtol=1e-6, atol=1e-8, dense_output=True,
+    )  # fmt: skip
+    np.testing.assert_allclose(ours.ys.numpy(), theirs.y.T, rtol=1e-10, atol=1e-12)
+    assert ours.stats.accepted == len(theirs.sol.ts) - 1
+    assert ours.stats.nfe == len(f.times)
+    assert min(0, end) <= min(f.times) and max(f.times) <= max(0, end)
+
+
+@every_method
+@pytest.mark.parametrize("norm", [FULL, SEMI, FLAT])
+def test_the_adjoint_solves_backwards_with_them(method: str, norm: RmsNorm) -> None:
+    found = []
+    for solver in (SolveIvp(1e-7, 1e-7, method=method), SolveIvp(1e-11, 1e-11, method="DOP853")):
+        f, y0 = Net(), leaf(0.5, -0.2, 0.9)
+        ys = odeint(f, y0, real(0, 0.5, 1), solver=solver, gradient=Adjoint(norm)).ys
+        found.append(torch.autograd.grad(ys.square().sum(), (y0, *f.parameters())))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_stiff_problems_are_for_the_implicit_ones() -> None:
+    def stiff(t: Tensor, y: Tensor) -> Tensor:
+        return -1e4 * (y - torch.cos(t)) - torch.sin(t)
+
+    for method in ("Radau", "BDF"):
+        ys, stats = solution(stiff, real(1.0), real(0, 3), SolveIvp(1e-6, 1e-6, method=method))
+        assert ys[-1].item() == pytest.approx(math.cos(3), abs=1e-5) and stats.nfe < 500
+
+
+@every_method
+def test_failures_are_told_and_what_f_raises_is_raised(method: str) -> None:
+    solver = SolveIvp(1e-6, 1e-6, method=method)
+    with pytest.raises(SolverError) as caught:
+        solution(lambda t, y: y**2, real(1.0), real(0, 2), solver)
+    assert caught.value.kind in ("dt_underflow", "non_finite_dynamics")
+    with pytest.raises(SolverError) as caught:
+        few = SolveIvp(1e-6, 1e-6, method=method, max_steps=3)
+        solution(turn, real(1.0, 0.0), real(0, 50), few)
+    assert caught.value.kind == "max_steps"
+
+    def broken(t: Tensor, y: Tensor) -> Tensor:
+        if t > 0.5:
+            raise ZeroDivisionError("in f")
+        return -y
+
+    with pytest.raises(ZeroDivisionError, match="in f"):
+        solution(broken, real(1.0), real(0, 1), solver)
+
+
+def test_bounds_and_names_are_checked() -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"method": "RK46"}, "unknown method 'RK46'"),
+        ({"max_step": 0.0}, "max_step must be positive"),
+        ({"max_steps": 0}, "max_steps must be at least 1"),
+    ]
+    for options, message in wrong:
+        with pytest.raises(SolverError, match=message):
+            SolveIvp(1e-6, 1e-6, **options)
+    _, stats = solution(turn, real(1.0, 0.0), real(0, 3), SolveIvp(1e-3, 1e-3, max_step=0.1))
+    assert stats.h_max <= 0.1 + 1e-12
+
+
+def test_a_norm_of_the_users_is_refused() -> None:
+    with pytest.raises(SolverError, match="norms of their own"):
+        odeint(
+            turn, real(1.0, 0.0), real(0, 3), solver=SolveIvp(1e-6, 1e-6), gradient=Adjoint(),
+            parameters=(), norm=CallableNorm(lambda y, q: y.abs().max()),
+        )  # fmt: skip
