@@ -45,7 +45,10 @@ def test_states_and_steps_are_scipys(method: str, end: float) -> None:
 @pytest.mark.parametrize("norm", [FULL, SEMI, FLAT])
 def test_the_adjoint_solves_backwards_with_them(method: str, norm: RmsNorm) -> None:
     found = []
-    for solver in (SolveIvp(1e-7, 1e-7, scipy_method=method), SolveIvp(1e-11, 1e-11, scipy_method="DOP853")):
+    for solver in (
+        SolveIvp(1e-7, 1e-7, scipy_method=method),
+        SolveIvp(1e-11, 1e-11, scipy_method="DOP853"),
+    ):
         f, y0 = Net(), leaf(0.5, -0.2, 0.9)
         ys = odeint(f, y0, real(0, 0.5, 1), solver=solver, gradient=Adjoint(norm)).ys
         found.append(torch.autograd.grad(ys.square().sum(), (y0, *f.parameters())))
@@ -58,7 +61,9 @@ def test_stiff_problems_are_for_the_implicit_ones() -> None:
         return -1e4 * (y - torch.cos(t)) - torch.sin(t)
 
     for method in ("Radau", "BDF"):
-        ys, stats = solution(stiff, real(1.0), real(0, 3), SolveIvp(1e-6, 1e-6, scipy_method=method))
+        ys, stats = solution(
+            stiff, real(1.0), real(0, 3), SolveIvp(1e-6, 1e-6, scipy_method=method)
+        )
         assert ys[-1].item() == pytest.approx(math.cos(3), abs=1e-5) and stats.nfe < 500
 
 
@@ -76,7 +81,9 @@ def test_a_jacobian_costs_no_more_where_there_are_many_parameters(method: str) -
         ).ys  # fmt: skip
         f.times.clear()
         ys[-1].sum().backward()
-        torch.testing.assert_close(shift.grad, torch.full_like(shift, 2 - 2 / math.e), rtol=1e-4, atol=0)
+        torch.testing.assert_close(
+            shift.grad, torch.full_like(shift, 2 - 2 / math.e), rtol=1e-4, atol=0
+        )
         calls.append(len(f.times))
     assert calls[0] == calls[1] < 200
 

@@ -9,6 +9,16 @@ from node_repro.ode.methods import Method
 from node_repro.ode.methods.adams import FEWEST, MOST, Adams, Corrector
 from node_repro.ode.methods.adaptive_heun import ADAPTIVE_HEUN
 from node_repro.ode.methods.bosh3 import BOSH3
+from node_repro.ode.methods.collocation import (
+    GAUSS_LEGENDRE_4,
+    GAUSS_LEGENDRE_6,
+    IMPLICIT_EULER,
+    IMPLICIT_MIDPOINT,
+    RADAU_IIA_3,
+    RADAU_IIA_5,
+    TRAPEZOID,
+)
+from node_repro.ode.methods.diagonally_implicit import SDIRK2, TRBDF2
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
 from node_repro.ode.methods.euler import EULER
@@ -35,7 +45,17 @@ FIXED: dict[str, Method] = {
     "heun3": HEUN3,
     "rk4": RK38,
 }
-IMPLICIT: dict[str, Method] = {}
+IMPLICIT: dict[str, Method] = {
+    "implicit_euler": IMPLICIT_EULER,
+    "implicit_midpoint": IMPLICIT_MIDPOINT,
+    "trapezoid": TRAPEZOID,
+    "radauIIA3": RADAU_IIA_3,
+    "radauIIA5": RADAU_IIA_5,
+    "gl4": GAUSS_LEGENDRE_4,
+    "gl6": GAUSS_LEGENDRE_6,
+    "sdirk2": SDIRK2,
+    "trbdf2": TRBDF2,
+}
 """Implicit Runge-Kutta methods of fixed steps."""
 
 ADAMS = ("explicit_adams", "implicit_adams", "fixed_adams")

@@ -51,8 +51,10 @@ class SolveIvp(HostSolver):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.scipy_method not in SOLVERS:
-            known = ", ".join(SOLVERS)
-            raise SolverError("bad_input", f"unknown scipy_method {self.scipy_method!r}; there are {known}")
+            raise SolverError(
+                "bad_input",
+                f"unknown scipy_method {self.scipy_method!r}; there are {', '.join(SOLVERS)}",
+            )
         if not self.max_step > 0:
             raise SolverError("bad_input", f"max_step must be positive, not {self.max_step}")
 
