@@ -54,6 +54,7 @@ COMPONENT_OPTIONS = (
     Option("model.direction", str, "of the maps", choices=("to_data", "to_base")),
     Option("solver.method", str, "dotted path of the method", fixed=True),
     Option("solver._target_", str, "dotted path of the class", fixed=True),
+    Option("solver.scipy_method", str, "method of scipy.integrate.solve_ivp", fixed=True),
     Option("solver.max_order", int, "highest order", low=1, high=12),
     Option(
         "solver._steps_",

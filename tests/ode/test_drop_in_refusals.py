@@ -70,6 +70,9 @@ WARNINGS: list[tuple[dict[str, Any], str]] = [
     ({"options": {"step_size": 0.1}}, "step_size"),
     ({"method": "rk4", "options": {"first_step": 1}}, "first_step"),
     ({"options": {"frist_step": 1}}, "frist_step"),
+    ({"method": "rk4", "options": {"norm": torch.max}}, "'rk4' has no option 'norm'"),
+    ({"method": "scipy_solver", "options": {"norm": torch.max}}, "no option 'norm'"),
+    ({"method": "scipy_solver", "options": {"min_step": 0.1}}, "no option 'min_step'"),
     ({"method": "scipy_solver", "y0": leaf(1.0, 2.0)}, "take odeint_adjoint"),
 ]
 
@@ -81,6 +84,17 @@ def test_what_has_no_effect_is_warned_of(given: dict[str, Any], message: str) ->
         found = drop_in.odeint(**given)
     rtol = 0.02 if given.get("method") == "rk4" else 1e-5  # one step of rk4
     torch.testing.assert_close(found[-1].detach(), real(1, 2) / math.e, rtol=rtol, atol=0)
+
+
+def test_an_adjoint_by_scipy_takes_no_function_for_a_norm() -> None:
+    y0 = leaf(1.0, 2.0)
+    with pytest.warns(UserWarning, match="'scipy_solver' has no option 'norm'"):
+        ys = drop_in.odeint_adjoint(
+            fall, y0, real(0, 1), adjoint_method="scipy_solver",
+            adjoint_options={"norm": lambda parts: parts[1].abs().max()}, adjoint_params=(),
+        )  # fmt: skip
+    (g,) = torch.autograd.grad(ys[-1].sum(), y0)
+    torch.testing.assert_close(g, real(1, 1) / math.e, rtol=1e-5, atol=0)
 
 
 def test_events_of_another_interface_are_refused() -> None:

@@ -30,7 +30,7 @@ def solution(f: Any, y0: Tensor, ts: Tensor, solver: SolveIvp) -> Any:  # noqa: 
 @pytest.mark.parametrize("end", [3.0, -3.0])
 def test_states_and_steps_are_scipys(method: str, end: float) -> None:
     f, ts = Calls(turn), real(0, 0.4 * end, 0.41 * end, end)
-    ours = solution(f, real(1.0, 0.0), ts, SolveIvp(1e-6, 1e-8, method=method))
+    ours = solution(f, real(1.0, 0.0), ts, SolveIvp(1e-6, 1e-8, scipy_method=method))
     theirs = scipy.integrate.solve_ivp(
         lambda t, y: [y[1], -y[0]], (0, end), [1.0, 0.0], method=method, t_eval=ts.numpy(),
         rtol=1e-6, atol=1e-8, dense_output=True,
@@ -45,7 +45,10 @@ def test_states_and_steps_are_scipys(method: str, end: float) -> None:
 @pytest.mark.parametrize("norm", [FULL, SEMI, FLAT])
 def test_the_adjoint_solves_backwards_with_them(method: str, norm: RmsNorm) -> None:
     found = []
-    for solver in (SolveIvp(1e-7, 1e-7, method=method), SolveIvp(1e-11, 1e-11, method="DOP853")):
+    for solver in (
+        SolveIvp(1e-7, 1e-7, scipy_method=method),
+        SolveIvp(1e-11, 1e-11, scipy_method="DOP853"),
+    ):
         f, y0 = Net(), leaf(0.5, -0.2, 0.9)
         ys = odeint(f, y0, real(0, 0.5, 1), solver=solver, gradient=Adjoint(norm)).ys
         found.append(torch.autograd.grad(ys.square().sum(), (y0, *f.parameters())))
@@ -58,18 +61,50 @@ def test_stiff_problems_are_for_the_implicit_ones() -> None:
         return -1e4 * (y - torch.cos(t)) - torch.sin(t)
 
     for method in ("Radau", "BDF"):
-        ys, stats = solution(stiff, real(1.0), real(0, 3), SolveIvp(1e-6, 1e-6, method=method))
+        ys, stats = solution(
+            stiff, real(1.0), real(0, 3), SolveIvp(1e-6, 1e-6, scipy_method=method)
+        )
         assert ys[-1].item() == pytest.approx(math.cos(3), abs=1e-5) and stats.nfe < 500
+
+
+@pytest.mark.parametrize("method", ["Radau", "BDF"])
+def test_a_jacobian_costs_no_more_where_there_are_many_parameters(method: str) -> None:
+    # nothing depends on the parameters' gradients, so scipy varies all of them in one evaluation
+    calls = []
+    for size in (1, 300):
+        shift = torch.zeros(size, dtype=torch.float64, requires_grad=True)
+        f = Calls(lambda t, y, shift=shift: -y + shift.sum())
+        solver = SolveIvp(1e-6, 1e-6, scipy_method=method)
+        ys = odeint(
+            f, leaf(1.0, 2.0), real(0, 1), solver=solver, gradient=Adjoint(SEMI),
+            parameters=(shift,),
+        ).ys  # fmt: skip
+        f.times.clear()
+        ys[-1].sum().backward()
+        torch.testing.assert_close(
+            shift.grad, torch.full_like(shift, 2 - 2 / math.e), rtol=1e-4, atol=0
+        )
+        calls.append(len(f.times))
+    assert calls[0] == calls[1] < 200
+
+
+@every_method
+@pytest.mark.parametrize("ts", [real(0, 1), real(1, 0)])
+def test_the_first_and_the_longest_step_are_kept(method: str, ts: Tensor) -> None:
+    solver = SolveIvp(1e-2, 1e-2, scipy_method=method, first_step=1e-3, max_step=0.05)
+    sizes = solution(turn, real(1.0, 0.0), ts, solver).stats.sizes
+    assert sizes[0] == pytest.approx(1e-3)
+    assert max(sizes) == pytest.approx(0.05)
 
 
 @every_method
 def test_failures_are_told_and_what_f_raises_is_raised(method: str) -> None:
-    solver = SolveIvp(1e-6, 1e-6, method=method)
+    solver = SolveIvp(1e-6, 1e-6, scipy_method=method)
     with pytest.raises(SolverError) as caught:
         solution(lambda t, y: y**2, real(1.0), real(0, 2), solver)
     assert caught.value.kind in ("dt_underflow", "non_finite_dynamics")
     with pytest.raises(SolverError) as caught:
-        few = SolveIvp(1e-6, 1e-6, method=method, max_steps=3)
+        few = SolveIvp(1e-6, 1e-6, scipy_method=method, max_steps=3)
         solution(turn, real(1.0, 0.0), real(0, 50), few)
     assert caught.value.kind == "max_steps"
 
@@ -84,7 +119,7 @@ def test_failures_are_told_and_what_f_raises_is_raised(method: str) -> None:
 
 def test_bounds_and_names_are_checked() -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"method": "RK46"}, "unknown method 'RK46'"),
+        ({"scipy_method": "RK46"}, "unknown scipy_method 'RK46'"),
         ({"max_step": 0.0}, "max_step must be positive"),
         ({"max_steps": 0}, "max_steps must be at least 1"),
     ]

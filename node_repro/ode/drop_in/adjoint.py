@@ -45,7 +45,7 @@ def adjoint_of(
     Raises:
         SolverError: What was given makes no sense (kind bad_input).
     """
-    norm = adjoint_norm(adjoint_options, of_state, task.y0)
+    norm = adjoint_norm(method, adjoint_options, of_state, task.y0)
     given = ahead.options if adjoint_options is None else adjoint_options
     options = {name: value for name, value in (given or {}).items() if name != "norm"}
     callbacks = adjoint_callbacks(task.func, method)

@@ -44,7 +44,7 @@ def odeint(
     Raises SolverError.
     """
     task, name = _task(func, y0, t), checked_method(method)
-    norm = forward_norm(state_norm(options, y0))
+    norm = forward_norm(name, state_norm(options, y0))
     callbacks = forward_callbacks(func, name, y0)
     request = request_of(y0, name, options, rtol, atol, callbacks)
     scheme = scheme_of(task, request, stepwise=True, until=event_fn is not None)
@@ -89,7 +89,7 @@ def odeint_adjoint(
         task, ahead, other, adjoint_options, adjoint_rtol, adjoint_atol, of_state, parameters
     )
     scheme = scheme_of(task, ahead, until=event_fn is not None)
-    plan = Plan(task, scheme, forward_norm(of_state), gradient, parameters, frozen)
+    plan = Plan(task, scheme, forward_norm(name, of_state), gradient, parameters, frozen)
     return _solved(plan, event_fn)
 
 
@@ -144,7 +144,7 @@ def odeint_dense(
             "a solution as a function of time has no stops: leave out step_t, jump_t and "
             "grid_constructor, or solve the pieces between them one by one"
         )
-    norm = forward_norm(state_norm(options, y0))
+    norm = forward_norm(name, state_norm(options, y0))
     return dense(func, y0, t0, t1, solver=scheme.solver, norm=norm)
 
 

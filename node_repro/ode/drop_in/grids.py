@@ -165,7 +165,8 @@ class Perturbed:
 
     def _end(self, t: Time) -> float:
         """t, or the point that it differs from by rounding."""
-        value, points = float(t), self._sorted
+        value = t.item() if isinstance(t, Tensor) else t
+        points = self._sorted
         place = bisect_left(points, value)
         near = min(points[max(place - 1, 0) : place + 1], key=lambda point: abs(point - value))
         rounding = ULPS * math.ulp(max(abs(points[0]), abs(points[-1])))

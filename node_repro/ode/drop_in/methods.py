@@ -6,9 +6,19 @@ from typing import Any
 from torch import Tensor
 
 from node_repro.ode.methods import Method
-from node_repro.ode.methods.adams import MOST, Adams, Corrector
+from node_repro.ode.methods.adams import FEWEST, MOST, Adams, Corrector
 from node_repro.ode.methods.adaptive_heun import ADAPTIVE_HEUN
 from node_repro.ode.methods.bosh3 import BOSH3
+from node_repro.ode.methods.collocation import (
+    GAUSS_LEGENDRE_4,
+    GAUSS_LEGENDRE_6,
+    IMPLICIT_EULER,
+    IMPLICIT_MIDPOINT,
+    RADAU_IIA_3,
+    RADAU_IIA_5,
+    TRAPEZOID,
+)
+from node_repro.ode.methods.diagonally_implicit import SDIRK2, TRBDF2
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
 from node_repro.ode.methods.euler import EULER
@@ -35,7 +45,17 @@ FIXED: dict[str, Method] = {
     "heun3": HEUN3,
     "rk4": RK38,
 }
-IMPLICIT: dict[str, Method] = {}
+IMPLICIT: dict[str, Method] = {
+    "implicit_euler": IMPLICIT_EULER,
+    "implicit_midpoint": IMPLICIT_MIDPOINT,
+    "trapezoid": TRAPEZOID,
+    "radauIIA3": RADAU_IIA_3,
+    "radauIIA5": RADAU_IIA_5,
+    "gl4": GAUSS_LEGENDRE_4,
+    "gl6": GAUSS_LEGENDRE_6,
+    "sdirk2": SDIRK2,
+    "trbdf2": TRBDF2,
+}
 """Implicit Runge-Kutta methods of fixed steps."""
 
 ADAMS = ("explicit_adams", "implicit_adams", "fixed_adams")
@@ -47,13 +67,13 @@ NAMES = (*ADAPTIVE, *FIXED, *ADAMS, *IMPLICIT, SCIPY)
 CONTROL = ("first_step", "safety", "ifactor", "dfactor", "max_num_steps", "min_step", "max_step")
 GRID = ("step_size", "grid_constructor", "interp", "perturb")
 OPTIONS = {
-    **dict.fromkeys(ADAPTIVE, (*CONTROL, "step_t", "jump_t", "dtype")),
+    **dict.fromkeys(ADAPTIVE, (*CONTROL, "step_t", "jump_t", "norm", "dtype")),
     **dict.fromkeys(FIXED, GRID),
-    **dict.fromkeys(IMPLICIT, (*GRID, "max_iters")),
-    **dict.fromkeys(ADAMS, (*GRID, "max_order", "max_iters")),
+    **dict.fromkeys(IMPLICIT, GRID),
+    "explicit_adams": (*GRID, "max_order"),
+    **dict.fromkeys(("implicit_adams", "fixed_adams"), (*GRID, "max_order", "max_iters")),
     SCIPY: ("solver", "max_step"),
 }
-"""What each method takes besides `norm`, which all take, and those of fixed steps ignore."""
 
 CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
 
@@ -71,18 +91,23 @@ def checked_method(method: str | None) -> str:
 
 def checked_options(method: str, options: dict[str, Any] | None) -> dict[str, Any]:
     """The options that the method takes, norm left out; a warning names the others."""
-    given = {name: value for name, value in (options or {}).items() if name != "norm"}
+    given = dict(options or {})
     if not given.get("min_step", 1):
         del given["min_step"]  # 0 stands for none
     known = OPTIONS[method]
-    for name in given:
-        if name not in known:
-            warnings.warn(
-                f"method={method!r} has no option {name!r}, which is ignored; it takes "
-                f"{', '.join(known)}",
-                stacklevel=4,
-            )
-    return {name: value for name, value in given.items() if name in known}
+    for name, value in given.items():
+        if name not in known and not (name == "norm" and value is None):
+            warn_of_option(method, name)
+    return {name: value for name, value in given.items() if name in known and name != "norm"}
+
+
+def warn_of_option(method: str, name: str) -> None:
+    """Warn that the method has no such option."""
+    warnings.warn(
+        f"method={method!r} has no option {name!r}, which is ignored; it takes "
+        f"{', '.join(OPTIONS[method])}",
+        stacklevel=5,
+    )
 
 
 def callbacks_of(method: str) -> tuple[str, ...]:
@@ -104,5 +129,11 @@ def fixed_method(
     order = int(options.get("max_order", IMPLICIT_ORDER if implicit else EXPLICIT_ORDER))
     if not 1 <= order <= MOST + 1:
         raise SolverError("bad_input", f"max_order must lie in [1, {MOST + 1}], not {order}")
+    if order < FEWEST + 1:
+        warnings.warn(
+            f"max_order={order}: an Adams method of an order below {FEWEST + 1} takes Runge-Kutta "
+            f"steps only, as method='rk4' does; give a max_order from {FEWEST + 1} to {MOST + 1}",
+            stacklevel=4,
+        )
     iterations = int(options.get("max_iters", 4))
     return Adams(order - 1, Corrector(iterations, rtol, atol) if implicit else None)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.drop_in.callbacks import saved_method
+from node_repro.ode.drop_in.methods import ADAPTIVE, SCIPY, warn_of_option
 from node_repro.ode.norm import FULL, SEMI, CallableNorm, Norm
 from node_repro.ode.solution import SolverError
 from node_repro.ode.state import Layout
@@ -29,12 +30,15 @@ def state_norm(options: dict[str, Any] | None, y0: Tensor | tuple[Tensor, ...]) 
     return lambda y: norm(layout.unpack(y))
 
 
-def forward_norm(norm: StateNorm | None) -> Norm | None:
-    """The norm of the forward solve's error, None for the solver's own."""
-    return None if norm is None else CallableNorm(lambda y, _: norm(y))
+def forward_norm(method: str, norm: StateNorm | None) -> Norm | None:
+    """The norm of the forward solve's error, None for the solver's own: methods that are not
+    adaptive take no other.
+    """
+    return None if norm is None or method not in ADAPTIVE else CallableNorm(lambda y, _: norm(y))
 
 
 def adjoint_norm(
+    method: str,
     adjoint_options: dict[str, Any] | None,
     of_state: StateNorm | None,
     y0: Tensor | tuple[Tensor, ...],
@@ -47,6 +51,11 @@ def adjoint_norm(
     the time, is not integrated here, and zero. Raises SolverError (bad_input).
     """
     given = (adjoint_options or {}).get("norm")
+    if method == SCIPY:
+        of_state = None
+        if callable(given):
+            warn_of_option(method, "norm")
+            given = None
     semi = isinstance(given, str) and given == "seminorm"
     if given is None or semi:
         if of_state is None:

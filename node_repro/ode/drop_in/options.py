@@ -226,7 +226,7 @@ def _scipy(options: dict[str, Any], rtol: Tolerance, atol: Tolerance) -> Solver:
         return Lsoda(rtol, atol, max_steps=ATTEMPTS, max_step=most)
     if name not in SOLVERS:
         raise refused(f"unknown solver {name!r} of scipy; there are LSODA, {', '.join(SOLVERS)}")
-    return SolveIvp(rtol, atol, max_steps=ATTEMPTS, method=name, max_step=most)
+    return SolveIvp(rtol, atol, max_steps=ATTEMPTS, scipy_method=name, max_step=most)
 
 
 def _number(options: dict[str, Any], name: str, otherwise: float) -> float:

@@ -38,32 +38,34 @@ class SolveIvp(HostSolver):
     say: stats.rejected stays 0, and max_steps counts the accepted steps.
 
     Args:
-        method: The solver's name in scipy.
+        scipy_method: Its name in scipy: RK45, RK23, DOP853, Radau or BDF.
         max_step: The longest step.
 
     Raises:
         SolverError: A number or a name that does not exist (kind bad_input).
     """
 
-    method: str = "RK45"
+    scipy_method: str = "RK45"
     max_step: float = np.inf
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.method not in SOLVERS:
-            known = ", ".join(SOLVERS)
-            raise SolverError("bad_input", f"unknown method {self.method!r}; there are {known}")
+        if self.scipy_method not in SOLVERS:
+            raise SolverError(
+                "bad_input",
+                f"unknown scipy_method {self.scipy_method!r}; there are {', '.join(SOLVERS)}",
+            )
         if not self.max_step > 0:
             raise SolverError("bad_input", f"max_step must be positive, not {self.max_step}")
 
     @property
     def name(self) -> str:
-        return self.method
+        return self.scipy_method
 
     def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
         weights = flat.mean_weights(norm)
         rtol, atol = flat.tolerances(self._tolerance().tolerances).times(weights)
-        if self.method in IMPLICIT:  # they take one number
+        if self.scipy_method in IMPLICIT:  # they take one number
             rtol = rtol[weights > 0].min(initial=1.0)
         return Weighted(np.maximum(rtol, LEAST_RTOL), np.minimum(atol, NO_LIMIT))
 
@@ -77,13 +79,13 @@ class SolveIvp(HostSolver):
             "first_step": min(abs(first), abs(end - t)) or None,
         }
         count = rates.flat.sizes[0]
-        if self.method in IMPLICIT and len(v) > count:
+        if self.scipy_method in IMPLICIT and len(v) > count:
             # nothing depends on the integrals: all their columns cost one evaluation
             filled = csc_matrix(np.ones((len(v), count)))
             empty = csc_matrix((len(v), len(v) - count))
             options["jac_sparsity"] = hstack((filled, empty), format="csc")
         return self._guarded(
-            lambda: _Process(SOLVERS[self.method](rates, t, v, end, **options)), rates, v, t
+            lambda: _Process(SOLVERS[self.scipy_method](rates, t, v, end, **options)), rates, v, t
         )
 
     def _step(
