@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Field, Rate, Slope, Time, at
+from node_repro.ode.methods import Field, Linear, Rate, Slope, Time, at
+from node_repro.ode.methods.jacobian import Jacobian
 from node_repro.ode.solution import SolverError, Stats
 
 VectorField = Callable[[Tensor, Tensor], Tensor]
@@ -106,6 +107,13 @@ def evaluate(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
 Evaluate = Callable[[VectorField, Tensor, Tensor], Tensor]
 
 
+def jacobian(f: VectorField, t: Time, y: Tensor) -> Jacobian:
+    """df/dy at (t, y), from one evaluation of f."""
+    with torch.inference_mode(False), torch.enable_grad():
+        z = (y.clone() if y.is_inference() else y.detach()).requires_grad_()
+        return Jacobian(evaluate(f, at(t, z), z), z, Stats())
+
+
 class Plain:
     """A field without integrands.
 
@@ -127,6 +135,9 @@ class Plain:
         ts = [at(t, like) for t in times]
         fields = at_times(self.f, ts)
         return [partial(self._slope_at, f, t) for f, t in zip(fields, ts, strict=True)]
+
+    def jacobian(self, t: Time, y: Tensor) -> Linear:
+        return jacobian(self.f, t, y)
 
     def _slope_at(self, f: VectorField, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         return self._slope(f, t, y)
@@ -168,6 +179,16 @@ class Counted:
     def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
         inside = [self._clip(t, like) for t in times]
         return [partial(self._counted, rate) for rate in self.field.at_times(inside, like)]
+
+    def jacobian(self, t: Time, y: Tensor) -> Linear:
+        self.stats.nfe += 1
+        linear = self.field.jacobian(self._clip(t, y), y)
+        linear.count_into(self.stats)
+        return linear
+
+    @property
+    def vjps(self) -> Stats | None:
+        return self.field.vjps
 
     def _clip(self, t: Time, y: Tensor) -> Time:
         if self._interval is None:

@@ -6,7 +6,14 @@ from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-Kind = Literal["bad_input", "dt_underflow", "max_steps", "non_finite_state", "non_finite_dynamics"]
+Kind = Literal[
+    "bad_input",
+    "dt_underflow",
+    "max_steps",
+    "no_convergence",
+    "non_finite_state",
+    "non_finite_dynamics",
+]
 
 
 class SolverError(Exception):
@@ -27,7 +34,10 @@ class SolverError(Exception):
 class Stats:
     """What a solve cost, counted by the solver.
 
-    nfe: evaluations of f; nvjp: vector-Jacobian products through f; accepted, rejected: steps;
+    nfe: evaluations of f; nvjp: products of a vector with f's Jacobian; jacobians: whole Jacobian
+    matrices, each from one evaluation of f, which counts in nfe, and one batch of as many products
+    as the state has elements, which do not count in nvjp; factorizations: LU decompositions of an
+    implicit method's matrix; accepted, rejected: steps;
     h_min, h_max: the sizes of the accepted steps; sizes: of each. reconstruction: how far a
     backward solve comes back from the states it started from, the largest relative root mean
     square of all its legs (None where nothing is solved back). backward: the same for all
@@ -36,6 +46,8 @@ class Stats:
 
     nfe: int = 0
     nvjp: int = 0
+    jacobians: int = 0
+    factorizations: int = 0
     accepted: int = 0
     rejected: int = 0
     h_min: float = float("inf")
@@ -55,6 +67,8 @@ class Stats:
         """Count another solve's work here too."""
         self.nfe += other.nfe
         self.nvjp += other.nvjp
+        self.jacobians += other.jacobians
+        self.factorizations += other.factorizations
         self.accepted += other.accepted
         self.rejected += other.rejected
         self.h_min = min(self.h_min, other.h_min)

@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from node_repro.ode.controllers import Controller
+from node_repro.ode.controllers.tolerance import Tolerance
 from node_repro.ode.engines import Engine, StepCallbacks, Trajectory, Watch
 from node_repro.ode.engines.eager import Eager
 from node_repro.ode.methods import Field, Method, State
+from node_repro.ode.methods.implicit import ImplicitRungeKutta
 from node_repro.ode.norm import STATE, Norm
 from node_repro.ode.solution import SolverError
 
@@ -96,7 +99,7 @@ class RungeKutta:
             f,
             state,
             ts,
-            self.method,
+            self._method(norm),
             self.controller,
             norm=norm,
             max_steps=self.max_steps,
@@ -105,6 +108,19 @@ class RungeKutta:
             watch=watch,
             callbacks=self.callbacks,
         )
+
+    def _method(self, norm: Norm) -> Method:
+        """The method; an implicit one finds its stages to a part of the tolerance."""
+        method, controller = self.method, self.controller
+        if not (isinstance(method, ImplicitRungeKutta) and isinstance(controller, Tolerance)):
+            return method
+        tolerances = controller.tolerances
+
+        def measure(change: Tensor, y: Tensor) -> Tensor:
+            sizes = [norm.of(State(part), tolerances, State(y)) for part in change]
+            return sizes[0] if len(sizes) == 1 else torch.stack(sizes).max()
+
+        return replace(method, measure=measure)
 
     def with_tolerance(
         self, rtol: float | Tensor | None, atol: float | Tensor | None

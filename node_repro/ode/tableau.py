@@ -1,14 +1,16 @@
-"""Butcher tableaus: the coefficients that define an explicit Runge-Kutta method.
+"""Butcher tableaus: the coefficients that define a Runge-Kutta method, explicit or implicit.
 
 Stage i evaluates k_i = f(t + c_i h, y + h sum_j a_ij k_j); the step is y1 = y + h sum_i b_i k_i. A
 second set of weights gives the error estimate h sum_i (b_i - b_hat_i) k_i, and polynomials b_i(x)
 give the dense output y(t + x h) = y + h sum_i b_i(x) k_i for 0 <= x <= 1. (Hairer, Norsett, Wanner:
-Solving ODEs I, sections II.1, II.4, II.6.)
+Solving ODEs I, sections II.1, II.4, II.6; Hairer, Wanner: Solving ODEs II, section IV.5.)
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from math import isqrt
+from typing import Self
 
 Number = int | str | Fraction
 ROUNDING = Fraction(1, 10**14)  # published decimals carry about 16 digits
@@ -19,12 +21,17 @@ def exact(value: Number) -> Fraction:
     return Fraction(value)
 
 
+def square_root(n: int) -> Fraction:
+    """The square root of a whole number, to 40 decimals."""
+    return Fraction(isqrt(n * 10**80), 10**40)
+
+
 @dataclass(frozen=True)
 class ButcherTableau:
     """The coefficients of one explicit method, exact, and checked against each other.
 
-    a: row i holds a_ij for j < i (s rows, the first empty). b, b_hat: s weights; b_hat is None
-    without an error estimate.
+    a: row i holds a_ij for j < i (s rows, the first empty; ImplicitTableau has all entries). b,
+    b_hat: s weights; b_hat is None without an error estimate.
     c: s nodes. dense: s rows of polynomial coefficients of x, x^2, ..., so that b_i(1) = b_i.
     order, embedded_order, dense_order: of the solution, of the b_hat solution, of the dense output.
 
@@ -56,8 +63,8 @@ class ButcherTableau:
         dense_order: int,
         b_hat: list[Number] | None = None,
         embedded_order: int = 0,
-    ) -> "ButcherTableau":
-        """The tableau written with integers, fractions as strings, or decimals as strings."""
+    ) -> Self:
+        """The tableau written with integers, fractions, or fractions or decimals as strings."""
         return cls(
             name=name,
             order=order,
@@ -77,11 +84,8 @@ class ButcherTableau:
         )
         if sizes != {s}:
             raise ValueError(f"{self.name}: a, b, c, dense and b_hat must all have {s} rows")
+        self._check_rows()
         for i, row in enumerate(self.a):
-            if len(row) != i:
-                raise ValueError(
-                    f"{self.name}: row {i} of a must have {i} entries, as the method is explicit"
-                )
             if abs(sum(row, Fraction(0)) - self.c[i]) > ROUNDING:
                 raise ValueError(f"{self.name}: row {i} of a does not sum to c[{i}]")
         for label, weights in (("b", self.b), ("b_hat", self.b_hat)):
@@ -91,6 +95,13 @@ class ButcherTableau:
             if abs(sum(row, Fraction(0)) - self.b[i]) > ROUNDING * 100:
                 raise ValueError(
                     f"{self.name}: the dense output's weight {i} at x = 1 is not b[{i}]"
+                )
+
+    def _check_rows(self) -> None:
+        for i, row in enumerate(self.a):
+            if len(row) != i:
+                raise ValueError(
+                    f"{self.name}: row {i} of a must have {i} entries, as the method is explicit"
                 )
 
     @cached_property
@@ -145,3 +156,54 @@ class ButcherTableau:
     def dense_weights(self) -> tuple[tuple[float, ...], ...]:
         """The coefficients of the dense output in float64, (s, degree)."""
         return tuple(tuple(map(float, row)) for row in self.dense)
+
+
+@dataclass(frozen=True)
+class ImplicitTableau(ButcherTableau):
+    """The coefficients of an implicit method: a has s rows of s entries.
+
+    Either all stages depend on each other (a is invertible, as in most collocation methods), or a
+    is lower triangular with one number on its diagonal, but for a first stage that may be explicit
+    (singly diagonally implicit methods).
+
+    Raises:
+        ValueError: a is neither, or as ButcherTableau.
+    """
+
+    def _check_rows(self) -> None:
+        if any(len(row) != self.stages for row in self.a):
+            raise ValueError(f"{self.name}: every row of a must have {self.stages} entries")
+        diagonal = {self.a[i][i] for i in range(self.explicit, self.stages)}
+        if self.triangular and (len(diagonal) != 1 or 0 in diagonal):
+            raise ValueError(
+                f"{self.name}: the diagonal of a must hold one number other than 0 in all stages "
+                "that are implicit"
+            )
+
+    @cached_property
+    def triangular(self) -> bool:
+        """Whether no stage depends on a later one."""
+        return not any(any(row[i + 1 :]) for i, row in enumerate(self.a))
+
+    @cached_property
+    def explicit(self) -> int:
+        """How many stages are explicit: 1 if the first is f(t, y), else 0."""
+        return int(not any(self.a[0]))
+
+    @cached_property
+    def groups(self) -> tuple[range, ...]:
+        """The implicit stages in the order in which they are found, together or one by one."""
+        if self.triangular:
+            return tuple(range(i, i + 1) for i in range(self.explicit, self.stages))
+        return (range(self.stages),)
+
+    @cached_property
+    def inner(self) -> tuple[tuple[float, ...], ...]:
+        """The part of a that couples the stages of one group, the same for all groups."""
+        group = self.groups[0]
+        return tuple(self.rows[i][group.start : group.stop] for i in group)
+
+    @cached_property
+    def fsal(self) -> bool:
+        """Whether the last stage is f(t + h, y1): the method is stiffly accurate."""
+        return self.c[-1] == 1 and self.a[-1] == self.b

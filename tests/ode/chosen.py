@@ -21,6 +21,7 @@ from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.forward import Forward
 from node_repro.ode.gradients.reversible import Reversible
 from node_repro.ode.methods import Method, Rate, Slope, Time, at
+from node_repro.ode.methods.implicit import ImplicitRungeKutta
 from node_repro.ode.methods.reversible import Coupled
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.solution import Solution
@@ -49,7 +50,11 @@ def _arguments(choice: dict[str, Any]) -> dict[str, Any]:
 
 
 def _coupled(method: Method) -> Method:
-    """The method itself if it can be undone, or else coupled with itself."""
+    """The method itself if it can be undone, or else coupled with itself. Implicit ones cannot be
+    coupled (gradient=reversible refuses them): coupled steps of order 4 take their place.
+    """
+    if isinstance(method, ImplicitRungeKutta):
+        return Coupled(METHODS["rk4"] if not method.adaptive else METHODS["dopri5"])
     return Coupled(method) if isinstance(method, ExplicitRungeKutta) else method
 
 
@@ -85,6 +90,7 @@ METHODS: dict[str, Method] = {
 }
 HOSTS = {name: choice for name, choice in _SOLVERS.items() if not choice.get("method")}
 TABLEAUS = {name: m for name, m in METHODS.items() if isinstance(m, ExplicitRungeKutta)}
+IMPLICIT = {name: m for name, m in METHODS.items() if isinstance(m, ImplicitRungeKutta)}
 REVERSIBLE = {name: m for name, m in METHODS.items() if hasattr(m, "unstep")}
 ADAPTIVE = {name: method for name, method in METHODS.items() if method.adaptive}
 STABLE = {name: method for name, method in ADAPTIVE.items() if name not in REVERSIBLE}

@@ -10,6 +10,7 @@ from chosen import (
     ADAPTIVE,
     DISCRETE,
     GRADIENTS,
+    IMPLICIT,
     METHODS,
     STABLE,
     TOLERANCE,
@@ -258,7 +259,9 @@ def test_rejected_steps_leave_no_trace(method: str, gradient: str) -> None:
         return (ys, *torch.autograd.grad(ys.square().sum(), (y0, *f.parameters())))
 
     for plain, hesitant in zip(run(Constant(0.25)), run(Hesitant(0.25)), strict=True):
-        assert torch.equal(plain, hesitant)
+        # Newton's iteration starts with the matrix of the step before, rejected or not
+        allowed = 1e-13 if method in IMPLICIT else 0.0
+        torch.testing.assert_close(hesitant, plain, rtol=allowed, atol=allowed)
 
 
 @pytest.mark.parametrize("method", STABLE)

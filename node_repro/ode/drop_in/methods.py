@@ -9,6 +9,16 @@ from node_repro.ode.methods import Method
 from node_repro.ode.methods.adams import MOST, Adams, Corrector
 from node_repro.ode.methods.adaptive_heun import ADAPTIVE_HEUN
 from node_repro.ode.methods.bosh3 import BOSH3
+from node_repro.ode.methods.collocation import (
+    GAUSS_LEGENDRE_4,
+    GAUSS_LEGENDRE_6,
+    IMPLICIT_EULER,
+    IMPLICIT_MIDPOINT,
+    RADAU_IIA_3,
+    RADAU_IIA_5,
+    TRAPEZOID,
+)
+from node_repro.ode.methods.diagonally_implicit import SDIRK2, TRBDF2
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
 from node_repro.ode.methods.euler import EULER
@@ -35,7 +45,20 @@ FIXED: dict[str, Method] = {
     "heun3": HEUN3,
     "rk4": RK38,
 }
-IMPLICIT: dict[str, Method] = {}
+IMPLICIT: dict[str, Method] = {
+    method.name: method
+    for method in (
+        IMPLICIT_EULER,
+        IMPLICIT_MIDPOINT,
+        TRAPEZOID,
+        RADAU_IIA_3,
+        GAUSS_LEGENDRE_4,
+        RADAU_IIA_5,
+        GAUSS_LEGENDRE_6,
+        SDIRK2,
+        TRBDF2,
+    )
+}
 """Implicit Runge-Kutta methods of fixed steps."""
 
 ADAMS = ("explicit_adams", "implicit_adams", "fixed_adams")
@@ -49,7 +72,7 @@ GRID = ("step_size", "grid_constructor", "interp", "perturb")
 OPTIONS = {
     **dict.fromkeys(ADAPTIVE, (*CONTROL, "step_t", "jump_t", "dtype")),
     **dict.fromkeys(FIXED, GRID),
-    **dict.fromkeys(IMPLICIT, (*GRID, "max_iters")),
+    **dict.fromkeys(IMPLICIT, GRID),  # Newton's iteration needs no limit from outside
     **dict.fromkeys(ADAMS, (*GRID, "max_order", "max_iters")),
     SCIPY: ("solver", "min_step", "max_step"),
 }

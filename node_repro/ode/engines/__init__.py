@@ -23,10 +23,13 @@ class Mesh(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What a step started from, as far as it cannot be found again: y, and a method's twin."""
+    """What a step started from, as far as it cannot be found again: y, and a method's twin; solved:
+    the slopes that it found by iteration.
+    """
 
     y: Tensor
     twin: Tensor | None
+    solved: tuple[Tensor, ...] = ()
 
 
 class Trajectory(NamedTuple):

@@ -21,9 +21,17 @@ from node_repro.ode.engines import (
     interval,
     positions,
 )
-from node_repro.ode.engines.failure import Failure, check_finite, too_many, too_short, underflow
+from node_repro.ode.engines.failure import (
+    Failure,
+    check_finite,
+    shorter,
+    too_many,
+    too_short,
+    underflow,
+)
 from node_repro.ode.field import Counted
 from node_repro.ode.methods import Carry, Field, Method, State
+from node_repro.ode.methods.newton import NoConvergence
 from node_repro.ode.norm import Norm
 from node_repro.ode.solution import Stats
 
@@ -74,7 +82,7 @@ class Eager:
         if not controller.adaptive and abs(end - t) > abs(h) * max_steps * (1 + SNAP):
             raise too_short(h, end - t, max_steps)
         reach = 1 + (STRETCH if controller.adaptive else SNAP)
-        memory, verdict = 0.0, None
+        memory, verdict, held = 0.0, None, False
         while t != end:
             if stats.accepted + stats.rejected == max_steps:
                 raise too_many(max_steps, end, Failure(t, h, state, step, verdict, controller))
@@ -91,8 +99,13 @@ class Eager:
             try:
                 if carry.slope is None:
                     begin = method.init(f, t_, state.y, carry.twin)
-                    carry = begin._replace(history=carry.history)
+                    carry = begin._replace(history=carry.history, newton=carry.newton)
                 step = method.step(f, t_, t1_, state, carry)
+            except NoConvergence as failed:
+                h = shorter(failed, t1 - t, smallest, controller)
+                stats.rejected += 1
+                carry, held = carry._replace(newton=failed.newton), True
+                continue
             except Exception as error:
                 tries = stats.accepted + stats.rejected
                 error.add_note(
@@ -109,8 +122,10 @@ class Eager:
                     rejected(t, state, t1 - t)
                 if verdict.h == h:  # a least step that cannot be accepted
                     raise underflow(Failure(t, h, state, step, verdict, controller))
-                h = verdict.h
+                h, carry = verdict.h, carry._replace(newton=step.carry.newton)
                 continue
+            if held:  # a step that Newton's iteration found too long is not tried again at once
+                verdict, held = verdict._replace(h=min(verdict.h, t1 - t, key=abs)), False
             stats.accept(t1 - t)
             if accepted is not None:
                 accepted(t, state, t1 - t)
@@ -119,10 +134,11 @@ class Eager:
                 x = positions(ts, inside, t_, t1_)
                 outputs.append(method.interpolate(state.y, t1_ - t_, step.stages, x))
             if keep:
-                starts.append(Start(state.y, carry.twin))
+                starts.append(Start(state.y, carry.twin, step.solved))
             points.append(t1)
             observed.append(inside)
-            leg = Leg(t_, t1_, state.y, step)
+            kept = step.carry._replace(newton=None)  # matrices, of which a leg has no use
+            leg = Leg(t_, t1_, state.y, step._replace(carry=kept))
             # a step cut short by t1 says little against the size that was planned
             h = max(verdict.h, h, key=abs) if last else verdict.h
             seen, t, state, carry = inside[1], t1, step.end, step.carry

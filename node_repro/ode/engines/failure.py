@@ -7,6 +7,7 @@ import torch
 
 from node_repro.ode.controllers import Controller, Verdict
 from node_repro.ode.methods import State, Step
+from node_repro.ode.methods.newton import NoConvergence
 from node_repro.ode.solution import SolverError, count_non_finite
 
 
@@ -89,3 +90,13 @@ def underflow(at: Failure) -> SolverError:
         t=at.t,
         h=at.h,
     )
+
+
+def shorter(failed: NoConvergence, h: float, smallest: float, controller: Controller) -> float:
+    """The step to try after one of size h for which Newton's iteration did not converge. Raises
+    what failed where the size is given, or the step would be shorter than is allowed.
+    """
+    least = max(smallest, getattr(controller, "min_step", None) or 0.0)
+    if not controller.adaptive or not abs(h) / 4 > least:
+        raise failed
+    return h / 4

@@ -13,11 +13,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from node_repro.ode.field import Interval, Plain, VectorField, at_times, evaluate
+from node_repro.ode.field import Interval, Plain, VectorField, at_times, evaluate, jacobian
 from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
 from node_repro.ode.gradients.declared import Declared, declared, vjp
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Rate, Slope, State, Time, at
+from node_repro.ode.methods.jacobian import AdjointJacobian
 from node_repro.ode.norm import FULL, Norm
 from node_repro.ode.solution import Solution, SolverError, Stats, count_non_finite
 from node_repro.ode.solver import Solver
@@ -88,6 +89,7 @@ class _Augmented:
         self.f, self.parameters = f, parameters
         self.declared = Declared((*parameters, *frozen))
         self.first: tuple[Tensor, Tensor] | None = None
+        self.vjps: Stats | None = None
 
     def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
         return self._slope(self.f, at(t, y), y, integrands=integrands)
@@ -97,6 +99,9 @@ class _Augmented:
         with torch.enable_grad():
             fields = at_times(self.f, ts)
         return [partial(self._slope, f, t) for f, t in zip(fields, ts, strict=True)]
+
+    def jacobian(self, t: Time, y: Tensor) -> AdjointJacobian:
+        return AdjointJacobian(jacobian(self.f, t, y[0]))
 
     def _slope(self, f: VectorField, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         wanted = self.parameters if integrands else ()
@@ -124,9 +129,10 @@ class _Solve(torch.autograd.Function):
             trajectory = run.forward.solve(Plain(f), start, times, norm=run.forward_norm)
         ys, carry = trajectory.ys, trajectory.carry
         run.stats, run.h = trajectory.stats, trajectory.h
-        # a method with a second state knows the slope of that one
-        run.at_end = carry.slope is not None and carry.twin is None
-        if carry.slope is not None and carry.twin is None:
+        # a method with a second state knows the slope of that one, and an implicit one knows it to
+        # the accuracy of its iteration
+        run.at_end = carry.slope is not None and carry.twin is None and carry.newton is None
+        if carry.slope is not None and run.at_end:
             run.saved.remember(ys[-1], carry.slope.dy)
         elif trajectory.slope is not None:
             run.saved.remember(ys[0], trajectory.slope)
@@ -177,7 +183,7 @@ class _Backward:
         for i in reversed(range(1, len(ts))):
             start = State(torch.stack((ys[i], a)), integrals)
             leg = run.backward.solve(field, start, ts[[i, i - 1]], norm=run.norm, first_step=h)
-            leg.stats.nvjp = leg.stats.nfe
+            leg.stats.nvjp += leg.stats.nfe - leg.stats.jacobians
             stats.add(leg.stats)
             if gts is not None:
                 # the output itself moves with its time; what lies behind it feels only t0

@@ -56,22 +56,26 @@ class _Solve(Function):
             run.saved.remember(y0, trajectory.slope)
         starts = trajectory.starts or (Start(y0, None),)
         twins = [start.twin for start in starts if start.twin is not None]
-        ctx.run, ctx.starts, ctx.twins = run, len(starts), len(twins)
-        ctx.save_for_backward(ts, *(start.y for start in starts), *twins, *parameters)
+        solved = [slope for start in starts for slope in start.solved]
+        ctx.run, ctx.starts, ctx.twins, ctx.solved = run, len(starts), len(twins), len(solved)
+        ctx.save_for_backward(ts, *(start.y for start in starts), *twins, *solved, *parameters)
         return trajectory.ys
 
     @staticmethod
     def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
         ts, *saved = saved_tensors(ctx, gys, "checkpointed")
         ys, rest = saved[: ctx.starts], saved[ctx.starts :]
-        twins, parameters = rest[: ctx.twins] or [None] * ctx.starts, rest[ctx.twins :]
+        twins, rest = rest[: ctx.twins] or [None] * ctx.starts, rest[ctx.twins :]
+        solved, parameters = rest[: ctx.solved], rest[ctx.solved :]
+        stages = ctx.solved // ctx.starts
+        slopes = [tuple(solved[n * stages : (n + 1) * stages]) for n in range(ctx.starts)]
         run: _Run = ctx.run
         needed = ctx.needs_input_grad[3:]
         wanted = tuple(p for p, need in zip(parameters, needed, strict=True) if need)
         stats = Stats()
         times = ctx.needs_input_grad[2]
         replay = Replay(run.saved, run.solver.method, run.mesh, ts, times, wanted, run.frozen)
-        starts = map(Start, reversed(ys), reversed(twins))
+        starts = map(Start, reversed(ys), reversed(twins), reversed(slopes))
         gy0, gts, gparameters = replay.gradients(starts, gys, stats)
         run.stats.add_backward(stats)
         return None, gy0, gts, *spread(gparameters, needed)

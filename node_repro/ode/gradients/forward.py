@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from node_repro.ode.field import Interval, Plain, VectorField, evaluate
+from node_repro.ode.field import Interval, Plain, VectorField, evaluate, jacobian
 from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
 from node_repro.ode.gradients.declared import Declared, declared, vjp
 from node_repro.ode.methods import Rate, Slope, State, Time, at
+from node_repro.ode.methods.jacobian import RepeatedJacobian
 from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import Solver
@@ -90,9 +91,13 @@ class _Sensitivities:
     ) -> None:
         self.f, self.parameters, self.stats = f, parameters, stats
         self.declared = Declared((*parameters, *frozen))
+        self.vjps: Stats | None = None
 
     def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
         return [partial(self, t) for t in times]
+
+    def jacobian(self, t: Time, y: Tensor) -> RepeatedJacobian:
+        return RepeatedJacobian(jacobian(self.f, t, y[0]))
 
     def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
         t = at(t, y)
@@ -133,7 +138,7 @@ class _Solve(Function):
             norm=RmsNorm(parts=(*(run.parts or (count,)), columns * count)),
         )
         run.stats = trajectory.stats
-        run.stats.nvjp = stats.nvjp
+        run.stats.nvjp += stats.nvjp
         # f is not evaluated again in the backward pass: the rates of the outputs are saved
         ys, rates = trajectory.ys, y0.new_zeros(0)
         if ctx.needs_input_grad[2]:

@@ -94,7 +94,7 @@ class Replay(NamedTuple):
             twin = None if start.twin is None else start.twin.detach().requires_grad_()
             with torch.enable_grad():
                 t, t1 = interval(times, points[n], points[n + 1], first=n == 0, last=n == steps - 1)
-                carry = method.init(field, t, y, twin)
+                carry = method.init(field, t, y, twin)._replace(solved=start.solved)
                 step = method.step(field, t, t1, State(y), carry, advance_only=not observing)
                 outputs, cotangents = [step.end.y], [a]
                 if a_twin is not None and step.carry.twin is not None:

@@ -95,7 +95,7 @@ def _undone(run: _Run, f: VectorField, y0: Tensor, end: Start, stats: Stats) -> 
     """The starts of the steps, the last one first; the solve's own start is y0 itself."""
     points = run.mesh.points
     field = Counted(Plain(f), stats, (points[0], points[-1]))
-    y, twin = end
+    y, twin = end.y, end.twin
     assert twin is not None
     size = torch.linalg.vector_norm(y)
     for n in reversed(range(len(points) - 1)):

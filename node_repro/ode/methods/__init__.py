@@ -3,10 +3,12 @@ be.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from node_repro.ode.solution import Stats
 
 Time = float | Tensor
 """A time or a step size: a float on the host, or a float64 scalar tensor where a gradient with
@@ -55,6 +57,17 @@ class Field(Protocol):
         """
         ...
 
+    def jacobian(self, t: Time, y: Tensor) -> "Linear":
+        """df/dy at (t, y), by an evaluation of f of its own. An approximation is enough, as it
+        serves Newton's iteration.
+        """
+        ...
+
+    @property
+    def vjps(self) -> Stats | None:
+        """Where products with f's Jacobian in a later backward pass are counted."""
+        ...
+
 
 class Rate(Protocol):
     """A field at one time."""
@@ -69,25 +82,77 @@ class Past(NamedTuple):
     slope: Slope
 
 
+class Linear(Protocol):
+    """df/dy at one point, on real numbers: a complex state of n elements is one of 2n.
+
+    It is block diagonal: y's elements are consecutive blocks of size elements, and all blocks
+    share one matrix or each has its own.
+    """
+
+    @property
+    def stats(self) -> Stats:
+        """Where the work is counted."""
+        ...
+
+    def count_into(self, stats: Stats) -> None:
+        """Count it elsewhere from now on."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """n, the elements of a block."""
+        ...
+
+    def matrix(self) -> Tensor:
+        """(1, n, n) or (blocks, n, n)."""
+        ...
+
+    def product(self, v: Tensor) -> Tensor:
+        """df/dy v for v like y."""
+        ...
+
+    def transposed_product(self, v: Tensor) -> Tensor:
+        """The product with the transposed matrix."""
+        ...
+
+
+class Newton(NamedTuple):
+    """What an implicit method's next step may reuse: df/dy; the solver of the linear equations and
+    the h that it is for; t: where df/dy was evaluated; contraction: of the slowest iteration of
+    the last step.
+    """
+
+    jacobian: Linear
+    t: float
+    system: Any
+    h: float
+    contraction: float
+
+
 class Carry(NamedTuple):
     """What the next step starts from besides y: the slope at its start, if it is known; twin: the
-    second state (*S) of a reversible method; history: of a multistep method, the latest first.
+    second state (*S) of a reversible method; history: of a multistep method, the latest first;
+    newton: of an implicit method; solved: the stages' slopes, where a step is redone whose stages
+    were found by iteration.
     """
 
     slope: Slope | None = None
     twin: Tensor | None = None
     history: tuple[Past, ...] = ()
+    newton: Newton | None = None
+    solved: tuple[Tensor, ...] = ()
 
 
 class Step(NamedTuple):
     """One step's end, its error estimate (None without one), what the next step may reuse, and the
-    stages' slopes.
+    stages' slopes; solved: the slopes without a graph, if they were found by iteration.
     """
 
     end: State
     error: State | None
     carry: Carry
     stages: tuple[Tensor, ...]
+    solved: tuple[Tensor, ...] = ()
 
 
 class Method(Protocol):

@@ -21,13 +21,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Carry, Field, Rate, Slope, State, Step, Time
+from node_repro.ode.methods import Carry, Field, Linear, Rate, Slope, State, Step, Time
 from node_repro.ode.methods.bosh3 import BOSH3
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.rk4 import RK4
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.methods.tsit5 import TSIT5
-from node_repro.ode.solution import SolverError
+from node_repro.ode.solution import SolverError, Stats
 
 COUPLING = 0.999
 
@@ -131,6 +131,13 @@ class _WithoutIntegrands:
 
     def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
         return [partial(self._slope, rate) for rate in self.field.at_times(times, like)]
+
+    def jacobian(self, t: Time, y: Tensor) -> Linear:
+        return self.field.jacobian(t, y)
+
+    @property
+    def vjps(self) -> Stats | None:
+        return self.field.vjps
 
     def _slope(self, rate: Rate, y: Tensor, *, integrands: bool) -> Slope:
         return rate(y, integrands=False)

@@ -1,4 +1,4 @@
-"""Explicit Runge-Kutta methods: a tableau made into a step (Hairer, Norsett, Wanner: Solving ODEs
+"""Runge-Kutta methods: a tableau made into a step (Hairer, Norsett, Wanner: Solving ODEs
 I, II.1).
 """
 
@@ -39,8 +39,8 @@ def combine(
 
 
 @dataclass(frozen=True)
-class ExplicitRungeKutta:
-    """The Method that a Butcher tableau describes. Shapes: y and every slope (*S), any S."""
+class TableauMethod:
+    """What a method is by its tableau alone. Shapes: y and every slope (*S), any S."""
 
     tableau: ButcherTableau
 
@@ -69,6 +69,23 @@ class ExplicitRungeKutta:
         """The dense output's coefficients, (s, degree), float64 on the host."""
         return torch.tensor(self.tableau.dense_weights, dtype=torch.float64)
 
+    def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        dense = self._dense
+        powers = x.unsqueeze(1) ** torch.arange(1, dense.shape[1] + 1)
+        weights = (powers @ dense.T * h).to(stages[0])
+        return y + torch.tensordot(weights, torch.stack(stages), dims=1)
+
+    def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        dense = self._dense
+        degrees = torch.arange(1, dense.shape[1] + 1)
+        weights = (degrees * x.unsqueeze(1) ** (degrees - 1)) @ dense.T
+        return torch.tensordot(weights.to(stages[0]), torch.stack(stages), dims=1)
+
+
+@dataclass(frozen=True)
+class ExplicitRungeKutta(TableauMethod):
+    """The Method that an explicit Butcher tableau describes."""
+
     def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
         return Carry(f(t, y, integrands=self.tableau.uses_integrands[0]))
 
@@ -80,7 +97,7 @@ class ExplicitRungeKutta:
         slope = carry.slope
         assert slope is not None
         stages = [slope.dy]
-        integrals = _Quadrature(tableau, h, state.integrals)
+        integrals = Quadrature(tableau, h, state.integrals)
         integrals.add(0, slope.integrands)
         # t + 1.0 * h may miss t1 by a rounding, and f may end there
         times = [t1 if c == 1.0 else t + c * h for c in tableau.nodes[1:count]]
@@ -104,20 +121,8 @@ class ExplicitRungeKutta:
         after = Carry(slope if tableau.fsal and not advance_only else None)
         return Step(State(y1, integrals.onto(state.integrals)), error, after, tuple(stages))
 
-    def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        dense = self._dense
-        powers = x.unsqueeze(1) ** torch.arange(1, dense.shape[1] + 1)
-        weights = (powers @ dense.T * h).to(stages[0])
-        return y + torch.tensordot(weights, torch.stack(stages), dims=1)
 
-    def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        dense = self._dense
-        degrees = torch.arange(1, dense.shape[1] + 1)
-        weights = (degrees * x.unsqueeze(1) ** (degrees - 1)) @ dense.T
-        return torch.tensordot(weights.to(stages[0]), torch.stack(stages), dims=1)
-
-
-class _Quadrature:
+class Quadrature:
     """h sum_i b_i q_i and its error h sum_i (b_i - b_hat_i) q_i, summed as the integrands come."""
 
     def __init__(self, tableau: ButcherTableau, h: Time, integrals: tuple[Tensor, ...]) -> None:

@@ -1,0 +1,287 @@
+"""Implicit Runge-Kutta methods: a tableau made into a step (Hairer, Wanner: Solving ODEs II, IV.8).
+
+The stages are found by Newton's iteration, and differentiated as the implicit function that they
+are: with k_i = f(t_i, y_i) and y_i = known_i + h sum_j a_ij k_j, a cotangent g of the slopes is
+turned into that of f's values by one linear solve with the transposed matrix of the stages,
+whatever way the iteration took.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from node_repro.ode.methods import Carry, Field, Newton, Rate, Slope, State, Step, Time
+from node_repro.ode.methods.jacobian import Jacobian
+from node_repro.ode.methods.linear_system import LinearSystem, linear_system
+from node_repro.ode.methods.newton import (
+    Found,
+    NoConvergence,
+    Stages,
+    iterate,
+    to_rounding,
+    to_tolerance,
+)
+from node_repro.ode.methods.runge_kutta import Quadrature, TableauMethod, combine
+from node_repro.ode.solution import SolverError, Stats
+from node_repro.ode.tableau import ImplicitTableau
+
+Context = Any
+"""autograd's ctx: it takes any attribute."""
+
+STALE = 0.03  # contraction beyond which df/dy is evaluated again at the next step
+
+
+@dataclass(frozen=True)
+class ImplicitRungeKutta(TableauMethod):
+    """The Method that an implicit tableau describes.
+
+    measure: of a change of the stages (m, *S) in units of the tolerance, given the largest states;
+    None where there is no tolerance: Newton's iteration then goes on to rounding errors.
+    """
+
+    tableau: ImplicitTableau
+    measure: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
+        first = self.tableau.explicit and self.tableau.uses_integrands[0]
+        return Carry(f(t, y, integrands=bool(first)))
+
+    def step(
+        self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
+    ) -> Step:
+        tableau, h, y = self.tableau, t1 - t, state.y
+        assert carry.slope is not None
+        times = [t1 if c == 1.0 else t + c * h for c in tableau.nodes]
+        rates = f.at_times(times[tableau.explicit :], y)
+        if carry.solved:
+            solved, newton, graph = carry.solved, carry.newton, torch.is_grad_enabled()
+        else:
+            probes = [_Probe(rate) for rate in rates]
+            with torch.no_grad():
+                solved, newton = _Search(self, f, probes, float(t), float(h), y, carry).found()
+            given = (y, carry.slope.dy, *(x for x in (t, t1) if isinstance(x, Tensor)))
+            graph = torch.is_grad_enabled() and any(
+                x.requires_grad for x in (*given, *(probe.seen for probe in probes))
+            )
+        stages, last, integrals = self._stages(f, rates, h, state, carry.slope, solved, graph)
+        y1 = combine(y, h, tableau.weights, stages)
+        error = None
+        if self.adaptive and not advance_only:
+            with torch.no_grad():  # the choice of the step is not differentiated
+                error = State(
+                    combine(None, h, tableau.error_weights, stages), tuple(integrals.error)
+                )
+        slope = Slope(stages[-1], last) if tableau.fsal else None
+        end = State(y1, integrals.onto(state.integrals))
+        return Step(end, error, Carry(slope, newton=newton), tuple(stages), solved)
+
+    def _stages(
+        self,
+        f: Field,
+        rates: Sequence[Rate],
+        h: Time,
+        state: State,
+        slope: Slope,
+        solved: tuple[Tensor, ...],
+        graph: bool,
+    ) -> tuple[list[Tensor], tuple[Tensor, ...], Quadrature]:
+        """The slopes, with a graph if it is wanted; the last stage's integrands; the integrals."""
+        tableau = self.tableau
+        integrals = Quadrature(tableau, h, state.integrals)
+        stages: list[Tensor] = []
+        last: tuple[Tensor, ...] = ()
+        if tableau.explicit:
+            # a redone step evaluates it, and the values of a solution are those of its first run
+            first = slope.dy
+            stages.append(first + (solved[0] - first).detach() if graph else solved[0])
+            integrals.add(0, slope.integrands)
+        if not graph and not state.integrals:
+            return list(solved), last, integrals
+        for group in tableau.groups:
+            inner = solved[group.start : group.stop]
+            points, values = [], []
+            for i in group:
+                row = tableau.rows[i]
+                known = combine(state.y, h, row[: group.start], stages)
+                y_i = combine(known, h, row[group.start : group.stop], inner)
+                if graph and not y_i.requires_grad:
+                    y_i = y_i.detach().requires_grad_()
+                value = rates[i - tableau.explicit](y_i, integrands=tableau.uses_integrands[i])
+                integrals.add(i, value.integrands)
+                last = value.integrands
+                points.append(y_i)
+                values.append(value.dy)
+            if graph:
+                count = f.vjps or Stats()
+                found = _Implicit.apply(
+                    tableau.inner,
+                    float(h.detach()) if isinstance(h, Tensor) else h,
+                    count,
+                    *inner,
+                    *values,
+                    *points,
+                )
+                stages += found  # type: ignore[arg-type]
+            else:
+                stages += inner
+        return stages, last, integrals
+
+    @cached_property
+    def predictors(self) -> tuple[tuple[float, ...], ...]:
+        """For every stage that is found alone, the weights of the slope at the start and of the
+        stages before it in a guess of its own: the parabola through the three nearest in time.
+        """
+        c, explicit = self.tableau.nodes, self.tableau.explicit
+        rows = []
+        for i in range(explicit, self.tableau.stages):
+            nodes, x = (0.0, *c[explicit:i]), c[i]
+            near = sorted(nodes, key=lambda node: abs(node - x))[:3]
+            rows.append(tuple(_lagrange(near, n, x) if n in near else 0.0 for n in nodes))
+        return tuple(rows)
+
+
+class _Probe:
+    """A Rate whose first evaluation shows whether f depends on what wants a gradient."""
+
+    def __init__(self, rate: Rate) -> None:
+        self.rate, self.seen, self.used = rate, torch.empty(0), False
+        self.grad = torch.is_grad_enabled()
+
+    def __call__(self, y: Tensor, *, integrands: bool) -> Slope:
+        if self.used or not self.grad:
+            return self.rate(y, integrands=integrands)
+        self.used = True
+        with torch.enable_grad():
+            slope = self.rate(y, integrands=integrands)
+        self.seen = torch.empty(0, requires_grad=slope.dy.requires_grad)
+        return Slope(slope.dy.detach(), slope.integrands)
+
+
+class _Search:
+    """The search for the slopes of one step's stages, without a graph."""
+
+    def __init__(
+        self,
+        method: ImplicitRungeKutta,
+        f: Field,
+        rates: Sequence[Rate],
+        t: float,
+        h: float,
+        y: Tensor,
+        carry: Carry,
+    ) -> None:
+        assert carry.slope is not None
+        self.method, self.f, self.rates, self.t, self.h = method, f, rates, t, h
+        self.y, self.slope, self.newton = y.detach(), carry.slope.dy.detach(), carry.newton
+        measure = method.measure
+        self.accuracy = to_rounding(y.dtype) if measure is None else to_tolerance(measure)
+
+    def found(self) -> tuple[tuple[Tensor, ...], Newton]:
+        """All slopes, and what the next step may reuse. Raises NoConvergence."""
+        newton = self.newton
+        if newton is not None and newton.contraction > STALE and newton.t != self.t:
+            newton = None
+        while True:
+            jacobian = self.f.jacobian(self.t, self.y) if newton is None else newton.jacobian
+            at = self.t if newton is None else newton.t
+            if newton is not None and newton.h == self.h:
+                system: LinearSystem = newton.system
+            else:
+                system = self._system([jacobian])
+            known = None if newton is None else newton.contraction
+            newton = Newton(jacobian, at, system, self.h, 0.0)
+            slopes, last = self._all(lambda *_, system=system: system, known)
+            if last.converged:
+                return slopes, newton._replace(contraction=last.contraction)
+            if at == self.t:
+                break
+            newton = None
+        if self.accuracy.exact:
+            slopes, last = self._all(self._exact_system, None)
+            if last.converged:
+                return slopes, newton._replace(contraction=1.0)
+        raise NoConvergence(self.t, self.h, last.size, advice=self.accuracy.advice, newton=newton)
+
+    def _system(self, jacobians: Sequence[Any]) -> LinearSystem:
+        coupling = self.method.tableau.inner
+        return linear_system(jacobians, coupling, self.h, accuracy=self.accuracy.linear)
+
+    def _exact_system(self, stages: Stages, slopes: Tensor) -> LinearSystem:
+        pairs = zip(stages.times, stages.states(slopes), strict=True)
+        return self._system([self.f.jacobian(t, y) for t, y in pairs])
+
+    def _all(
+        self, system: Callable[[Stages, Tensor], LinearSystem], known: float | None
+    ) -> tuple[tuple[Tensor, ...], Found]:
+        """The slopes of all groups, one after the other, and how the slowest of them converged."""
+        tableau, h = self.method.tableau, self.h
+        slopes = [self.slope] if tableau.explicit else []
+        worst = 0.0
+        found = Found(self.slope, 0.0, 0.0, converged=True)
+        for group in tableau.groups:
+            rows = tableau.rows[group.start : group.stop]
+            states = [combine(self.y, h, row[: group.start], slopes) for row in rows]
+            rates = [self.rates[i - tableau.explicit] for i in group]
+            times = [self.t + tableau.nodes[i] * h for i in group]
+            stages = Stages(rates, times, torch.stack(states), tableau.inner, h, self.y)
+            expected = None if self.accuracy.exact or known is None else max(known, 1e-2)
+            found = iterate(stages, self._guess(group, slopes), system, self.accuracy, expected)
+            worst = max(worst, found.contraction)
+            if not found.converged:
+                break
+            known = max(known or 0.0, worst)
+            slopes += found.slopes.unbind(0)
+        return tuple(slopes), found._replace(contraction=worst)
+
+    def _guess(self, group: range, slopes: list[Tensor]) -> Tensor:
+        if len(group) > 1:
+            return self.slope.expand(len(group), *self.slope.shape)
+        explicit = self.method.tableau.explicit
+        weights = self.method.predictors[group.start - explicit]
+        return combine(None, 1.0, weights, [self.slope, *slopes[explicit:]]).unsqueeze(0)
+
+
+class _Implicit(Function):
+    """The slopes of stages that were found together, as a function of f's values at them."""
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        coupling: tuple[tuple[float, ...], ...],
+        h: float,
+        stats: Stats,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        m = len(coupling)
+        ctx.coupling, ctx.h, ctx.stats = coupling, h, stats
+        ctx.save_for_backward(*tensors[m:])
+        return tuple(slope.view_as(slope) for slope in tensors[:m])
+
+    @staticmethod
+    def backward(ctx: Context, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise SolverError(
+                "bad_input",
+                "implicit methods give first derivatives only: for create_graph=True take an "
+                "explicit method",
+            )
+        m, saved = len(ctx.coupling), ctx.saved_tensors
+        jacobians = [
+            Jacobian(value, point, ctx.stats, hooked=True)
+            for value, point in zip(saved[:m], saved[m:], strict=True)
+        ]
+        accuracy = 10 * torch.finfo(cotangents[0].dtype.to_real()).eps
+        system = linear_system(jacobians, ctx.coupling, ctx.h, accuracy=accuracy)
+        turned = system.solve_transposed(torch.stack(cotangents))
+        return None, None, None, *[None] * m, *turned.unbind(0), *[None] * m
+
+
+def _lagrange(nodes: Sequence[float], own: float, x: float) -> float:
+    """The value at x of the polynomial that is 1 at one of the nodes and 0 at the others."""
+    return math.prod((x - node) / (own - node) for node in nodes if node != own)
