@@ -16,15 +16,19 @@ from torch import Tensor, nn
 from node_repro.ode import RungeKutta
 from node_repro.ode.controllers import Controller
 from node_repro.ode.controllers.constant import Constant
+from node_repro.ode.field import jacobian
 from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.forward import Forward
 from node_repro.ode.gradients.reversible import Reversible
 from node_repro.ode.methods import Method, Rate, Slope, Time, at
+from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.implicit import ImplicitRungeKutta
+from node_repro.ode.methods.jacobian import Jacobian
 from node_repro.ode.methods.reversible import Coupled
+from node_repro.ode.methods.rk4 import RK4
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
-from node_repro.ode.solution import Solution
+from node_repro.ode.solution import Solution, Stats
 from node_repro.ode.solver import Solver
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -54,7 +58,7 @@ def _coupled(method: Method) -> Method:
     coupled (gradient=reversible refuses them): coupled steps of order 4 take their place.
     """
     if isinstance(method, ImplicitRungeKutta):
-        return Coupled(METHODS["rk4"] if not method.adaptive else METHODS["dopri5"])
+        return Coupled(DOPRI5 if method.adaptive else RK4)
     return Coupled(method) if isinstance(method, ExplicitRungeKutta) else method
 
 
@@ -162,6 +166,13 @@ class FieldOf:
 
     def at_times(self, times: Sequence[Time], like: Tensor) -> list[Rate]:
         return [partial(self, t) for t in times]
+
+    def jacobian(self, t: Time, y: Tensor) -> Jacobian:
+        return jacobian(lambda t, y: self.function(t, y, integrands=False).dy, t, y)
+
+    @property
+    def vjps(self) -> Stats | None:
+        return None
 
 
 class Calls:

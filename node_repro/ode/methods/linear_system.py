@@ -15,7 +15,7 @@ from torch import Tensor
 from node_repro.ode.methods import Linear
 from node_repro.ode.methods.jacobian import like, real
 
-LARGEST_DENSE = 500
+LARGEST_DENSE = 1000
 """Unknowns up to which the matrix is factorised: measured in docs/numerics.md."""
 RESTART = 40  # vectors that GMRES keeps
 CYCLES = 25  # restarts before it gives up
