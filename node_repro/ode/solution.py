@@ -25,7 +25,7 @@ class SolverError(Exception):
         self, kind: Kind, message: str, *, t: float | None = None, h: float | None = None
     ) -> None:
         super().__init__(f"{kind}: {message}")
-        self.kind = kind
+        self.kind: Kind = kind
         self.t = t
         self.h = h
 

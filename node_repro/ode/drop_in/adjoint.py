@@ -59,9 +59,10 @@ def adjoint_of(
         )
     rtol = None if adjoint_rtol is None else tolerance_of(adjoint_rtol, task.y0, least=True)
     atol = None if adjoint_atol is None else tolerance_of(adjoint_atol, task.y0)
+    # the tolerances of an Adams method are those of its corrector, and so a part of the method
     if _same(ahead, request) and method not in ADAMS:
         if method in ADAPTIVE or method == SCIPY:
-            return Adjoint(norm, None, rtol, atol)  # type: ignore[arg-type]
+            return Adjoint(norm, None, rtol, atol)
         return Adjoint(norm)
     if rtol is not None:
         request = request._replace(rtol=rtol)

@@ -237,7 +237,7 @@ def _solved(plan: Plan, event_fn: EventFunc | None) -> Any:  # noqa: ANN401
         with torch.no_grad():
             dy = plan.task.func(at(still, y[0] if isinstance(y, tuple) else y), y)
         y = each(lambda p, dp: p - dp * (event_t - still).to(dp.real), y, dy)
-        if isinstance(plan.gradient, Direct):  # as theirs; with the adjoint it has its gradient
+        if isinstance(plan.gradient, Direct):  # as in torchdiffeq; the adjoint's has a gradient
             event_t = still
     return event_t.to(plan.task.t), each(lambda *ends: torch.stack(ends), y0, y)
 

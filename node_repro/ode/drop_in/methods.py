@@ -78,7 +78,9 @@ OPTIONS = {
 CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
 
 EXPLICIT_ORDER, IMPLICIT_ORDER = 5, MOST + 1
-"""max_order unless given. For explicit_adams theirs is 12, and unstable at all but tiny steps."""
+"""max_order unless given; torchdiffeq has 12 for both. Adams-Bashforth formulas of that order are
+unstable at all but tiny steps.
+"""
 
 
 def checked_method(method: str | None) -> str:

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.integral import Integral
+from node_repro.ode.drop_in.failures import Asserting
 from node_repro.ode.drop_in.grids import STEPS, OnGrid, Perturbed, checked_grid
 from node_repro.ode.drop_in.methods import (
     ADAPTIVE,
@@ -27,9 +28,11 @@ from node_repro.ode.solver import RungeKutta, Solver
 from node_repro.ode.state import Layout
 
 SNAP = 1e-10  # a step of this fraction of the others is none
+UNLIMITED = 2**53  # stands for infinity
 ATTEMPTS = 100_000  # of one solve, unless max_num_steps says otherwise
 
 State = Tensor | tuple[Tensor, ...]
+N = TypeVar("N", float, None)
 
 
 class Task(NamedTuple):
@@ -118,26 +121,23 @@ def _adaptive(
     dtype = options.get("dtype", torch.float64)
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise refused(f"the option 'dtype' must be a floating point type of torch, not {dtype!r}")
-    least, most = _number(options, "min_step", 0.0), _number(options, "max_step", math.inf)
+    most = _number(options, "max_step", math.inf)
     controller = Integral(
         rtol=rtol,
         atol=atol,
         safety=_number(options, "safety", 0.9),
         factor_min=_number(options, "dfactor", 0.2),
         factor_max=_number(options, "ifactor", 10.0),
-        first_step=_number(options, "first_step", 0.0)
-        if options.get("first_step") is not None
-        else None,
-        min_step=None if least == 0.0 else least,
+        first_step=_number(options, "first_step", None),
+        min_step=_number(options, "min_step", None),
         max_step=None if most == math.inf else most,
     )
-    attempts = ATTEMPTS
-    if options.get("max_num_steps") is not None:
-        # theirs is the number of steps from one output to the next
-        attempts = int(_number(options, "max_num_steps", 0.0)) * max(len(task.t) - 1, 1)
+    attempts, between = ATTEMPTS, _number(options, "max_num_steps", None)
+    if between is not None:  # the steps from one output to the next
+        attempts = int(min(between, UNLIMITED)) * max(len(task.t) - 1, 1)
     stops = [_times(options[key]) for key in ("step_t", "jump_t") if options.get(key) is not None]
     cuts = torch.cat(stops) if stops else task.times[:0]
-    solver = RungeKutta(method, controller, max_steps=attempts, callbacks=callbacks)
+    solver = RungeKutta(method, controller, attempts, Asserting(), callbacks)
     return Scheme(solver, cuts, sided=len(cuts) > 0)
 
 
@@ -229,7 +229,7 @@ def _scipy(options: dict[str, Any], rtol: Tolerance, atol: Tolerance) -> Solver:
     return SolveIvp(rtol, atol, max_steps=ATTEMPTS, scipy_method=name, max_step=most)
 
 
-def _number(options: dict[str, Any], name: str, otherwise: float) -> float:
+def _number(options: dict[str, Any], name: str, otherwise: N) -> float | N:
     value = options.get(name)
     if value is None:
         return otherwise

@@ -47,7 +47,7 @@ def tolerance_of(
 
 
 def _shaped(value: Tensor, like: Tensor) -> Tensor:
-    """theirs has one vector for all elements of a part."""
+    """The value in the shape of a part: torchdiffeq takes a vector of all its elements."""
     return value.reshape(like.shape) if value.numel() == like.numel() else value
 
 

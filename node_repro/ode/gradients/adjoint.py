@@ -35,8 +35,8 @@ class Adjoint:
 
     norm: Norm = FULL
     solver: Solver | None = None
-    rtol: float | None = None
-    atol: float | None = None
+    rtol: float | Tensor | None = None
+    atol: float | Tensor | None = None
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
         known = declared(problem, "adjoint")
