@@ -1,0 +1,35 @@
+"""Errors of the steps as programs written for torchdiffeq expect them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from node_repro.ode.engines import Trajectory
+from node_repro.ode.engines.eager import Eager
+from node_repro.ode.solution import Kind, SolverError
+
+BEGINNINGS: dict[Kind, str] = {
+    "max_steps": "max_num_steps exceeded",
+    "dt_underflow": "underflow in dt",
+    "non_finite_state": "non-finite values in state",
+}
+"""How torchdiffeq's messages begin, by which programs tell them apart."""
+
+
+class StepError(SolverError, AssertionError):
+    """A SolverError that is an AssertionError too, as torchdiffeq raises where steps fail."""
+
+
+@dataclass(frozen=True)
+class AssertingEngine(Eager):
+    """The eager engine, whose errors of the kinds in BEGINNINGS are StepErrors."""
+
+    def integrate(self, *arguments: Any, **options: Any) -> Trajectory:
+        try:
+            return super().integrate(*arguments, **options)
+        except SolverError as error:
+            if error.kind not in BEGINNINGS:
+                raise
+            message = str(error).removeprefix(f"{error.kind}: ")
+            translated = StepError(error.kind, message, t=error.t, h=error.h)
+            translated.args = (f"{BEGINNINGS[error.kind]}: {message}",)
+            raise translated from error
