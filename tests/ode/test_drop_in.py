@@ -35,6 +35,19 @@ def test_an_adaptive_method_errs_no_more_than_theirs(name: str, method: str) -> 
     assert max(ours) <= max(1.5 * max(theirs), 10 * tol)
 
 
+@pytest.mark.parametrize("method", ["dopri5", "dopri8", "bosh3"])
+def test_the_end_is_not_passed_and_no_less_accurate_for_it(method: str) -> None:
+    # theirs takes the last step beyond the end, and interpolates by a polynomial of degree 4
+    found = []
+    for library in (drop_in, peer):
+        f = Calls(lambda t, y: y * torch.cos(t))
+        ys = library.odeint(f, real(1.0), real(0, 5), method=method, rtol=1e-7, atol=1e-9)
+        found.append((max(f.times), abs(ys[-1].item() - math.exp(math.sin(5)))))
+    (ours_last, ours), (theirs_last, theirs) = found
+    assert ours_last == 5.0 < theirs_last
+    assert ours < theirs / 2
+
+
 def test_the_defaults_are_dopri5_at_its_tolerances() -> None:
     given = {"method": "dopri5", "rtol": 1e-7, "atol": 1e-9}
     for a, b in zip(results(drop_in, "odeint"), results(drop_in, "odeint", **given), strict=True):

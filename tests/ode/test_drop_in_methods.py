@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from chosen import leaf, real
-from drop_in_cases import BOTH, errors, results
+from drop_in_cases import BOTH, errors, results, solved
 from torch import Tensor, nn
 
 from node_repro.ode import SolverError, drop_in
@@ -79,6 +79,15 @@ def test_so_are_those_from_output_to_output(method: str) -> None:
     torch.testing.assert_close(ours[:2], theirs[:2], rtol=1e-12, atol=1e-12)
 
 
+@BOTH
+def test_adams_methods_keep_their_history_from_output_to_output(name: str) -> None:
+    ts = tuple(torch.linspace(0, 2, 60).tolist())  # steps of unequal size, as float32 rounds them
+    aim = solved("odeint", ts, rtol=1e-11, atol=1e-11)[0]
+    for method, within in (("explicit_adams", 2e-5), ("implicit_adams", 2e-6)):
+        ys = solved(name, ts, method=method)[0]
+        assert float((ys - aim).abs().max()) < within
+
+
 @pytest.mark.parametrize(("method", "order"), [("explicit_adams", 4), ("implicit_adams", 5)])
 def test_adams_methods_converge_with_their_order_at_the_default_max_order(
     method: str, order: int
@@ -119,6 +128,57 @@ def test_an_order_that_adams_methods_lack_is_refused(max_order: int) -> None:
             lambda t, y: -y, real(1.0), real(0, 1), method="implicit_adams",
             options={"max_order": max_order},
         )  # fmt: skip
+
+
+# --- implicit methods, which torchdiffeq 0.2.5 lacks and its main branch has
+
+
+@pytest.mark.parametrize(
+    ("method", "order", "count"),
+    [
+        ("implicit_euler", 1, 40), ("implicit_midpoint", 2, 20), ("trapezoid", 2, 20),
+        ("sdirk2", 2, 20), ("trbdf2", 2, 20), ("radauIIA3", 3, 20), ("gl4", 4, 10),
+        ("radauIIA5", 5, 10), ("gl6", 6, 8),
+    ],
+)  # fmt: skip
+def test_implicit_methods_converge_with_their_order(method: str, order: int, count: int) -> None:
+    # a problem that depends on time: torchdiffeq's gl4 repeats a node, and has a lower order there
+    found = []
+    for steps in (count, 2 * count):
+        given = {"method": method, "options": {"step_size": 2.0 / steps}}
+        y, gy0, _, gw = errors(*turned("odeint", (0, 2), **given))
+        found.append((y, gy0, gw))
+    for coarse, fine in zip(*found, strict=True):
+        assert math.log2(coarse / fine) == pytest.approx(order, abs=0.4)
+
+
+@pytest.mark.parametrize("method", ["trapezoid", "gl4", "trbdf2"])
+@pytest.mark.parametrize("perturb", [True, False])
+def test_the_adjoint_solves_backwards_by_implicit_methods(method: str, perturb: bool) -> None:
+    options = {"step_size": 0.05, "perturb": perturb}
+    found, exact = turned("odeint_adjoint", (0, 0.5, 2), method=method, options=options)
+    assert max(errors(found, exact)) < (1e-4 if method == "gl4" else 0.02)
+
+
+@pytest.mark.parametrize("method", ["implicit_euler", "radauIIA5", "trbdf2"])
+def test_implicit_methods_take_long_steps_on_a_stiff_problem(method: str) -> None:
+    # y' = -1e5 (y - cos t) - sin t, y(0) = 1: y = cos t
+    y0, rate = leaf(1.0), leaf(1e5)
+    ys = drop_in.odeint(
+        lambda t, y: -rate * (y - torch.cos(t)) - torch.sin(t), y0, real(0, 2), method=method,
+        options={"step_size": 0.05},
+    )  # fmt: skip
+    assert ys[-1].item() == pytest.approx(math.cos(2), abs=1e-4)
+    (g,) = torch.autograd.grad(ys[-1].sum(), y0)
+    assert abs(g.item()) < 1e-6  # the start is forgotten
+
+
+def test_the_iterations_of_implicit_methods_are_not_counted_by_the_user() -> None:
+    with pytest.warns(UserWarning, match="no option 'max_iters'"):
+        ys = drop_in.odeint(
+            lambda t, y: -y, real(1.0), real(0, 1), method="gl6", options={"max_iters": 1}
+        )
+    assert ys[-1].item() == pytest.approx(math.exp(-1), rel=1e-4)
 
 
 # --- scipy's solvers

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from chosen import Calls, Net, leaf, real
-from drop_in_cases import ADAPTIVE, BOTH, errors, exact, results
+from drop_in_cases import ADAPTIVE, BOTH, WAYS, errors, exact, fall, results, solved
 from torch import Tensor
 
 from node_repro.ode import SolverError, drop_in
@@ -155,3 +155,83 @@ def test_a_closure_over_an_undeclared_parameter_is_refused() -> None:
     ys = drop_in.odeint_adjoint(lambda t, y: rate * y, leaf(1.0), real(0, 1), adjoint_params=())
     with pytest.raises(SolverError, match="not among its parameters"):
         ys[-1].sum().backward()
+
+
+@WAYS
+def test_the_way_back_may_have_a_grid_of_its_own(ends: tuple[float, ...]) -> None:
+    asked = []
+
+    def tenths(func: Any, y0: Tensor, t: Tensor) -> Tensor:  # noqa: ANN401
+        asked.append(t.tolist())
+        assert y0.shape == (3,) and t.dtype is torch.float64
+        return torch.linspace(0, 1, 11, dtype=t.dtype) * (t[-1] - t[0]) + t[0]
+
+    given = {
+        "method": "rk4", "options": {"step_size": 0.05},
+        "adjoint_options": {"grid_constructor": tenths},
+    }  # fmt: skip
+    ours = solved("odeint_adjoint", ends, **given)
+    assert asked == [[ends[2], ends[1]], [ends[1], ends[0]]]
+    theirs = solved("odeint_adjoint", ends, peer, **given | {"adjoint_options": {
+        "grid_constructor": lambda f, y, t: torch.linspace(0, 1, 11).to(t) * (t[-1] - t[0]) + t[0]
+    }})  # fmt: skip
+    for a, b in zip(ours[1:], theirs[1:], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_jumps_may_be_met_on_the_way_back_alone() -> None:
+    f = Calls(lambda t, y: torch.where(t < 0.73, -1.0, 2.0) * y)
+    y0 = leaf(1.0)
+    ys = drop_in.odeint_adjoint(
+        f, y0, real(0, 0.73, 2), method="rk4", options={"step_size": 0.0073}, adjoint_params=(),
+        adjoint_method="dopri5", adjoint_options={"jump_t": real(0.73)},
+    )  # fmt: skip
+    f.times.clear()
+    (g,) = torch.autograd.grad(ys[-1].sum(), y0)
+    assert g.item() == pytest.approx(math.exp(-0.73 + 2 * 1.27), rel=1e-2)
+
+
+def test_perturbed_steps_of_the_adjoint_stay_within_their_own_side() -> None:
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return torch.where(t < 0.5, -1.0, 2.0) * y if t not in (0.0, 0.5, 1.0) else y * math.nan
+
+    y0 = leaf(1.0)
+    ys = drop_in.odeint_adjoint(
+        f, y0, real(0, 1), method="rk4", options={"step_size": 0.05, "perturb": True},
+        adjoint_params=(),
+    )  # fmt: skip
+    (g,) = torch.autograd.grad(ys[-1].sum(), y0)
+    assert g.item() == pytest.approx(math.exp(0.5), rel=1e-4)
+
+
+def test_an_events_time_has_its_gradient_with_the_adjoint() -> None:
+    y0 = leaf(1.0)
+    event_t, _ = drop_in.odeint_adjoint(
+        fall, y0, real(0, 1), event_fn=lambda t, y: y[0] - 0.5, adjoint_params=()
+    )
+    (g,) = torch.autograd.grad(event_t, y0)
+    assert g.item() == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"method": "tsit5"}, {"method": "rk4", "options": {"step_size": 0.01}},
+              {"method": "implicit_adams", "options": {"step_size": 0.01}}],
+)  # fmt: skip
+@pytest.mark.parametrize("ends", [(0.0, 2.0), (2.0, 0.0)])
+def test_a_solution_is_a_function_of_time(given: dict[str, Any], ends: tuple[float, float]) -> None:
+    f = drop_in.odeint_dense(lambda t, y: y * torch.cos(t), real(1.0, 2.0), *ends, **given)
+    for t in (0.0, 0.013, 0.8, 1.999, 2.0):
+        aim = real(1.0, 2.0) * math.exp(math.sin(t) - math.sin(ends[0]))
+        torch.testing.assert_close(f(torch.tensor(t)), aim, rtol=1e-5, atol=0)
+    if not given and ends[0] < ends[1]:  # theirs rounds times that are numbers to whole ones
+        theirs = peer.odeint_dense if hasattr(peer, "odeint_dense") else None
+        if theirs is not None:
+            other = theirs(lambda t, y: y * torch.cos(t), real(1.0, 2.0), *real(*ends))
+            torch.testing.assert_close(f(0.8), other(real(0.8)[0]), rtol=1e-5, atol=0)
+
+
+def test_times_of_any_type_are_accepted_and_stay_float64() -> None:
+    ys = drop_in.odeint(fall, real(1.0), real(0, 1), options={"dtype": torch.float32})
+    assert ys[-1].item() == pytest.approx(1 / math.e, rel=1e-6)
+    with pytest.raises(SolverError, match="'dtype' must be"):
+        drop_in.odeint(fall, real(1.0), real(0, 1), options={"dtype": torch.int32})

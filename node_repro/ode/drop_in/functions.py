@@ -38,10 +38,25 @@ def odeint(
     options: dict[str, Any] | None = None,
     event_fn: EventFunc | None = None,
 ) -> Any:  # noqa: ANN401
-    """The states at the times t, (T, *S), or a tuple of such; gradients go through the solver.
+    """Solve dy/dt = func(t, y) from y(t[0]) = y0; gradients go through the solver's steps.
 
-    With event_fn: (event_t, the states at t[0] and then), where t[1] only says which way to look.
-    Raises SolverError.
+    Args:
+        func: Takes t, a scalar in y's dtype, and y, and returns dy/dt, shaped as y.
+        y0: The state at t[0], (*S), or a tuple of tensors; (*S): any shape.
+        t: The times at which the states are wanted, (T,), rising or falling.
+        rtol: Relative tolerance: a number, one for every element, or one entry a part of a tuple.
+        atol: Absolute tolerance, in the same forms.
+        method: A name of torchdiffeq's; None for dopri5.
+        options: Of the method, by torchdiffeq's names.
+        event_fn: Takes t and y, and returns a tensor. The solve ends where an element of it changes
+            its sign; t then holds two times, the second of which only says which way to look.
+
+    Returns:
+        The states, (T, *S), or a tuple of such. With event_fn: the time of the event, and the
+        states at t[0] and at the event, (2, *S).
+
+    Raises:
+        SolverError: What was given makes no sense (kind bad_input), or the solve failed.
     """
     task, name = _task(func, y0, t), checked_method(method)
     norm = forward_norm(name, state_norm(options, y0))
@@ -71,8 +86,31 @@ def odeint_adjoint(
     adjoint_options: dict[str, Any] | None = None,
     adjoint_params: Iterable[Tensor] | None = None,
 ) -> Any:  # noqa: ANN401
-    """As odeint, with gradients by the adjoint method, of y0, t and adjoint_params: func's own
-    parameters unless given, and nothing else gets one. Raises SolverError.
+    """As odeint, with gradients by the adjoint method, with respect to y0, t and adjoint_params.
+
+    Args:
+        func: As in odeint.
+        y0: As in odeint.
+        t: As in odeint.
+        rtol: As in odeint.
+        atol: As in odeint.
+        method: As in odeint.
+        options: As in odeint.
+        event_fn: As in odeint.
+        adjoint_rtol: Of the backward solve: a number, or one entry for the time's gradient, the
+            state, its adjoint and every parameter's gradient; None for rtol.
+        adjoint_atol: In the same forms; None for atol.
+        adjoint_method: Of the backward solve; None for method.
+        adjoint_options: Of the backward solve; None for options without their norm.
+        adjoint_params: What gets a gradient besides y0 and t; None for the parameters of func,
+            which must then be a module.
+
+    Returns:
+        As odeint.
+
+    Raises:
+        SolverError: What was given makes no sense (kind bad_input), or a solve failed, forwards or,
+            in the backward pass, backwards.
     """
     task, name = _task(func, y0, t), checked_method(method)
     parameters, frozen = _declared(func, adjoint_params)
@@ -103,8 +141,22 @@ def odeint_event(
     odeint_interface: Callable[..., Any] = odeint,
     **kwargs: Any,
 ) -> Any:  # noqa: ANN401
-    """(event_t, the states at t0 and then), with the gradient of the event's time. kwargs are those
-    of odeint_interface. Raises SolverError.
+    """Solve until an event; its time and the state then are differentiable.
+
+    Args:
+        func: As in odeint.
+        y0: As in odeint.
+        t0: The first time, a tensor of one element.
+        event_fn: As in odeint.
+        reverse_time: Whether to solve backwards in time.
+        odeint_interface: odeint or odeint_adjoint, or a function that calls one of them.
+        **kwargs: Its further arguments.
+
+    Returns:
+        The time of the event, and the states at t0 and then, (2, *S) or a tuple of such.
+
+    Raises:
+        SolverError: As odeint; or there is no event (kind bad_input).
     """
     start = t0.reshape(-1)
     t = torch.cat((start, start.detach() + (-1.0 if reverse_time else 1.0)))
@@ -129,9 +181,23 @@ def odeint_dense(
     method: str | None = None,
     options: dict[str, Any] | None = None,
 ) -> Any:  # noqa: ANN401
-    """The solution from t0 to t1 as a function of time: a node_repro.ode.DenseSolution.
+    """The solution from t0 to t1 as a function of time.
 
-    Takes any method but scipy_solver. Raises SolverError.
+    Args:
+        func: As in odeint.
+        y0: As in odeint, the state at t0.
+        t0: The first time.
+        t1: The last time; it may lie before t0.
+        rtol: As in odeint.
+        atol: As in odeint.
+        method: As in odeint, but for scipy_solver.
+        options: As in odeint, but for step_t, jump_t and grid_constructor.
+
+    Returns:
+        A node_repro.ode.DenseSolution: called with times between t0 and t1, it gives the states.
+
+    Raises:
+        SolverError: As odeint.
     """
     task, name = _task(func, y0, span(t0, t1)), checked_method(method)
     callbacks = forward_callbacks(func, name, y0)
