@@ -74,6 +74,45 @@ def test_an_implicit_adams_step_that_does_not_converge_is_told() -> None:
                        options=options)  # fmt: skip
 
 
+IMPLICIT = {
+    "implicit_euler": 1, "implicit_midpoint": 2, "trapezoid": 2, "radauIIA3": 3, "radauIIA5": 5,
+    "gl4": 4, "gl6": 6, "sdirk2": 2, "trbdf2": 2,
+}  # fmt: skip
+
+
+@WAYS
+@BOTH
+@pytest.mark.parametrize("method", IMPLICIT)
+def test_implicit_methods_solve_to_their_order(
+    method: str, name: str, ends: tuple[float, ...]
+) -> None:
+    aim = solved("odeint", ends, method="dopri8", rtol=1e-13, atol=1e-13)
+    sizes = []
+    for step in (0.1, 0.05):
+        ours = solved(name, ends, method=method, options={"step_size": step})
+        sizes.append(max(float((a - b).abs().max()) for a, b in zip(ours, aim, strict=True)))
+    assert sizes[1] < 1e-9 or math.log2(sizes[0] / sizes[1]) > IMPLICIT[method] - 0.7
+
+
+@pytest.mark.parametrize("method", IMPLICIT)
+def test_implicit_methods_take_stiff_problems_in_large_steps(method: str) -> None:
+    calls = []
+
+    def stiff(t: Tensor, y: Tensor) -> Tensor:
+        return -1e5 * (y - torch.cos(t)) - torch.sin(t)
+
+    class Field(nn.Module):
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return stiff(t, y)
+
+        def callback_step(self, t0: Tensor, y0: Tensor, dt: Tensor) -> None:
+            calls.append(dt.item())
+
+    options = {"step_size": 0.05, "perturb": True}
+    ys = drop_in.odeint(Field(), real(1.0), real(0, 1), method=method, options=options)
+    assert ys[-1].item() == pytest.approx(math.cos(1), abs=1e-2) and len(calls) == 20
+
+
 @BOTH
 def test_tsit5_errs_by_the_tolerance(name: str) -> None:
     aim = solved("odeint", (0.0, 1.0, 2.0), rtol=1e-12, atol=1e-12)
