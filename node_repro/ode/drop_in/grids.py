@@ -13,7 +13,7 @@ from torch import Tensor
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.engines import Mesh, StepCallbacks, Trajectory, Watch
-from node_repro.ode.methods import Carry, Field, Method, Rate, Slope, State, Step, Time
+from node_repro.ode.methods import Carry, Field, Linear, Method, Rate, Slope, State, Step, Time
 from node_repro.ode.norm import STATE, Norm
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
@@ -88,6 +88,13 @@ class Inside(NamedTuple):
 
     def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
         return self.field.at_times([self._clip(t, like) for t in times], like)
+
+    def jacobian(self, t: Time, y: Tensor) -> Linear:
+        return self.field.jacobian(self._clip(t, y), y)
+
+    @property
+    def vjps(self) -> Stats | None:
+        return self.field.vjps
 
     def _clip(self, t: Time, y: Tensor) -> Time:
         """t moved inside; the derivative of the result with respect to t is 1."""
