@@ -115,3 +115,34 @@ def test_an_interface_may_lead_to_ours() -> None:
     )
     (g,) = torch.autograd.grad(event_t, y0)
     assert g.item() == pytest.approx(1, rel=1e-6)
+
+
+def grow(t: Tensor, y: Tensor) -> Tensor:
+    return y * y
+
+
+@pytest.mark.parametrize(
+    ("given", "beginning"),
+    [
+        ({"options": {"max_num_steps": 2}}, "max_num_steps exceeded"),
+        ({"t": real(0, 2), "func": grow}, "underflow in dt"),
+        ({"t": real(0, 2), "func": grow, "method": "euler"}, "non-finite values in state"),
+    ],
+)
+def test_steps_that_fail_end_in_an_assertion_error_with_torchdiffeqs_beginning(
+    given: dict[str, Any], beginning: str
+) -> None:
+    given = {"func": fall, "y0": real(1e200 if "method" in given else 1.0), "t": real(0, 1)} | given
+    with pytest.raises(AssertionError) as caught:
+        drop_in.odeint(**given)
+    assert isinstance(caught.value, SolverError)
+    assert caught.value.args[0].startswith(beginning)
+
+
+def test_so_does_a_backward_solve() -> None:
+    y0 = leaf(1.0)
+    ys = drop_in.odeint_adjoint(
+        fall, y0, real(0, 1), adjoint_params=(), adjoint_options={"max_num_steps": 2}
+    )
+    with pytest.raises(AssertionError, match=r"^max_num_steps exceeded"):
+        ys.sum().backward()

@@ -11,7 +11,7 @@ from chosen import ADJOINTS, GRADIENTS, IMPLICIT, METHODS, Net, adaptive, leaf, 
 from rooted_trees import elementary_weights, gamma, trees
 from torch import Tensor, nn
 
-from node_repro.ode import RungeKutta, SolverError, Stats, odeint
+from node_repro.ode import RungeKutta, SolverError, Stats, drop_in, odeint
 from node_repro.ode.controllers.pi import PI
 from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.methods import linear_system
@@ -342,3 +342,19 @@ def test_unknown_rates_of_a_stiff_reaction_are_learned() -> None:
     assert losses[-1] < 0.2 * losses[0]
     with pytest.raises(SolverError, match="max_steps"), torch.no_grad():
         solve(theta, replace(solver, method=METHODS["dopri5"], max_steps=2000))
+
+
+@pytest.mark.parametrize("options", [{"step_size": 0.1}, {"step_size": 0.1, "perturb": True}])
+@pytest.mark.parametrize("name", [name for name in IMPLICIT if name != "esdirk54"])
+def test_torchdiffeqs_names_run_with_gradients_both_ways(
+    name: str, options: dict[str, float]
+) -> None:
+    net, y0, ts = Net(), leaf(0.5, -0.2, 0.9), real(0, 0.5, 1)
+    expected = odeint(net, y0, ts, solver=adaptive("dopri8", 1e-10), gradient=DIRECT).ys[-1]
+    (gradient,) = torch.autograd.grad(expected.sum(), y0)
+    within = {1: 0.1, 2: 5e-3, 3: 2e-4}.get(IMPLICIT[name].order, 1e-4)
+    for solve in (drop_in.odeint, drop_in.odeint_adjoint):
+        end = solve(net, y0, ts, method=name, options=options)[-1]
+        torch.testing.assert_close(end, expected, rtol=within, atol=within)
+        (found,) = torch.autograd.grad(end.sum(), y0)
+        torch.testing.assert_close(found, gradient, rtol=within, atol=within)

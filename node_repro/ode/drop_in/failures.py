@@ -1,5 +1,6 @@
-"""Failures as programs for torchdiffeq expect them: AssertionErrors that begin in known words."""
+"""Errors of the steps as programs written for torchdiffeq expect them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from node_repro.ode.engines import Trajectory
@@ -12,27 +13,25 @@ BEGINNINGS: dict[Kind, str] = {
     "non_finite_dynamics": "underflow in dt",
     "non_finite_state": "non-finite values in state",
 }
-"""Of torchdiffeq's messages, by the kinds of ours."""
+"""How torchdiffeq's messages begin, by which programs tell them apart."""
 
 
-class Failure(SolverError, AssertionError):
-    """A SolverError that is an AssertionError too. Its message begins as torchdiffeq's does."""
-
-    def __init__(self, error: SolverError) -> None:
-        super().__init__(error.kind, "", t=error.t, h=error.h)
-        sentence = str(error).removeprefix(f"{error.kind}: ").replace("max_steps", "max_num_steps")
-        self.args = (f"{BEGINNINGS[error.kind]}: {sentence}",)
-        for note in getattr(error, "__notes__", ()):
-            self.add_note(note)
+class StepError(SolverError, AssertionError):
+    """A SolverError that is an AssertionError too, as torchdiffeq raises where steps fail."""
 
 
-class Asserting(Eager):
-    """The Engine of forward and backward solves, whose failures are Failures."""
+@dataclass(frozen=True)
+class AssertingEngine(Eager):
+    """The eager engine, whose errors of the kinds in BEGINNINGS are StepErrors."""
 
-    def integrate(self, *arguments: Any, **given: Any) -> Trajectory:
+    def integrate(self, *arguments: Any, **options: Any) -> Trajectory:
         try:
-            return super().integrate(*arguments, **given)
+            return super().integrate(*arguments, **options)
         except SolverError as error:
             if error.kind not in BEGINNINGS:
                 raise
-            raise Failure(error).with_traceback(error.__traceback__) from None
+            message = str(error).removeprefix(f"{error.kind}: ")
+            message = message.replace("raise max_steps", "raise max_num_steps")
+            translated = StepError(error.kind, message, t=error.t, h=error.h)
+            translated.args = (f"{BEGINNINGS[error.kind]}: {message}",)
+            raise translated from error

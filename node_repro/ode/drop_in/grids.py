@@ -14,6 +14,7 @@ from torch import Tensor
 from node_repro.ode.controllers import Controller
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.prescribed import Prescribed
+from node_repro.ode.drop_in.failures import AssertingEngine
 from node_repro.ode.engines import Mesh, StepCallbacks, Trajectory, Watch
 from node_repro.ode.methods import Carry, Field, Linear, Method, Rate, Slope, State, Step, Time
 from node_repro.ode.norm import STATE, Norm
@@ -62,7 +63,7 @@ class OnGrid:
         points = self.grid(ts.detach(), state.y.detach()).tolist()
         method = Perturbed(self.method, tuple(points)) if self.perturb else self.method
         solver = RungeKutta(
-            method, _along(points), max_steps=_most(points), callbacks=self.callbacks
+            method, _along(points), _most(points), AssertingEngine(), self.callbacks
         )
         return solver.solve(f, state, ts, norm=norm, keep=keep, watch=watch)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.integral import Integral
-from node_repro.ode.drop_in.failures import Asserting
+from node_repro.ode.drop_in.failures import AssertingEngine
 from node_repro.ode.drop_in.grids import STEPS, OnGrid, Perturbed, checked_grid
 from node_repro.ode.drop_in.methods import (
     ADAPTIVE,
@@ -137,7 +137,7 @@ def _adaptive(
         attempts = int(min(between, UNLIMITED)) * max(len(task.t) - 1, 1)
     stops = [_times(options[key]) for key in ("step_t", "jump_t") if options.get(key) is not None]
     cuts = torch.cat(stops) if stops else task.times[:0]
-    solver = RungeKutta(method, controller, attempts, Asserting(), callbacks)
+    solver = RungeKutta(method, controller, attempts, AssertingEngine(), callbacks)
     return Scheme(solver, cuts, sided=len(cuts) > 0)
 
 
@@ -162,7 +162,7 @@ def _fixed(
         constant = Constant(_number(options, "step_size", 0.0))
         if perturb and not until:
             return Scheme(OnGrid(method, _Equal(constant.step_size), callbacks, perturb), none)
-        return Scheme(RungeKutta(single, constant, max_steps=STEPS, callbacks=callbacks), none)
+        return Scheme(RungeKutta(single, constant, STEPS, AssertingEngine(), callbacks), none)
     constructed = None if constructor is None else _Constructed(task, constructor)
     if not stepwise or multistep:
         return Scheme(
@@ -170,7 +170,7 @@ def _fixed(
         )
     # every piece of the times is one step
     span = abs((task.times[-1] - task.times[0]).item()) or 1.0
-    solver = RungeKutta(single, Constant(span), max_steps=STEPS, callbacks=callbacks)
+    solver = RungeKutta(single, Constant(span), STEPS, AssertingEngine(), callbacks)
     grid = task.times if constructor is None else _times(constructor(task.func, task.y0, task.t))
     return Scheme(solver, checked_grid(grid, task.times)[1:-1], gridded=True)
 
