@@ -9,6 +9,7 @@ import torch
 from chosen import (
     ADAPTIVE,
     GRADIENTS,
+    IMPLICIT,
     METHODS,
     STABLE,
     TOLERANCE,
@@ -236,7 +237,15 @@ def test_a_start_that_is_not_finite_is_refused(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", IMPLICIT)
+def test_constant_implicit_steps_into_the_infinite_end_where_no_stage_is_found(method: str) -> None:
+    with pytest.raises(SolverError, match="take smaller steps") as caught:
+        solve(lambda t, y: y * y, real(1.0, 0.0), real(0, 60), solver=steps(method, 0.5))
+    assert caught.value.kind == "no_convergence" and caught.value.t is not None
+    assert caught.value.t < 2
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in IMPLICIT])
 def test_constant_steps_into_the_infinite_end_in_a_named_error(method: str) -> None:
     error = expect_error(
         "non_finite_state",

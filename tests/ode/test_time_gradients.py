@@ -79,7 +79,8 @@ def test_gradients_of_outputs_at_the_start_meet_those_just_after_it(gradient: st
 @pytest.mark.parametrize("gradient", GRADIENTS)
 @pytest.mark.parametrize("method", METHODS)
 def test_times_converge_to_their_gradients_with_every_method(gradient: str, method: str) -> None:
-    ts, cotangents = [0.2, 0.9, 1.7], [0.0, 1.0, -0.5]
+    # a third within its step for both sizes: the dense output is better at some places than others
+    ts, cotangents = [0.2, 0.2 + 0.05 * 43 / 3, 1.7], [0.0, 1.0, -0.5]
     aim = exact(ts, cotangents)
     coarse, fine = (
         float((time_gradient(gradient, ts, cotangents, steps(method, h))[0] - aim).abs().max())
