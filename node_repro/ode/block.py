@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -60,6 +60,12 @@ class ODEBlock(nn.Module):
         self.gradient = gradient
         self.span = span
         self.stats = Stats()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        span = state.pop("span", None)  # of blocks that were pickled when it was an attribute
+        super().__setstate__(state)
+        if span is not None:
+            self.span = span
 
     @property
     def span(self) -> tuple[float | Tensor, float | Tensor]:

@@ -17,7 +17,13 @@ from torch import Tensor
 from torch.autograd import Function
 
 from node_repro.ode.engines import Leg
-from node_repro.ode.field import Plain, VectorField, evaluate, trained_parameters
+from node_repro.ode.field import (
+    Plain,
+    VectorField,
+    evaluate,
+    trained_parameters,
+    untrained_parameters,
+)
 from node_repro.ode.gradients import Context, GradientMethod, Problem
 from node_repro.ode.methods import Method, State, at
 from node_repro.ode.norm import Norm
@@ -35,6 +41,7 @@ ASIDE = 1e-4  # where in a step the sign is looked for if g begins as zero
 ROUNDS = 120
 FURTHEST = 0.01  # of a step: a Newton step beyond it follows a slope that means nothing
 NARROW = 1e-12  # of a step: the Newton step does the rest
+JUMP = 1e-3  # of its value at the step's start: a smooth g has less left so close to its zero
 
 
 class EventSolution(NamedTuple, Generic[Y]):
@@ -45,7 +52,7 @@ class EventSolution(NamedTuple, Generic[Y]):
         y: The state then.
         index: Which element of g, flattened; None if nothing happened.
         stats: What the solve cost.
-        fixed: Whether g is constant where it ended the solve, so that t has no gradient.
+        fixed: Whether g ended the solve by a jump to 0 at a time of its own, without a gradient.
     """
 
     t: Tensor
@@ -138,6 +145,7 @@ def odeint_event(
         )
     layout = Layout.of(y0) if isinstance(y0, tuple) else None
     given = trained_parameters(f) if parameters is None else tuple(parameters)
+    constants = (*frozen, *(untrained_parameters(f) if parameters is None else ()))
     y: Any = layout.pack(y0) if layout and isinstance(y0, tuple) else y0
     shaped = layout.unpack if layout else lambda state: state
     field = Packed(f, layout) if layout else f
@@ -147,7 +155,7 @@ def odeint_event(
     def g(t: Tensor, state: Tensor) -> Tensor:
         return _checked_value(event(t, shaped(state)), t)
 
-    problem = Problem(field, y, ts, given, parts, tuple(frozen), norm)
+    problem = Problem(field, y, ts, given, parts, constants, norm)
     with torch.no_grad(), refuse_vmap():
         crossing = _Crossing(g, solver.method, float(ts[0]), y, direction)
         quiet = replace(solver, callbacks=None)  # the steps that count are those of the solution
@@ -212,6 +220,7 @@ class _Crossing:
     ) -> None:
         self.g, self.method, self.direction = g, method, direction
         self.t: float | None = None
+        self.before, self.last_time = 0.0, False
         self.index: int | None = None
         self.h = 0.0
         self.signs = torch.sign(g(at(t0, y0), y0)).tolist()
@@ -227,10 +236,20 @@ class _Crossing:
         self.signs = [new or old for old, new in zip(self.signs, after, strict=True)]
         if not crossed:
             return False
-        x, self.index = min((self._root(leg, i), i) for i in crossed)
+        (x, before), self.index = min((self._root(leg, i), i) for i in crossed)
         self.h = float(leg.t1 - leg.t)
-        self.t = float(leg.t) + x * self.h
+        self.t, self.before = (float(leg.t) + place * self.h for place in (x, before))
+        self.last_time = self._is_last_time(leg, x, before)
         return True
+
+    def _is_last_time(self, leg: Leg, x: float, before: float) -> bool:
+        """Whether an element jumps to 0 at the fraction x of a step because of the time alone: it
+        is 0 then for the state at the step's start too, and is not 0 just before.
+        """
+        then, start = at(float(leg.t) + x * self.h, leg.y), leg.y.detach()
+        zero = all(float(g[self.index]) == 0.0 for g in (self._inside(leg, x), self.g(then, start)))
+        near, far = (abs(float(self._inside(leg, place)[self.index])) for place in (before, 0.0))
+        return zero and near > JUMP * far
 
     def _inside(self, leg: Leg, x: float) -> Tensor:
         """g at the fraction x of a step."""
@@ -240,9 +259,10 @@ class _Crossing:
         )[0]
         return self.g(at(leg.t + x * h, y), y)
 
-    def _root(self, leg: Leg, index: int) -> float:
-        """Where in the step an element is zero: regula falsi, damped as in the Illinois method, and
-        a bisection every third time, for functions that are flat at their zero.
+    def _root(self, leg: Leg, index: int) -> tuple[float, float]:
+        """Where in the step an element is zero, and a place just before: regula falsi, damped as in
+        the Illinois method, and a bisection every third time, for functions that are flat at their
+        zero.
         """
         low, high = 0.0, 1.0
         at_low, at_high = (
@@ -257,6 +277,7 @@ class _Crossing:
             if at_high == 0.0:  # by chance, or because it is 0 from an earlier time on
                 before = max(low, high - NARROW)
                 if float(self._inside(leg, before)[index]) != 0.0:
+                    low = before
                     break
                 high = before
             x = high - at_high * (high - low) / (at_high - at_low)
@@ -267,7 +288,7 @@ class _Crossing:
                 high, at_high, at_low = x, value, at_low / 2
             else:
                 low, at_low, at_high = x, value, at_high / 2
-        return high
+        return high, low
 
 
 def _corrected(
@@ -280,8 +301,8 @@ def _corrected(
     """t and y at the event, by one Newton step from the time `end` and the state y there, and
     whether the time is fixed.
 
-    An event whose value is constant there, such as a last time beyond which it is 0, ends the solve
-    at a fixed time: y is that of a plain solve, and t has no gradient.
+    An event whose value jumps to 0 at a last time that the event function knows ends the solve at a
+    fixed time: y is that of a plain solve, and t has no gradient.
 
     Raises:
         SolverError: A gradient is wanted, and the value depends on t or y without changing at a
@@ -290,9 +311,13 @@ def _corrected(
     assert crossing.index is not None
     with torch.no_grad():
         dy = evaluate(f, at(end, y), y).detach()
-    slope = _rate_of_change(g, crossing.index, at(end, y), y, dy)
-    value = g(at(end, y), y)[crossing.index]
-    if slope is None:
+    # what is constant from there on, such as relu(2 - t), changes before
+    for t in (end, torch.tensor(crossing.before, dtype=end.dtype)):
+        slope = _rate_of_change(g, crossing.index, at(t, y), y, dy)
+        value = g(at(t, y), y)[crossing.index]
+        if slope != 0.0 or crossing.last_time:
+            break
+    if crossing.last_time:
         return _NoGradient.apply(end, y.sum(), float(end)), y, True  # type: ignore[return-value]
     moved = math.inf if slope == 0.0 else abs(float(value.detach()) / slope)
     if not moved <= FURTHEST * abs(crossing.h):
@@ -323,23 +348,20 @@ class _NoGradient(Function):
             return None, None, None
         raise SolverError(
             "bad_input",
-            f"the event's value is constant where it ends the solve, at t = {ctx.t:g}, so that "
-            "time has no gradient: detach the time, or give an event function that changes there",
+            f"the event's value jumps to 0 at a last time, t = {ctx.t:g}, which has no gradient: "
+            "detach the time, or give an event function that crosses zero at an angle",
             t=ctx.t,
         )
 
 
 def _rate_of_change(
     g: Callable[[Tensor, Tensor], Tensor], index: int, t: Tensor, y: Tensor, dy: Tensor
-) -> float | None:
-    """dg/dt along the solution; None where g depends on neither t nor y for autograd."""
+) -> float:
+    """dg/dt along the solution; 0 where g depends on neither t nor y for autograd."""
     with torch.enable_grad():
         t_, y_ = t.detach().requires_grad_(), y.detach().requires_grad_()
         value = g(t_, y_)[index]
         if not value.requires_grad:
-            return None
-        g_t, g_y = torch.autograd.grad(value, (t_, y_), allow_unused=True)
-    if g_t is None and g_y is None:
-        return None
-    rate = 0.0 if g_t is None else float(g_t)
-    return rate if g_y is None else rate + float(torch.sum((g_y.conj() * dy).real))
+            return 0.0
+        g_t, g_y = torch.autograd.grad(value, (t_, y_), allow_unused=True, materialize_grads=True)
+    return float(g_t + torch.sum((g_y.conj() * dy).real))

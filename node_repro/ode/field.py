@@ -214,3 +214,10 @@ def trained_parameters(f: VectorField) -> tuple[Tensor, ...] | None:
     if isinstance(f, torch.nn.Module):
         return tuple(p for p in f.parameters() if p.requires_grad)
     return None
+
+
+def untrained_parameters(f: VectorField) -> tuple[Tensor, ...]:
+    """The parameters of a module that want no gradient now, whatever they want later."""
+    if isinstance(f, torch.nn.Module):
+        return tuple(p for p in f.parameters() if not p.requires_grad)
+    return ()

@@ -6,7 +6,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from node_repro.ode.field import VectorField, trained_parameters
+from node_repro.ode.field import VectorField, trained_parameters, untrained_parameters
 from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.norm import Norm
 from node_repro.ode.solution import Solution, SolverError
@@ -81,18 +81,17 @@ def odeint(
         SolverError: What was given makes no sense (kind bad_input), or the solve failed.
     """
     given = trained_parameters(f) if parameters is None else tuple(parameters)
+    constants = (*frozen, *(untrained_parameters(f) if parameters is None else ()))
     if isinstance(y0, tuple):
         layout = Layout.of(y0)
         packed = layout.pack(y0)
         times = checked(packed, ts)
-        problem = Problem(
-            Packed(f, layout), packed, times, given, layout.sizes, tuple(frozen), norm
-        )
+        problem = Problem(Packed(f, layout), packed, times, given, layout.sizes, constants, norm)
         with refuse_vmap():
             ys, stats = gradient.solve(problem, solver)
         return Solution(layout.unpack(ys), stats)
     times = checked(y0, ts)
-    problem = Problem(f, y0, times, given, frozen=tuple(frozen), error_norm=norm)
+    problem = Problem(f, y0, times, given, frozen=constants, error_norm=norm)
     with refuse_vmap():
         return gradient.solve(problem, solver)
 

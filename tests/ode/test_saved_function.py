@@ -207,6 +207,105 @@ def test_a_function_that_changed_after_the_solve_is_refused(
         ys.square().sum().backward()
 
 
+class Turning(nn.Module):
+    """dy/dt = sign w (-y2, y1): another sign keeps the length and the angle to y."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.sign = nn.Parameter(real(0.5)), 1.0
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.sign * self.w * torch.stack((-y[1], y[0]))
+
+
+class Gated(Turning):
+    """0 at the start."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.sign * self.w * t * y
+
+
+@pytest.mark.parametrize("f", [Turning(), Gated()])
+@pytest.mark.parametrize("gradient", sorted({*ADJOINTS, "checkpointed"}))
+def test_a_change_that_keeps_lengths_or_begins_late_is_refused(gradient: str, f: Turning) -> None:
+    f.sign = 1.0
+    ys = solved(f, gradient, SOLVERS["dopri5"], real(1, 2))
+    f.sign = -1.0
+    with pytest.raises(SolverError, match="f has changed since the solve"):
+        ys[-1].sum().backward()
+
+
+@pytest.mark.parametrize("gradient", AGAIN)
+def test_noise_that_a_short_lived_module_draws_once_is_remembered(gradient: str) -> None:
+    class Noisy(nn.Module):
+        def __init__(self, net: Net) -> None:
+            super().__init__()
+            self.net, self.noise = net, None
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            if self.noise is None:
+                self.noise = torch.randn_like(y)
+            return self.net(t, y) + self.noise
+
+    net = Net()
+    ys = solved(Noisy(net), gradient, SOLVERS["rk4"], real(1, -1, 0.5))
+    ys[-1].sum().backward()
+    assert net.inner.grad is not None and net.inner.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("gradient", AGAIN)
+def test_a_module_that_cannot_be_asked_whether_it_is_true_has_its_gradient(gradient: str) -> None:
+    class Compiled(Net):
+        def __len__(self) -> int:  # as torch.compile's modules around others
+            raise TypeError("no length")
+
+    f = Compiled()
+    ys = solved(f, gradient, SOLVERS["rk4"], real(1, -1, 0.5))
+    found = torch.autograd.grad(ys.square().sum(), list(f.parameters()))
+    torch.testing.assert_close(list(found), expected(f, SOLVERS["rk4"]), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("gradient", AGAIN)
+def test_weights_that_are_frozen_for_the_solve_alone_get_no_gradient(gradient: str) -> None:
+    f, y0 = Net(), leaf(1, -1, 0.5)
+    f.requires_grad_(False)
+    ys = solved(f, gradient, SOLVERS["rk4"], y0)
+    f.requires_grad_(True)
+    ys.square().sum().backward()
+    assert y0.grad is not None and f.inner.grad is None
+
+
+@pytest.mark.parametrize("gradient", AGAIN)
+def test_a_closure_around_replaced_weights_is_warned_of(gradient: str) -> None:
+    net = Net().requires_grad_(False)
+    weights = {name: p.clone().requires_grad_() for name, p in net.named_parameters()}
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, y: Tensor) -> Tensor:
+            given = tuple(self.net.parameters())
+            f = lambda t, y: self.net(t, y)  # noqa: E731
+            return solved(f, gradient, SOLVERS["rk4"], y, parameters=given)[-1]
+
+    swapped = {f"net.{name}": p for name, p in weights.items()}
+    y = functional_call(Outer(), swapped, (leaf(1, -1, 0.5),))
+    with pytest.warns(UserWarning, match="pass the module itself"):
+        y.sum().backward()
+
+
+def test_a_block_that_was_pickled_with_a_span_of_its_own_is_read() -> None:
+    block = ODEBlock(Net(), solver=SOLVERS["rk4"], gradient=GRADIENTS["direct"], span=(0, 0.5))
+    state = {**vars(block), "span": (0.0, 0.5)}
+    del state["_span"]
+    old = ODEBlock.__new__(ODEBlock)
+    old.__setstate__(state)
+    y = real(1, -1, 0.5)
+    torch.testing.assert_close(old(y), block(y), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("gradient", AGAIN)
 def test_an_optimizers_step_before_the_backward_pass_is_refused(gradient: str) -> None:
     f = Net()

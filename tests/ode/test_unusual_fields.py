@@ -262,6 +262,48 @@ def test_a_last_time_that_the_event_function_gives_ends_the_solve(gradient: str)
         found.t.backward()
 
 
+LAST_TIMES: list[Callable[[Tensor, Tensor], Tensor]] = [
+    lambda t, y: torch.where(t < 2, y[0] + 10, torch.zeros_like(y[0])),
+    lambda t, y: torch.relu(2 - t),
+    lambda t, y: torch.clamp(2 - t, min=0.0),
+    lambda t, y: torch.where(t < 2, torch.ones_like(t), torch.zeros_like(t)),
+]
+
+
+@pytest.mark.parametrize("event", LAST_TIMES)
+@pytest.mark.parametrize("gradient", ["adjoint", "direct"])
+def test_a_last_time_may_be_written_in_any_way(
+    gradient: str, event: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    k = leaf(0.3)
+    found = odeint_event(
+        lambda t, y: k * y, real(1.0), 0.0, event, solver=adaptive(tol=1e-10),
+        gradient=GRADIENTS[gradient], limit=50.0, parameters=(k,),
+    )  # fmt: skip
+    found.y.sum().backward()
+    assert found.t.item() == pytest.approx(2.0, abs=1e-9)
+    assert k.grad is not None and k.grad.item() == pytest.approx(2 * math.exp(0.6), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda t, y: y.detach()[0] - 2,  # autograd sees nothing of it, and the time moves
+        lambda t, y: (y[0] < 2).to(y),  # jumps to 0, but not at a time of its own
+    ],
+)
+@pytest.mark.parametrize("gradient", ["adjoint", "direct"])
+def test_an_event_of_the_state_that_autograd_cannot_see_is_refused(
+    gradient: str, event: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    k = leaf(0.3)
+    with pytest.raises(SolverError, match="rate of change 0"):
+        odeint_event(
+            lambda t, y: k * y, real(1.0), 0.0, event, solver=adaptive(tol=1e-10),
+            gradient=GRADIENTS[gradient], limit=50.0, parameters=(k,),
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("gradient", ["adjoint", "direct"])
 def test_a_limit_that_wants_a_gradient_has_one_where_nothing_happens(gradient: str) -> None:
     limit = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)

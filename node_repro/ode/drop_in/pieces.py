@@ -79,7 +79,7 @@ def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any, boo
     The way to t[1] is only the first that is searched.
 
     Returns:
-        The time, the state then, and whether event_fn is constant there, so that the time has no
+        The time, the state then, and whether event_fn jumps to 0 there, so that the time has no
         gradient.
 
     Raises:

@@ -84,10 +84,16 @@ class _Augmented:
     """
 
     def __init__(
-        self, f: VectorField, parameters: tuple[Tensor, ...], frozen: tuple[Tensor, ...]
+        self,
+        f: VectorField,
+        parameters: tuple[Tensor, ...],
+        frozen: tuple[Tensor, ...],
+        *,
+        restorable: bool,
     ) -> None:
         self.f, self.parameters = f, parameters
-        self.declared = Declared((*parameters, *frozen))
+        expected = bool(parameters) and not restorable
+        self.declared = Declared((*parameters, *frozen), expected=expected)
         self.first: tuple[Tensor, Tensor] | None = None
         self.vjps: Stats | None = None
 
@@ -125,7 +131,7 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
         start, times = State(y0.detach()), ts.detach()
-        with run.saved.restored() as f:
+        with run.saved.solving() as f:
             trajectory = run.forward.solve(Plain(f), start, times, norm=run.forward_norm)
         ys, carry = trajectory.ys, trajectory.carry
         run.stats, run.h = trajectory.stats, trajectory.h
@@ -174,7 +180,8 @@ class _Backward:
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
         """Of y0, of the times, and of the wanted parameters. gys: dL/dys, (T, *S)."""
         run, ts, ys, stats = self.run, self.ts, self.ys, self.stats
-        field = _Augmented(self.f, self.wanted, run.frozen)
+        restorable = run.saved.restorable
+        field = _Augmented(self.f, self.wanted, run.frozen, restorable=restorable)
         gts = torch.zeros_like(ts) if times else None
         a = gys[-1]
         integrals = tuple(map(torch.zeros_like, self.wanted))

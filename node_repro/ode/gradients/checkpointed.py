@@ -47,7 +47,7 @@ class _Solve(Function):
     @staticmethod
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
         y0 = y0.detach()
-        with run.saved.restored() as f:
+        with run.saved.solving() as f:
             trajectory = run.solver.solve(
                 Plain(f), State(y0), ts.detach(), norm=run.norm, keep=True
             )

@@ -4,6 +4,7 @@ A method that evaluates f again in its backward pass returns gradients to the te
 given, and to no others.
 """
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -98,10 +99,13 @@ class Declared:
 
     Args:
         tensors: What f may depend on besides t and y.
+        expected: Whether to warn if f depends on none of them. A function around a module whose
+            parameters were replaced since the solve depends on the new ones.
     """
 
-    def __init__(self, tensors: Iterable[Tensor]) -> None:
+    def __init__(self, tensors: Iterable[Tensor], *, expected: bool) -> None:
         self._edges = {_edge(x) for x in tensors if x.requires_grad}
+        self._expected = expected and bool(self._edges)
         self._evaluations, self._nodes = 0, -1
 
     def evaluate(self, f: VectorField, t: Tensor, y: Tensor) -> Tensor:
@@ -120,6 +124,14 @@ class Declared:
 
     def _check(self, f: VectorField, t: Tensor, y: Tensor, dy: Tensor) -> None:
         unknown = self._unknown(dy, t, y)
+        if self._expected:
+            self._expected = False
+            warnings.warn(
+                "f does not depend on any of the tensors in parameters=(...), so they get no "
+                "gradient; if f is a function around a module whose parameters were replaced since "
+                "the solve (load_state_dict, functional_call), pass the module itself",
+                stacklevel=2,
+            )
         if not unknown:
             return
         # f may mark tensors of its own as wanting a gradient: those are new ones every time
@@ -146,6 +158,8 @@ class Declared:
         pending, seen, leaves = [_edge(dy)] if dy.requires_grad else [], set(), []
         while pending:
             node, output = pending.pop()
+            if (node, output) in self._edges:
+                self._expected = False
             if node is None or node in seen or (node, output) in ends:
                 continue
             seen.add(node)

@@ -90,7 +90,7 @@ class _Sensitivities:
         stats: Stats,
     ) -> None:
         self.f, self.parameters, self.stats = f, parameters, stats
-        self.declared = Declared((*parameters, *frozen))
+        self.declared = Declared((*parameters, *frozen), expected=False)
         self.vjps: Stats | None = None
 
     def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:

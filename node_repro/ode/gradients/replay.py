@@ -5,7 +5,9 @@ of its end, of a reversible method's twin, and of the outputs inside of it (dens
 choice of the steps is not differentiated.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,7 +17,7 @@ from node_repro.ode.engines import Mesh, Start, interval, positions
 from node_repro.ode.field import Counted, Plain, VectorField, evaluate
 from node_repro.ode.gradients.declared import Declared, vjp
 from node_repro.ode.gradients.saved_function import SavedFunction
-from node_repro.ode.methods import Method, State, at
+from node_repro.ode.methods import Method, State, Step, at
 from node_repro.ode.methods.adams import Adams
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
@@ -79,12 +81,13 @@ class Replay(NamedTuple):
         method, (points, observed), wanted = self.method, self.mesh, self.wanted
         ends = float(self.ts[0]), float(self.ts[-1])
         times = self.ts.detach().requires_grad_(self.times)
-        declared = Declared((*wanted, *self.frozen, times))
+        expected = bool(wanted) and not self.saved.restorable
+        declared = Declared((*wanted, *self.frozen, times), expected=expected)
         field = Counted(Plain(f, stats, declared.evaluate), stats, ends)
         totals: list[Tensor | None] = [None] * (len(wanted) + 1)  # and the times'
         a, a_twin = gys[-1], None
         steps = len(points) - 1
-        start = None
+        start = later = None
         for n, start in zip(reversed(range(max(steps, 1))), starts, strict=True):
             if not steps:
                 break
@@ -109,6 +112,11 @@ class Replay(NamedTuple):
             a, *others = vjp(outputs, (*inputs, *known), cotangents)
             if n == 0 and carry.slope is not None:
                 self._check_function(f, y.detach(), carry.slope.dy.detach())
+            if n == steps - 2 and later is not None and twin is None:
+                with torch.no_grad():
+                    redo = partial(method.step, field, t, t1, State(y), carry)
+                    self._check_step(y.detach(), step.end.y.detach(), later, redo)
+            later = start.y
             if twin is not None:
                 a_twin = others.pop(0)
             for i, g in enumerate(others):
@@ -129,6 +137,14 @@ class Replay(NamedTuple):
         t0 = float(self.ts[0])
         with torch.no_grad():
             self.saved.check(deviation, lambda: evaluate(f, at(t0, y0), y0), dy)
+
+    def _check_step(self, y: Tensor, end: Tensor, start: Tensor, redo: Callable[[], Step]) -> None:
+        """A redone step must end where the next one started, but for rounding errors."""
+        norm, eps = torch.linalg.vector_norm, torch.finfo(y.dtype).eps
+        allowed = math.sqrt(eps) * norm(start - y) + 100 * eps * norm(start)
+        tiny = torch.finfo(allowed.dtype).tiny
+        deviation = float(norm(end - start) / allowed.clamp_min(tiny))
+        self.saved.check(deviation, lambda: redo().end.y, end)
 
     def _moving(self, field: Counted, y0: Tensor, gys: Tensor) -> Tensor:
         """The gradient of the times of outputs at the start, which move at the rate f(t0, y0)."""

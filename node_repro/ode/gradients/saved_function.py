@@ -49,10 +49,24 @@ class SavedFunction:
             return
         self._inner = None if module is inner else inner.__func__
         self._module = weakref.ref(module)
-        self._copy, self._left_out = _shallow_copy(module, parameters)
-        kinds = (kind for m in module.modules() for kind in (m._parameters, m._buffers))
-        # a scripted submodule has no dictionaries of its own
-        self._tensors = [(kind, dict(kind)) for kind in kinds if kind and type(kind) is dict]
+        self._parameters = parameters
+        self._copy: nn.Module = object.__new__(type(module))
+        self._left_out = _copy_attributes(module, self._copy, parameters)
+        self._tensors = _tensors(module)
+
+    @property
+    def restorable(self) -> bool:
+        """Whether f's parameters are put back for the backward pass, wherever f is called then."""
+        return self._module is not None or isinstance(self._inner, torch.jit.ScriptModule)
+
+    @contextmanager
+    def solving(self) -> Iterator[VectorField]:
+        """f for the forward pass, which may set attributes of its own, such as noise."""
+        yield self._function()
+        module = None if self._module is None else self._module()
+        if module is not None:
+            self._left_out = _copy_attributes(module, self._copy, self._parameters)
+            self._tensors = _tensors(module)
 
     @contextmanager
     def restored(self) -> Iterator[VectorField]:
@@ -81,7 +95,7 @@ class SavedFunction:
             _install(present)
 
     def remember(self, y: Tensor, dy: Tensor) -> None:
-        """Remember a value dy = f(t, y) of the forward pass, as two numbers."""
+        """Remember a value dy = f(t, y) of the forward pass, as four numbers."""
         self._value = _fingerprint(y, dy)
 
     def deviation(self, y: Tensor, dy: Tensor) -> Tensor:
@@ -93,7 +107,9 @@ class SavedFunction:
         if self._value is None:
             return torch.zeros((), dtype=y.dtype.to_real(), device=y.device)
         now = _fingerprint(y, dy)
-        sizes = torch.stack((now[0], torch.sqrt(now[0]) * torch.linalg.vector_norm(y)))
+        size = torch.sqrt(now[0])
+        one = torch.ones_like(size)
+        sizes = size * torch.stack((size, torch.linalg.vector_norm(y), one, one))
         smallest = torch.finfo(now.dtype).tiny
         relative = (now - self._value).abs() / sizes.detach().clamp_min(smallest)
         return relative.max() / math.sqrt(torch.finfo(now.dtype).eps)
@@ -129,11 +145,20 @@ class SavedFunction:
     def _function(self) -> VectorField:
         f: Any = self._inner
         if self._module is not None:
-            module = self._module() or self._copy
+            module = self._module()
+            if module is None:  # and not "or": a module may have a length of 0, or none
+                module = self._copy
             f = module if f is None else MethodType(f, module)
         for wrapper in reversed(self._wrappers):
             f = wrapper.around(f)
         return f
+
+
+def _tensors(module: nn.Module) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The dictionaries of a module's parameters and buffers, and what they hold now."""
+    kinds = (kind for m in module.modules() for kind in (m._parameters, m._buffers))
+    # a scripted submodule has no dictionaries of its own
+    return [(kind, dict(kind)) for kind in kinds if kind and type(kind) is dict]
 
 
 def _differ(kind: dict[str, Any], saved: dict[str, Any]) -> bool:
@@ -146,20 +171,19 @@ def _install(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
         kind.update(tensors)
 
 
-def _shallow_copy(module: nn.Module, parameters: Sequence[Tensor]) -> tuple[nn.Module, list[str]]:
-    """A copy that shares everything, and the names of the attributes that it leaves out.
+def _copy_attributes(module: nn.Module, copy: nn.Module, parameters: Sequence[Tensor]) -> list[str]:
+    """Make a copy share everything with a module, and return what it leaves out.
 
-    Those hold tensors with a graph, such as earlier solutions, and f cannot depend on them unless
-    they were declared.
+    Those are attributes with tensors that have a graph, such as earlier solutions. f cannot depend
+    on them unless they were declared.
     """
     known = {id(p) for p in parameters}
     attributes = vars(module)
     left_out = [
         name for name, x in attributes.items() if name not in SHARED and _has_graph(x, known)
     ]
-    copy = object.__new__(type(module))
     vars(copy).update({name: x for name, x in attributes.items() if name not in left_out})
-    return copy, left_out
+    return left_out
 
 
 def _has_graph(x: Any, known: set[int]) -> bool:  # noqa: ANN401
@@ -171,9 +195,12 @@ def _has_graph(x: Any, known: set[int]) -> bool:  # noqa: ANN401
 
 
 def _fingerprint(y: Tensor, dy: Tensor) -> Tensor:
-    """The inner products of dy with itself and with y, (2,)."""
-    both = torch.stack((_reals(dy), _reals(y)))
-    return both @ both[0]
+    """Four numbers that tell values of f apart, (4,): the products of dy with itself and with y,
+    and the sums of every second and every third element, which change with signs and places.
+    """
+    values = _reals(dy)
+    products = torch.stack((values, _reals(y))) @ values
+    return torch.cat((products, torch.stack((values[::2].sum(), values[::3].sum()))))
 
 
 def _reals(x: Tensor) -> Tensor:
