@@ -62,6 +62,7 @@ def test_a_norm_that_is_the_usual_one_takes_the_usual_steps() -> None:
     assert times[0] == pytest.approx(times[1], abs=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:f does not depend on any of the tensors")  # indeed
 @pytest.mark.parametrize("tuple_state", [False, True])
 def test_an_adjoint_norm_is_given_the_time_states_adjoints_and_parameters(
     tuple_state: bool,
