@@ -51,3 +51,16 @@ def test_a_declared_context_gets_the_gradient_that_direct_gives(gradient: str) -
         assert encoder.weight.grad is not None
         found.append(encoder.weight.grad.clone())
     torch.testing.assert_close(found[0], found[1], rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("gradient", REPLAYING)
+def test_an_undeclared_tensor_is_refused_where_nothing_declared_wants_a_gradient(
+    gradient: str,
+) -> None:
+    f = Conditioned().requires_grad_(False)
+    f.context = torch.ones(2, dtype=torch.float64, requires_grad=True)  # and no nn.Parameter
+    y0, ts = torch.ones(2, dtype=torch.float64), torch.tensor([0.0, 1.0])
+    with pytest.raises(SolverError, match="is not among its parameters"):
+        odeint(f, y0, ts, solver=SOLVER, gradient=GRADIENTS[gradient])
+    with torch.no_grad():
+        assert odeint(f, y0, ts, solver=SOLVER, gradient=GRADIENTS[gradient]).ys.isfinite().all()

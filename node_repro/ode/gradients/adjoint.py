@@ -15,7 +15,7 @@ from torch import Tensor
 
 from node_repro.ode.field import Interval, Plain, VectorField, at_times, evaluate, jacobian
 from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
-from node_repro.ode.gradients.declared import Declared, declared, vjp
+from node_repro.ode.gradients.declared import Declared, declared, evaluation, vjp
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Rate, Slope, State, Time, at
 from node_repro.ode.methods.jacobian import AdjointJacobian
@@ -66,6 +66,7 @@ class _Run:
         self, adjoint: Adjoint, problem: Problem, solver: Solver, known: tuple[Tensor, ...]
     ) -> None:
         self.saved = SavedFunction(problem.f, known)
+        self.evaluate = evaluation(problem, known)
         self.frozen = problem.frozen
         self.forward, self.forward_norm = solver, problem.norm
         self.backward = (adjoint.solver or solver).with_tolerance(adjoint.rtol, adjoint.atol)
@@ -132,7 +133,9 @@ class _Solve(torch.autograd.Function):
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
         start, times = State(y0.detach()), ts.detach()
         with run.saved.solving() as f:
-            trajectory = run.forward.solve(Plain(f), start, times, norm=run.forward_norm)
+            trajectory = run.forward.solve(
+                Plain(f, evaluate=run.evaluate), start, times, norm=run.forward_norm
+            )
         ys, carry = trajectory.ys, trajectory.carry
         run.stats, run.h = trajectory.stats, trajectory.h
         # a method with a second state knows the slope of that one, and an implicit one knows it to

@@ -13,7 +13,7 @@ from torch.autograd import Function
 from node_repro.ode.engines import Mesh, Start
 from node_repro.ode.field import Plain
 from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
-from node_repro.ode.gradients.declared import declared
+from node_repro.ode.gradients.declared import declared, evaluation
 from node_repro.ode.gradients.replay import Replay, stepping
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import State
@@ -40,6 +40,7 @@ class _Run:
 
     def __init__(self, problem: Problem, solver: RungeKutta, known: tuple[Tensor, ...]) -> None:
         self.saved = SavedFunction(problem.f, known)
+        self.evaluate = evaluation(problem, known)
         self.solver, self.norm, self.frozen = solver, problem.norm, problem.frozen
 
 
@@ -49,7 +50,7 @@ class _Solve(Function):
         y0 = y0.detach()
         with run.saved.solving() as f:
             trajectory = run.solver.solve(
-                Plain(f), State(y0), ts.detach(), norm=run.norm, keep=True
+                Plain(f, evaluate=run.evaluate), State(y0), ts.detach(), norm=run.norm, keep=True
             )
         run.mesh, run.stats = trajectory.mesh, trajectory.stats
         if trajectory.slope is not None:

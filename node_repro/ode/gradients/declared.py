@@ -15,7 +15,7 @@ from torch.autograd.forward_ad import unpack_dual
 from torch.autograd.graph import get_gradient_edge
 from torch.nn.utils import parametrize
 
-from node_repro.ode.field import VectorField, evaluate
+from node_repro.ode.field import Evaluate, VectorField, evaluate
 from node_repro.ode.gradients import Problem
 from node_repro.ode.solution import SolverError
 from node_repro.ode.transforms import transformed
@@ -167,6 +167,36 @@ class Declared:
                 leaves.append(node.variable)
             pending.extend(node.next_functions)
         return leaves
+
+
+class FirstChecked:
+    """Evaluates f, the first time with a graph, to see that it depends on no trained tensor.
+
+    This is for a solve in which nothing that was declared wants a gradient: no backward pass comes
+    that could look.
+
+    Args:
+        tensors: What f may depend on besides t and y.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        self._declared: Declared | None = Declared(tensors, expected=False)
+
+    def __call__(self, f: VectorField, t: Tensor, y: Tensor) -> Tensor:
+        """f(t, y). Raises SolverError (bad_input) if f depends on an undeclared tensor."""
+        first, self._declared = self._declared, None
+        if first is None:
+            return evaluate(f, t, y)
+        with torch.enable_grad():
+            return first.evaluate(f, t, y).detach()
+
+
+def evaluation(problem: Problem, known: tuple[Tensor, ...]) -> Evaluate:
+    """How the forward pass of a method that evaluates f again evaluates it the first time."""
+    inputs = (problem.y0, problem.ts, *known)
+    if not torch.is_grad_enabled() or any(x.requires_grad for x in inputs):
+        return evaluate
+    return FirstChecked((*known, *problem.frozen))
 
 
 def _edge(x: Tensor) -> tuple[Any, int]:

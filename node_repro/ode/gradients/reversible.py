@@ -16,7 +16,7 @@ from torch.autograd import Function
 from node_repro.ode.engines import Mesh, Start
 from node_repro.ode.field import Counted, Plain, VectorField
 from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
-from node_repro.ode.gradients.declared import declared
+from node_repro.ode.gradients.declared import declared, evaluation
 from node_repro.ode.gradients.replay import Replay, stepping
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import ReversibleMethod, State
@@ -58,6 +58,7 @@ class _Run:
     ) -> None:
         self.saved = SavedFunction(problem.f, known)
         self.solver, self.method, self.norm = solver, method, problem.norm
+        self.evaluate = evaluation(problem, known)
         self.frozen = problem.frozen
 
 
@@ -66,7 +67,9 @@ class _Solve(Function):
     def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
         y0 = y0.detach()
         with run.saved.solving() as f:
-            trajectory = run.solver.solve(Plain(f), State(y0), ts.detach(), norm=run.norm)
+            trajectory = run.solver.solve(
+                Plain(f, evaluate=run.evaluate), State(y0), ts.detach(), norm=run.norm
+            )
         run.mesh, run.stats = trajectory.mesh, trajectory.stats
         if trajectory.slope is not None:
             run.saved.remember(y0, trajectory.slope)
