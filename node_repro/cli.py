@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from node_repro import failures, garbage
-from node_repro.compose import composed_again, read, typed_words, validated
 from node_repro.config import Config, ConfigError
 from node_repro.config.choices import Choices, conf_folder, load
+from node_repro.config.compose import composed_again, read, typed_words, validated
 from node_repro.config.overrides import misplaced_key, refuse_wrong
 from node_repro.config.usage import usage
 from node_repro.failures import Failure, in_one_line, judge
-from node_repro.record.environment import SECONDS_TO_TELL, processes
+from node_repro.runs.environment import SECONDS_TO_TELL, processes
 
 _USAGE, _OUTPUT, _INTERRUPTED, _CLOSED_PIPE = 2, 6, 130, 141
 _STOPS_A_SWEEP = (75, 130, 143)  # preempted, SIGINT, SIGTERM: saved and left
@@ -132,17 +132,17 @@ def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
         return report(config)
     if config.job == "probe":
         runs = {Path(path): composed_again(Path(path)) for path in config.runs}
-        from node_repro.probe import probe
+        from node_repro.probes.measure import probe
 
         garbage.collect()
         return probe(config, runs, overrides)
     if config.job == "compare":
-        from node_repro.compare import compare
+        from node_repro.report.compare import compare
 
         garbage.collect()
         print(compare(config.runs), end="")
         return 0
-    from node_repro.run import run
+    from node_repro.training.run import run
 
     return run(config, overrides, command)
 

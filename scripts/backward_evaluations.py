@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from node_repro.ode import RungeKutta, odeint
 from node_repro.ode.controllers.integral import Integral
 from node_repro.ode.gradients.adjoint import Adjoint
-from node_repro.ode.host.lsoda import Lsoda
-from node_repro.ode.host.vode_adams import VodeAdams
 from node_repro.ode.methods.dopri5 import DOPRI5 as DOPRI5_STEPS
 from node_repro.ode.norm import FLAT, FULL, SEMI, RmsNorm
+from node_repro.ode.scipy.lsoda import Lsoda
+from node_repro.ode.scipy.vode_adams import VodeAdams
 from node_repro.ode.solver import Solver
 
 DOPRI5 = RungeKutta(DOPRI5_STEPS, Integral(rtol=1.0, atol=1.0))

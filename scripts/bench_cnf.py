@@ -28,7 +28,6 @@ from bench_odenet import describe, show
 from interleaved import Entry, compare
 from torch import Tensor, nn
 
-from node_repro.build import keep_freed_memory
 from node_repro.data.curves import TwoCircles
 from node_repro.data.seeds import generator
 from node_repro.models.gaussian import log_normal
@@ -42,6 +41,7 @@ from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
 from node_repro.ode.norm import SEMI
+from node_repro.training.build import keep_freed_memory
 
 WIDTH, HIDDEN, END = 64, 32, 10.0
 OURS: dict[str, GradientMethod] = {

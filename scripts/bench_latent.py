@@ -32,7 +32,6 @@ import torchdiffeq
 from interleaved import Entry, compare
 from torch import Tensor, nn
 
-from node_repro.build import keep_freed_memory
 from node_repro.data.spirals import WINDOW, Spirals
 from node_repro.data.spirals import torchdiffeq as torchdiffeq_like
 from node_repro.ode import ODEBlock, RungeKutta
@@ -43,6 +42,7 @@ from node_repro.ode.gradients.checkpointed import Checkpointed
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
+from node_repro.training.build import keep_freed_memory
 
 NOISE = 0.3
 OURS: dict[str, GradientMethod] = {

@@ -28,7 +28,6 @@ from interleaved import Entry, compare
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from node_repro.build import keep_freed_memory
 from node_repro.data import Batch
 from node_repro.data.mnist import MNISTSource
 from node_repro.models.odenet import ConvField, ODENet, TimeConv
@@ -40,6 +39,7 @@ from node_repro.ode.gradients.checkpointed import Checkpointed
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
 from node_repro.ode.norm import SEMI
+from node_repro.training.build import keep_freed_memory
 
 
 class Row(NamedTuple):

@@ -5,18 +5,18 @@ from typing import Any
 import pytest
 import torch
 
-from node_repro import build
-from node_repro.compose import compose
 from node_repro.config import ODEConfig
 from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.compose import compose
 from node_repro.config.signature import signature
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.integral import Integral
 from node_repro.ode.controllers.pi import PI
 from node_repro.ode.gradients.adjoint import Adjoint
-from node_repro.ode.host.vode_adams import VodeAdams
 from node_repro.ode.odeint import odeint
+from node_repro.ode.scipy.vode_adams import VodeAdams
 from node_repro.ode.solver import RungeKutta, Solver
+from node_repro.training import build
 
 NAMES = Choices([conf_folder()]).names("solver")
 

@@ -14,9 +14,9 @@ from typing import ClassVar
 import pytest
 
 from node_repro import cli, garbage
-from node_repro.compose import read
 from node_repro.config import Config
 from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.compose import read
 from node_repro.config.options import GROUPS, ROOT, TRAINER
 
 
@@ -29,7 +29,7 @@ class OutOfMemoryError(RuntimeError):
 
 
 class Runs:
-    """Stands for node_repro.run: notes every run and fails where told."""
+    """Stands for node_repro.training.run: notes every run and fails where told."""
 
     def __init__(self) -> None:
         self.configs: list[Config] = []
@@ -50,7 +50,7 @@ class Runs:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     runs = Runs()
-    monkeypatch.setitem(sys.modules, "node_repro.run", SimpleNamespace(run=runs.run))
+    monkeypatch.setitem(sys.modules, "node_repro.training.run", SimpleNamespace(run=runs.run))
     monkeypatch.chdir(tmp_path)
     return runs
 
@@ -102,7 +102,7 @@ def test_a_sweep_keeps_nothing_of_its_jobs(runs: Runs, monkeypatch: pytest.Monke
         garbage.collect()
         return 0
 
-    monkeypatch.setitem(sys.modules, "node_repro.run", SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "node_repro.training.run", SimpleNamespace(run=run))
     gc.unfreeze()
     assert call(monkeypatch, "-m", "seed=0,1") == 0
     assert before == [(False, 0), (True, 0)]
@@ -139,7 +139,9 @@ def test_every_example_of_the_help_runs(
     text = capsys.readouterr().out
     examples = re.findall(r"^  node-run(?: (.*?))?(?:  .*)?$", text, re.MULTILINE)
     assert len(examples) == 7
-    monkeypatch.setitem(sys.modules, "node_repro.probe", SimpleNamespace(probe=lambda *_: 0))
+    monkeypatch.setitem(
+        sys.modules, "node_repro.probes.measure", SimpleNamespace(probe=lambda *_: 0)
+    )
     for example in examples:
         assert call(monkeypatch, *shlex.split(example)) == 0, example
 
@@ -166,7 +168,7 @@ def test_every_error_of_a_run_is_one_line_and_its_exit_code(
 ) -> None:
     runs.answers = {0: answer}
     if isinstance(answer, SystemExit):
-        monkeypatch.setattr(sys.modules["node_repro.run"], "run", lambda *_: sys.exit(3))
+        monkeypatch.setattr(sys.modules["node_repro.training.run"], "run", lambda *_: sys.exit(3))
     assert call(monkeypatch) == code
     err = capsys.readouterr().err
     assert reason in err
@@ -188,7 +190,7 @@ def test_keyboard_interrupt_exits_130(
     def interrupt(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["node_repro.run"], "run", interrupt)
+    monkeypatch.setattr(sys.modules["node_repro.training.run"], "run", interrupt)
     assert call(monkeypatch) == 130
     assert capsys.readouterr().err == "node-run: interrupted\n"
 

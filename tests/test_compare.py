@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from node_repro.compare import compare
 from node_repro.config import ConfigError
+from node_repro.report.compare import compare
 
 
 def finished(folder: Path, seed: int, error: float, **config: object) -> Path:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from node_repro.compose import compose
 from node_repro.config import Component, ConfigError
 from node_repro.config.backward import KEYS as BACKWARD
 from node_repro.config.choice_options import COMPONENTS
 from node_repro.config.choices import Choices, conf_folder, leaves, load, nearest
+from node_repro.config.compose import compose
 from node_repro.config.option import Option
 from node_repro.config.options import GROUPS, OPTIONS
 from node_repro.config.overrides import literal, quoted, unquoted

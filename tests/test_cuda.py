@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from node_repro.compose import compose
+from node_repro.config.compose import compose
 from node_repro.models.odenet import ConvField, ODENet
 from node_repro.ode import RungeKutta, odeint
 from node_repro.ode.controllers.integral import Integral
@@ -15,7 +15,7 @@ from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.checkpointed import Checkpointed
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.methods.dopri5 import DOPRI5
-from node_repro.run import run
+from node_repro.training.run import run
 
 pytestmark = [
     pytest.mark.cuda,

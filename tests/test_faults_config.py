@@ -208,7 +208,7 @@ def no_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def run(*_: object) -> int:
         pytest.fail("a wrong configuration was run")
 
-    monkeypatch.setitem(sys.modules, "node_repro.run", SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "node_repro.training.run", SimpleNamespace(run=run))
     monkeypatch.chdir(tmp_path)
 
 

@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from node_repro import cli
-from node_repro.compose import compose
-from node_repro.record.metrics import read_metrics
-from node_repro.run import run
+from node_repro.config.compose import compose
+from node_repro.runs.metrics import read_metrics
+from node_repro.training.run import run
 
 ITERATIONS = 112  # 14 an epoch, a second or two in all
 WORDS = [
@@ -42,7 +42,9 @@ PATIENCE = 120  # seconds for a process to do what it is waited for
 
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["node_repro.cli", "node_repro.run", "hydra.main", "torch._dynamo"])
+FORKS.set_forkserver_preload(
+    ["node_repro.cli", "node_repro.training.run", "hydra.main", "torch._dynamo"]
+)
 
 
 def command(words: Sequence[str], out: Path) -> None:

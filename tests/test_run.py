@@ -16,12 +16,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # pyright: ignore
 from torch import Tensor
 
-from node_repro.compose import compose
+from node_repro.config.compose import compose
 from node_repro.data import Batch
-from node_repro.record import OutputError
-from node_repro.record.metrics import METRICS, read_metrics
-from node_repro.run import run
+from node_repro.runs import OutputError
+from node_repro.runs.metrics import METRICS, read_metrics
 from node_repro.tasks.mnist import MNIST
+from node_repro.training.run import run
 from node_repro.training.trainer import DivergedError
 
 TINY = [

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from node_repro import garbage
 from node_repro.config import ConfigError
-from node_repro.record.metrics import METRICS
+from node_repro.runs.metrics import METRICS
 from node_repro.tasks.density_match import Batch, DensityMatch
 from tests.test_run import Done, equal, go, untimed
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from node_repro.compose import compose
 from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.compose import compose
 from node_repro.data import DataError
-from node_repro.record.metrics import read_metrics
-from node_repro.run import run
+from node_repro.runs.metrics import read_metrics
+from node_repro.training.run import run
 
 CHOICES = Choices([conf_folder()])
 SHORT = ["profile=smoke", "threads=1", "progress=off", "trainer.log_every=1"]

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from node_repro import build, threads
-from node_repro.compose import compose
+from node_repro.config.compose import compose
 from node_repro.config.signature import signature
 from node_repro.ode.solution import SolverError
-from node_repro.threads import KERNELS, LARGE, Threads, choose, largest_kernel, most
+from node_repro.training import build, threads
+from node_repro.training.threads import KERNELS, LARGE, Threads, choose, largest_kernel, most
 
 CPU = torch.device("cpu")
 SIDE = 512  # two such matrices take 2 SIDE^3 operations, more than LARGE

@@ -34,7 +34,7 @@ class SolverConfig:
 
     name: str  # "dopri5"
     method: str | None  # "node_repro.ode.methods.dopri5.DOPRI5"; None with a target
-    target: str | None  # "node_repro.ode.host.lsoda.Lsoda", called with `options` and tolerances
+    target: str | None  # "node_repro.ode.scipy.lsoda.Lsoda", called with `options` and tolerances
     adaptive: bool  # whether the method estimates its error; the yaml's `_adaptive_`
     options: Mapping[str, Value]  # max_steps, ...
 

@@ -14,6 +14,13 @@ from node_repro.config import Component, Config
 from node_repro.config.backward import differences
 from node_repro.config.options import OPTIONS, ROOT
 
+FORMER_MODULES = {"node_repro.ode.scipy.": "node_repro.ode.host."}
+"""Prefixes of dotted paths of classes that have moved -> the prefix that signatures are made with.
+
+A signature contains the dotted paths of the chosen classes. A class that moves to another module is
+still signed by its first path, so that its finished runs are found.
+"""
+
 
 def plain(config: Config) -> dict[str, Any]:
     """The whole configuration as nested plain values under the keys that a user types.
@@ -73,20 +80,28 @@ def _values(config: Config) -> dict[str, Any]:
     """Dotted key -> value of what the groups chose, with the solve's tolerances."""
     values: dict[str, Any] = {}
     for group, part in _components(config).items():
-        values[f"{group}._target_"] = part.target
+        values[f"{group}._target_"] = _first_path(part.target)
         values |= {f"{group}.{key}": value for key, value in part.options.items()}
     if config.ode is not None:
         solver = config.ode.solver
         if solver.method is not None:
-            values["solver.method"] = solver.method
+            values["solver.method"] = _first_path(solver.method)
         if solver.target is not None:
-            values["solver._target_"] = solver.target
+            values["solver._target_"] = _first_path(solver.target)
         values |= {f"solver.{key}": value for key, value in solver.options.items()}
         for key in ("controller", "step_size", "max_steps"):
             values.pop(f"gradient.{key}", None)
         values |= differences(config.ode)  # where there are none, the keys say nothing
         values |= {"rtol": config.ode.rtol, "atol": config.ode.atol}
     return values
+
+
+def _first_path(path: str | None) -> str | None:
+    """A dotted path as it was before its class moved."""
+    for now, before in FORMER_MODULES.items():
+        if path is not None and path.startswith(now):
+            return before + path.removeprefix(now)
+    return path
 
 
 def _trainer(config: Config) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from node_repro.build import named_solver, stepping_solver
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import Solver
 from node_repro.probes import Findings, Finished, Row
 from node_repro.probes.solve import recorded, solving_part
+from node_repro.training.build import named_solver, stepping_solver
 
 ADAPTIVE = ("dopri5", "tsit5")
 STEPPING = ("euler", "midpoint", "rk4")

@@ -9,9 +9,9 @@ single test examples, at several tolerances, by the default solver and by the pa
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from node_repro.build import named_gradient, named_solver
 from node_repro.probes import Findings, Finished, Row, Weights
 from node_repro.probes.solve import Solve, differentiated, recorded
+from node_repro.training.build import named_gradient, named_solver
 
 WAYS = (("dopri5", "adjoint"), ("vode_adams", "adjoint_flat"))
 WEIGHTS: tuple[Weights, ...] = ("fresh", "selected", "last")

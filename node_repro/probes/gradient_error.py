@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from node_repro.build import gradient_names, named_gradient, named_solver, undoes_steps
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.solution import SolverError
 from node_repro.probes import Findings, Finished, Row
 from node_repro.probes.solve import Pass, Solve, differentiated, in_float64, recorded, refuse_slow
+from node_repro.training.build import gradient_names, named_gradient, named_solver, undoes_steps
 
 METHOD, REVERSIBLE = "dopri5", "reversible_dopri5"
 

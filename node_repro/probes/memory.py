@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from node_repro.build import gradient_names, named_gradient, stepping_solver, undoes_steps
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
 from node_repro.probes import Findings, Finished, Row
 from node_repro.probes.solve import Solve, differentiated, median, recorded, refuse_slow
-from node_repro.record.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
+from node_repro.runs.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
+from node_repro.training.build import gradient_names, named_gradient, stepping_solver, undoes_steps
 
 METHOD, REVERSIBLE = "dopri5", "reversible_dopri5"
 GROWING = ("held_bytes", "peak_bytes", "cuda_peak_bytes", "forward_seconds", "backward_seconds")

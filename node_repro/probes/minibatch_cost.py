@@ -8,9 +8,9 @@ error is judged by one mean over the minibatch, so that it need not.
 
 from dataclasses import dataclass
 
-from node_repro.build import named_solver
 from node_repro.probes import Findings, Finished, Row
 from node_repro.probes.solve import forward, median, tested
+from node_repro.training.build import named_solver
 
 SOLVERS = ("dopri5", "vode_adams")
 

@@ -9,10 +9,10 @@ the start, the others to the largest state of the way, as the solver itself repo
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from node_repro.build import named_gradient, named_solver
 from node_repro.ode.solution import SolverError
 from node_repro.probes import Findings, Finished, Row
 from node_repro.probes.solve import Distance, Solve, differentiated, forward, median, rms, tested
+from node_repro.training.build import named_gradient, named_solver
 
 SOLVED = ("dopri5", "tsit5", "vode_adams", "reversible_dopri5", "reversible_tsit5")
 BY_ADJOINT = ("dopri5", "tsit5")

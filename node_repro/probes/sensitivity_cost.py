@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from node_repro.build import named_gradient, stepping_solver
 from node_repro.ode.engines import Trajectory, Watch
 from node_repro.ode.gradients import Problem
 from node_repro.ode.methods import Field, State
@@ -22,7 +21,8 @@ from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
 from node_repro.probes import Findings, Finished, Row
 from node_repro.probes.solve import Solve, differentiated, median, recorded, refuse_slow
-from node_repro.record.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
+from node_repro.runs.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
+from node_repro.training.build import named_gradient, stepping_solver
 
 METHOD, STEPS = "dopri5", 10
 GRADIENTS = ("forward", "adjoint")

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from node_repro.build import named_solver, stepping_solver
 from node_repro.ode.solver import Solver
 from node_repro.probes import Findings, Finished, Misfit
 from node_repro.probes.solve import Distance, Solve, forward, in_float64, rms, tested
+from node_repro.training.build import named_solver, stepping_solver
 
 STEPPING = ("euler", "midpoint", "rk4")
 ADAPTIVE = "dopri5"

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from node_repro.build import named_gradient, named_solver
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
 from node_repro.probes import Findings, Finished, Row
@@ -28,6 +27,7 @@ from node_repro.probes.solve import (
     rms,
     tested,
 )
+from node_repro.training.build import named_gradient, named_solver
 
 WAYS = (
     ("dopri5", "adjoint"),

@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from node_repro.record import OutputError
-from node_repro.record.metrics import read_metrics, restore
-from node_repro.record.result import read_result
+from node_repro.runs import OutputError
+from node_repro.runs.metrics import read_metrics, restore
+from node_repro.runs.result import read_result
 
 EMBEDDED = "-embedded"
 DIGITS = "mnist"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from node_repro.config import Config
 from node_repro.config.choices import Choices, conf_folder
-from node_repro.record import OutputError
-from node_repro.record.atomic import reason, write_atomically
 from node_repro.report import Artifact, csv, html, latex, markdown
 from node_repro.report.contents import CONTENTS
 from node_repro.report.runs import Runs, read_runs
 from node_repro.report.words import tally
+from node_repro.runs import OutputError
+from node_repro.runs.atomic import reason, write_atomically
 
 FOLDER = "report"
 TRIALS = ("smoke", "demo")  # profiles too short to say anything

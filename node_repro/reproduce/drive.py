@@ -20,14 +20,14 @@ from types import FrameType
 
 from node_repro.config.choices import Choices
 from node_repro.config.overrides import literal
-from node_repro.record import OutputError
-from node_repro.record.lock import Lock
 from node_repro.reproduce import Ask, Target
 from node_repro.reproduce.experiments import Experiments
 from node_repro.reproduce.makefile import log, makefile
 from node_repro.reproduce.plan import is_embedded, targets, usable_cores
 from node_repro.reproduce.states import DONE, is_probed, state
 from node_repro.reproduce.words import duration
+from node_repro.runs import OutputError
+from node_repro.runs.lock import Lock
 
 NODE_RUN = (sys.executable, "-m", "node_repro.cli")
 _STOPS = {signal.SIGINT: 130, signal.SIGTERM: 143}

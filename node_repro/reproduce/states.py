@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from node_repro.config.overrides import unquoted
-from node_repro.record.lock import Owner
 from node_repro.reproduce import Ask, Experiment
+from node_repro.runs.lock import Owner
 
 DONE, RUNNING, INTERRUPTED, FAILED, MISSING = "done running interrupted failed missing".split()
 

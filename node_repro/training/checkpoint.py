@@ -20,7 +20,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from node_repro.record.atomic import reason, remove_leftovers, sync_directory, write_atomically
+from node_repro.runs.atomic import reason, remove_leftovers, sync_directory, write_atomically
 
 FORMAT = 1
 _HEADER = ("format", "signature", "step", "sha256")

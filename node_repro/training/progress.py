@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from node_repro.record import OutputError
-from node_repro.record.atomic import reason
-from node_repro.record.metrics import METRICS, told
+from node_repro.runs import OutputError
+from node_repro.runs.atomic import reason
+from node_repro.runs.metrics import METRICS, told
 from node_repro.training.forecast import Forecast
 
 OFTEN = 1.25  # times as many iterations until an estimate is looked at again

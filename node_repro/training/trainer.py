@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from node_repro.ode.solution import SolverError
-from node_repro.record.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
+from node_repro.runs.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
 from node_repro.tasks import Batch, Task
 from node_repro.training.checkpoint import Checkpoints
 from node_repro.training.cost import Means, solver_cost

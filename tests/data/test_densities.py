@@ -7,7 +7,6 @@ import torch
 import yaml
 from torch import Tensor
 
-from node_repro.build import construct
 from node_repro.config import Component
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.config.options import OPTIONS
@@ -16,6 +15,7 @@ from node_repro.data.curves import TwoCircles, TwoMoons
 from node_repro.data.density import Density
 from node_repro.data.energies import U1, U2, U3, U4, Energy
 from node_repro.data.seeds import generator
+from node_repro.training.build import construct
 
 CHOICES = Choices([conf_folder()])
 

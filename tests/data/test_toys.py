@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from node_repro.build import found
 from node_repro.config.choices import Choices, conf_folder, load
 from node_repro.data.curve import PLATEAUS
 from node_repro.data.curves import Curve as PlaneCurve
 from node_repro.data.labelled import Labelled
+from node_repro.training.build import found
 
 CHOICES = Choices([conf_folder()])
 KINDS = ("curve", "classes", "line")

@@ -10,7 +10,6 @@ import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from node_repro.build import found
 from node_repro.models.odenet import ConvField, ODENet, TimeConv
 from node_repro.models.resnet import ResNet
 from node_repro.models.stem import STEMS
@@ -23,7 +22,8 @@ from node_repro.ode.gradients.checkpointed import Checkpointed
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.rk4 import RK4
-from node_repro.record.meters import SavedBytes
+from node_repro.runs.meters import SavedBytes
+from node_repro.training.build import found
 from node_repro.training.cost import solver_cost
 
 CONF = Path(__file__).parents[2] / "conf" / "model"

@@ -10,9 +10,9 @@ from chosen import ADAPTIVE, GRADIENTS, METHODS, Net, adaptive, leaf, real, step
 from torch import Tensor
 
 from node_repro.ode import RungeKutta, SolverError, odeint, odeint_dense
-from node_repro.ode.host.lsoda import Lsoda
 from node_repro.ode.methods.reversible_heun import ReversibleHeun
-from node_repro.record.meters import SavedBytes
+from node_repro.ode.scipy.lsoda import Lsoda
+from node_repro.runs.meters import SavedBytes
 
 TIGHT = adaptive("dopri8", 1e-12)
 SOLVERS = {f"{name}, constant": steps(name, 0.17) for name in METHODS} | {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from node_repro.ode import EventSolution, RungeKutta, SolverError, odeint, odeint_event
 from node_repro.ode.gradients import GradientMethod
-from node_repro.ode.host.lsoda import Lsoda
+from node_repro.ode.scipy.lsoda import Lsoda
 
 DIRECT = GRADIENTS["direct"]
 FINE = adaptive("dopri5", 1e-10)

@@ -19,13 +19,13 @@ from node_repro.ode.engines import Trajectory
 from node_repro.ode.field import Plain
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.gradients.adjoint import Adjoint
-from node_repro.ode.host.flat import Flat
-from node_repro.ode.host.lsoda import Lsoda
-from node_repro.ode.host.multistep import Multistep
-from node_repro.ode.host.rates import Rates
-from node_repro.ode.host.vode_adams import VodeAdams
 from node_repro.ode.methods import Slope, State
 from node_repro.ode.norm import FLAT, FULL, SEMI, STATE, RmsNorm, Tolerances
+from node_repro.ode.scipy.flat import Flat
+from node_repro.ode.scipy.lsoda import Lsoda
+from node_repro.ode.scipy.multistep import Multistep
+from node_repro.ode.scipy.rates import Rates
+from node_repro.ode.scipy.vode_adams import VodeAdams
 from node_repro.ode.solver import Solver
 
 HOSTS: list[type[Multistep]] = [VodeAdams, Lsoda]

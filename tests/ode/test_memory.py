@@ -20,7 +20,7 @@ from chosen import (
 from torch import Tensor
 
 from node_repro.ode import odeint
-from node_repro.record.meters import SavedBytes
+from node_repro.runs.meters import SavedBytes
 
 STATE = 16 * 3 * 8
 """Bytes of one state: 16 rows of 3 numbers of 8 bytes."""

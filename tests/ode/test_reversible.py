@@ -18,7 +18,7 @@ from node_repro.ode.gradients.reversible import Reversible
 from node_repro.ode.methods import Carry, Method, ReversibleMethod, State
 from node_repro.ode.methods.reversible import Coupled
 from node_repro.ode.methods.reversible_heun import REVERSIBLE_HEUN
-from node_repro.record.meters import SavedBytes
+from node_repro.runs.meters import SavedBytes
 
 EXACT = Reversible()
 COUPLED: Mapping[str, ReversibleMethod] = {name: Coupled(m) for name, m in TABLEAUS.items()} | {

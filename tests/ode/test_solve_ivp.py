@@ -12,8 +12,8 @@ from torch import Tensor
 
 from node_repro.ode import SolverError, odeint
 from node_repro.ode.gradients.adjoint import Adjoint
-from node_repro.ode.host.solve_ivp import SOLVERS, SolveIvp
 from node_repro.ode.norm import FLAT, FULL, SEMI, CallableNorm, RmsNorm
+from node_repro.ode.scipy.solve_ivp import SOLVERS, SolveIvp
 
 every_method = pytest.mark.parametrize("method", sorted(SOLVERS))
 

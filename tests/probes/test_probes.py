@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from node_repro.compose import compose
 from node_repro.config.choice_options import PROBE
 from node_repro.config.choices import Choices, conf_folder, load
+from node_repro.config.compose import compose
 from node_repro.config.signature import run_path
-from node_repro.probe import probe
 from node_repro.probes import Misfit
-from node_repro.record import OutputError
-from node_repro.run import run
+from node_repro.probes.measure import probe
+from node_repro.runs import OutputError
+from node_repro.training.run import run
 
 CHOICES = Choices([conf_folder()])
 NAMES = CHOICES.names("probe")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from node_repro.compose import compose
-from node_repro.probe import probe
+from node_repro.config.compose import compose
 from node_repro.probes import Misfit
+from node_repro.probes.measure import probe
 from tests.test_run import go
 
 SHORT = ["profile=smoke", "trainer.iterations=2", "threads=1", "progress=off"]

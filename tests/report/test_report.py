@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from node_repro.compose import compose
 from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.compose import compose
 from node_repro.report import (
     TOLERANCE,
     Artifact,

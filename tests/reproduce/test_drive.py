@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from node_repro.config.choices import Choices, conf_folder
-from node_repro.record import OutputError
-from node_repro.record.lock import Lock
 from node_repro.reproduce import drive
 from node_repro.reproduce.asked import asked
+from node_repro.runs import OutputError
+from node_repro.runs.lock import Lock
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_node_run.py")))
 EXPERIMENTS = "experiment=fig4_u1_nf_2,fig4_u1_nf_8,fig5_moons_nf"

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from node_repro.config.choices import Choices, conf_folder
-from node_repro.record.lock import Owner
 from node_repro.reproduce.asked import asked
 from node_repro.reproduce.cost import probe_seconds
 from node_repro.reproduce.experiments import Experiments
 from node_repro.reproduce.listing import listing
 from node_repro.reproduce.states import has_digits, state
 from node_repro.reproduce.words import duration
+from node_repro.runs.lock import Owner
 
 CHOICES = Choices([conf_folder()])
 NAME = "fig5_moons_nf"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from node_repro.compose import compose
 from node_repro.config import ConfigError
 from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.compose import compose
 from node_repro.reproduce import Ask
 from node_repro.reproduce.asked import asked
 from node_repro.reproduce.experiments import Experiments

@@ -15,7 +15,7 @@ from node_repro.ode.methods.bosh3 import BOSH3
 from node_repro.ode.methods.euler import EULER
 from node_repro.ode.methods.rk4 import RK4
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
-from node_repro.record.metrics import METRICS
+from node_repro.runs.metrics import METRICS
 from node_repro.training.cost import Means, solver_cost
 
 

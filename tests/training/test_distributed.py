@@ -22,16 +22,17 @@ import torch
 from torch import nn
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from node_repro import build, cli
-from node_repro.compose import compose
-from node_repro.record.metrics import read_metrics
-from node_repro.started import trainer_of
+from node_repro import cli
+from node_repro.config.compose import compose
+from node_repro.runs.metrics import read_metrics
 from node_repro.tasks import Loss
+from node_repro.training import build
 from node_repro.training.checkpoint import Checkpoints
 from node_repro.training.processes import FailedElsewhereError, Processes
 from node_repro.training.processes.alone import Alone
 from node_repro.training.processes.group import Group, LostProcessError, UnusedParameterError
 from node_repro.training.signals import Signals
+from node_repro.training.started import trainer_of
 
 COUNT = 2
 PATIENCE = 120.0
@@ -39,7 +40,12 @@ ITERATIONS = 4
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["node_repro.cli", "node_repro.run", "node_repro.training.processes.group", "hydra.main"]
+    [
+        "node_repro.cli",
+        "node_repro.training.run",
+        "node_repro.training.processes.group",
+        "hydra.main",
+    ]
 )
 
 COMMON = ["threads=1", "precision=float64", "trainer.log_every=1", "trainer.batch_size=8"]

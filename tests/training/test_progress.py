@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_repro.record import OutputError
+from node_repro.runs import OutputError
 from node_repro.training import progress
 from node_repro.training.forecast import MEASURED, WARM_UP
 from node_repro.training.progress import Progress, duration

@@ -18,7 +18,7 @@ from node_repro.ode.controllers.integral import Integral
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.methods.bosh3 import BOSH3
 from node_repro.ode.solution import SolverError
-from node_repro.record.metrics import METRICS
+from node_repro.runs.metrics import METRICS
 from node_repro.tasks import Loss
 from node_repro.tasks.mnist import MNIST
 from node_repro.training import checkpoint

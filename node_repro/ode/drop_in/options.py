@@ -217,8 +217,8 @@ class _Constructed:
 
 
 def _scipy(options: dict[str, Any], rtol: Tolerance, atol: Tolerance) -> Solver:
-    from node_repro.ode.host.lsoda import Lsoda  # scipy is needed for this method alone
-    from node_repro.ode.host.solve_ivp import SOLVERS, SolveIvp
+    from node_repro.ode.scipy.lsoda import Lsoda  # scipy is needed for this method alone
+    from node_repro.ode.scipy.solve_ivp import SOLVERS, SolveIvp
 
     name = options.get("solver", "LSODA")
     most = _number(options, "max_step", math.inf)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from node_repro.record.environment import processes
+from node_repro.runs.environment import processes
 from node_repro.training.processes import Processes
 from node_repro.training.processes.alone import Alone
 

@@ -1,0 +1,236 @@
+"""What all solvers of scipy have in common: one step a call, up to t1 and not beyond.
+
+f is called with y on its own device and in its own dtype; scipy works on one vector of float64 on
+the host. Outputs within a step are the integrator's own interpolation.
+"""
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from node_repro.ode.controllers.tolerance import Tolerance
+from node_repro.ode.engines import Mesh, Start, Trajectory, Watch
+from node_repro.ode.field import Counted
+from node_repro.ode.methods import Carry, Field, State
+from node_repro.ode.norm import STATE, Norm
+from node_repro.ode.scipy.flat import Flat, Vector, Weighted
+from node_repro.ode.scipy.rates import Rates
+from node_repro.ode.solution import SolverError, Stats, count_non_finite
+
+ULPS = 16  # a step of fewer units in the last place of t cannot be told from none
+
+
+@dataclass(frozen=True)
+class HostSolver:
+    """A Solver around an integrator of scipy.
+
+    rtol, atol: numbers, or tensors that broadcast to y. max_steps: steps allowed in one solve.
+    first_step: |h| to begin with, None for the integrator's own choice.
+
+    Every solve begins anew, so the trajectory's h is None: the size of its last steps says nothing
+    about another solve's first. numpy does the sums: not differentiable.
+
+    Raises:
+        SolverError: a number out of its range (kind bad_input).
+    """
+
+    rtol: float | Tensor
+    atol: float | Tensor
+    max_steps: int = 10_000
+    first_step: float | None = None
+
+    def __post_init__(self) -> None:
+        self._tolerance()
+        if self.max_steps < 1:
+            raise SolverError("bad_input", f"max_steps must be at least 1, not {self.max_steps}")
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return type(self).__name__
+
+    @property
+    def differentiable(self) -> bool:
+        return False
+
+    def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> Self:
+        rtol = self.rtol if rtol is None else rtol
+        return replace(self, rtol=rtol, atol=self.atol if atol is None else atol)
+
+    @torch.no_grad()
+    def solve(
+        self,
+        f: Field,
+        state: State,
+        ts: Tensor,
+        *,
+        norm: Norm = STATE,
+        first_step: float | None = None,
+        keep: bool = False,
+        watch: Watch | None = None,
+    ) -> Trajectory:
+        """Raises SolverError: bad_input, dt_underflow, max_steps, non_finite_state or
+        non_finite_dynamics.
+        """
+        if watch is not None:
+            raise SolverError(
+                "bad_input",
+                f"{self.name} shows nobody its steps, and so finds no events: take a "
+                "Runge-Kutta method",
+            )
+        self._tolerance().check(state.y)
+        times: list[float] = ts.tolist()
+        t, end = times[0], times[-1]
+        sign = math.copysign(1.0, end - t)
+        order = [sign * time for time in times]
+        seen = bisect_right(order, order[0])
+        stats = Stats()
+        ys = [state.y] * seen
+        if seen == len(times):
+            return Trajectory(
+                torch.stack(ys), state, Carry(), Mesh((t,), ()), (), first_step, stats
+            )
+        if abs(end - t) < ULPS * math.ulp(max(abs(t), abs(end))):
+            raise self._too_close(t, end)
+        flat = Flat(state)
+        if not len(flat):
+            return self._empty(f, state, times, seen, stats)
+        first = first_step or math.copysign(self.first_step or 0.0, end - t)
+        rates = Rates(f, flat, stats, (t, end))
+        v = flat.vector(*state)
+        integrator = self._begin(rates, v, t, end, self._weighted(flat, norm), first)
+        points, observed, starts = [t], [], []
+        while t != end:
+            if stats.accepted + stats.rejected >= self.max_steps:
+                raise self._too_many(t, end, integrator)
+            starts += [Start(flat.y(v), None)] if keep else []
+            v, t1 = self._step(integrator, rates, v, t, end)
+            stats.accept(t1 - t)
+            stats.rejected = self._rejected(integrator)
+            inside = (seen, bisect_right(order, sign * t1, seen, len(times) - 1))
+            for i in range(*inside):
+                ys.append(flat.y(self._interpolated(integrator, rates, v, t1, times[i])))
+            points.append(t1)
+            observed.append(inside)
+            seen, t = inside[1], t1
+        last = flat.state(v)
+        if not torch.isfinite(last.y).all():
+            raise SolverError(
+                "non_finite_state",
+                f"{count_non_finite(last.y)} of the state at t = {t:g} are NaN or infinite in "
+                f"{last.y.dtype}: check the parameters, or use float64",
+                t=t,
+            )
+        ys.append(last.y)
+        mesh = Mesh(tuple(points), tuple(observed))
+        return Trajectory(
+            torch.stack(ys), last, Carry(), mesh, tuple(starts), None, stats, rates.f.first
+        )
+
+    def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
+        """The tolerances with which the integrator's own norm is, or bounds, the given one."""
+        raise NotImplementedError
+
+    def _begin(
+        self, rates: Rates, v: Vector, t: float, end: float, weighted: Weighted, first: float
+    ) -> Any:  # noqa: ANN401
+        """scipy's integrator at (t, v), to be stepped up to the end. first: the signed first step,
+        0 for the integrator's own choice.
+        """
+        raise NotImplementedError
+
+    def _step(
+        self,
+        integrator: Any,  # noqa: ANN401
+        rates: Rates,
+        v: Vector,
+        t: float,
+        end: float,
+    ) -> tuple[Vector, float]:
+        """The vector and the time one step further. Raises SolverError."""
+        raise NotImplementedError
+
+    def _interpolated(
+        self,
+        integrator: Any,  # noqa: ANN401
+        rates: Rates,
+        v: Vector,
+        t: float,
+        time: float,
+    ) -> Vector:
+        """The vector at a time within the last step, which ended at (t, v)."""
+        raise NotImplementedError
+
+    def _last_size(self, integrator: Any) -> float:  # noqa: ANN401
+        """The signed size of the last step."""
+        raise NotImplementedError
+
+    def _rejected(self, integrator: Any) -> int:  # noqa: ANN401
+        """The rejected steps so far; 0 of an integrator that does not count them."""
+        return 0
+
+    def _tolerance(self) -> Tolerance:
+        """The numbers, checked as everywhere."""
+        return Tolerance(rtol=self.rtol, atol=self.atol, first_step=self.first_step)
+
+    def _empty(
+        self, f: Field, state: State, times: list[float], seen: int, stats: Stats
+    ) -> Trajectory:
+        """A state of no elements: one step, for which f is called once."""
+        t, end = times[0], times[-1]
+        Counted(f, stats, (t, end))(t, state.y, integrands=bool(state.integrals))
+        stats.accept(end - t)
+        mesh = Mesh((t, end), ((seen, len(times) - 1),))
+        ys = state.y.expand(len(times), *state.y.shape).clone()
+        return Trajectory(ys, state, Carry(), mesh, (Start(state.y, None),), None, stats)
+
+    def _too_close(self, t: float, end: float) -> SolverError:
+        return SolverError(
+            "bad_input",
+            f"t = {t:g} and {end:g} are only {abs(end - t):.3g} apart, less than {ULPS} units in "
+            f"the last place, and {self.name} cannot step so short: make the times equal "
+            "or set them further apart",
+            t=t,
+        )
+
+    def _too_many(self, t: float, end: float, integrator: Any) -> SolverError:  # noqa: ANN401
+        h = self._last_size(integrator)
+        return SolverError(
+            "max_steps",
+            f"{self.max_steps} steps were not enough: t = {t:g} of {end:g}, step {h:.3g}; the "
+            "problem may be stiff or the tolerance too small: raise rtol and atol, or raise "
+            "max_steps",
+            t=t,
+            h=h,
+        )
+
+    def _not_finite(self, v: Vector, t: float, h: float) -> SolverError:
+        """f is not finite in a step from (t, v)."""
+        return SolverError(
+            "non_finite_dynamics",
+            f"f is not finite at or beyond t = {t:g}, where the state is at most {largest(v)}: "
+            "the solution may blow up or leave the domain of f there; check the inputs and the "
+            "parameters",
+            t=t,
+            h=h,
+        )
+
+    def _no_step(self, v: Vector, t: float, h: float) -> SolverError:
+        """There is no step from (t, v)."""
+        return SolverError(
+            "dt_underflow",
+            f"{self.name} found no step at t = {t:g}, where the state is at most "
+            f"{largest(v)}; the problem may be stiff or blow up there: raise rtol and atol",
+            t=t,
+            h=h,
+        )
+
+
+def largest(v: Vector) -> str:
+    """The size of a vector's largest element, for messages."""
+    return f"{np.abs(v).max() if len(v) else 0.0:.3g}"

@@ -1,0 +1,69 @@
+"""LSODA: Adams methods, and backward differentiation formulas where the problem turns stiff.
+
+Petzold: Automatic selection of methods for solving stiff and nonstiff systems, SIAM J. Sci. Stat.
+Comput. 4, 1983. scipy.integrate.odeint is LSODA.
+"""
+
+import math
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, ClassVar
+
+import scipy.integrate
+
+from node_repro.ode.norm import Norm
+from node_repro.ode.scipy.flat import Flat, Weighted
+from node_repro.ode.scipy.multistep import Multistep
+from node_repro.ode.scipy.rates import Rates
+from node_repro.ode.solution import SolverError
+
+LARGEST = 46_000  # n: LSODA counts its memory, n^2 + 9 n + 22 numbers, in 32 bits
+
+
+@dataclass(frozen=True)
+class Lsoda(Multistep):
+    """Where it turns to backward differentiation (orders up to 5), every Jacobian by differences
+    costs as many evaluations of f as the vector has elements: for small states.
+
+    LSODA's own norm is a maximum and no mean: a step is accepted when |e_i| <= tol_i for every
+    element i. That bounds every mean, flat or of a part, so the tolerances are as given and no part
+    dilutes another; it may be stricter than the norm asked for. Integrals that do not count have
+    no tolerance. LSODA does not tell how often it rejected a step: stats.rejected stays 0, and
+    max_steps counts the accepted ones. max_step: the longest |h|.
+
+    Raises:
+        SolverError: a number out of its range, or, in a solve, a vector of more than 46,000
+            elements (kind bad_input).
+    """
+
+    busy: ClassVar[Lock] = Lock()
+
+    max_step: float = math.inf
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.max_step > 0:
+            raise SolverError("bad_input", f"max_step must be positive, not {self.max_step}")
+
+    def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
+        if len(flat) > LARGEST:
+            raise SolverError(
+                "bad_input",
+                f"LSODA keeps room for a Jacobian, and {len(flat)} elements (the state, its adjoint"
+                f" and the parameters' gradients) are more than {LARGEST}: take VodeAdams",
+            )
+        counted = (flat.counts(norm) > 0).astype(float)
+        return flat.tolerances(self._tolerance().tolerances).times(counted)
+
+    def _ode(self, rates: Rates, weighted: Weighted, first_step: float) -> scipy.integrate.ode:
+        return scipy.integrate.ode(rates).set_integrator(
+            "lsoda",
+            rtol=weighted.rtol,
+            atol=weighted.atol,
+            max_order_ns=self.max_order,
+            first_step=first_step,
+            max_step=0.0 if math.isinf(self.max_step) else self.max_step,  # 0: no bound
+        )
+
+    def _rejected(self, integrator: Any) -> int:  # noqa: ANN401
+        return 0

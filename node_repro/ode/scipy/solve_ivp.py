@@ -1,0 +1,140 @@
+"""The solvers of scipy.integrate.solve_ivp: RK45, RK23, DOP853, Radau and BDF.
+
+They are stepped one by one (scipy.integrate.OdeSolver), so that f is counted and failures are told.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.integrate
+from scipy.sparse import csc_matrix, hstack
+
+from node_repro.ode.norm import Norm
+from node_repro.ode.scipy.flat import Flat, Vector, Weighted
+from node_repro.ode.scipy.host_solver import HostSolver
+from node_repro.ode.scipy.rates import Rates
+from node_repro.ode.solution import SolverError
+
+EXPLICIT = {
+    "RK45": scipy.integrate.RK45,
+    "RK23": scipy.integrate.RK23,
+    "DOP853": scipy.integrate.DOP853,
+}
+IMPLICIT = {"Radau": scipy.integrate.Radau, "BDF": scipy.integrate.BDF}
+SOLVERS = EXPLICIT | IMPLICIT
+LEAST_RTOL = 100 * np.finfo(np.float64).eps  # scipy's, which warns below it
+NO_LIMIT = 1e200  # stands for an infinite tolerance, of which scipy makes differences
+
+
+@dataclass(frozen=True)
+class SolveIvp(HostSolver):
+    """One of solve_ivp's solvers. They accept a step when a root mean square over all N reals is
+    below 1, from which the norm asked for is made by weights (Flat.mean_weights).
+
+    Radau and BDF are for stiff problems. They take one relative tolerance, which is the smallest of
+    all elements' here; the absolute ones may differ. Their Jacobian is one by differences, which
+    costs as many evaluations of f as y has elements. How often a step was rejected scipy does not
+    say: stats.rejected stays 0, and max_steps counts the accepted steps.
+
+    Args:
+        scipy_method: Its name in scipy: RK45, RK23, DOP853, Radau or BDF.
+        max_step: The longest step.
+
+    Raises:
+        SolverError: A number or a name that does not exist (kind bad_input).
+    """
+
+    scipy_method: str = "RK45"
+    max_step: float = np.inf
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scipy_method not in SOLVERS:
+            raise SolverError(
+                "bad_input",
+                f"unknown scipy_method {self.scipy_method!r}; there are {', '.join(SOLVERS)}",
+            )
+        if not self.max_step > 0:
+            raise SolverError("bad_input", f"max_step must be positive, not {self.max_step}")
+
+    @property
+    def name(self) -> str:
+        return self.scipy_method
+
+    def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
+        weights = flat.mean_weights(norm)
+        rtol, atol = flat.tolerances(self._tolerance().tolerances).times(weights)
+        if self.scipy_method in IMPLICIT:  # they take one number
+            rtol = rtol[weights > 0].min(initial=1.0)
+        return Weighted(np.maximum(rtol, LEAST_RTOL), np.minimum(atol, NO_LIMIT))
+
+    def _begin(
+        self, rates: Rates, v: Vector, t: float, end: float, weighted: Weighted, first: float
+    ) -> "_Process":
+        options: dict[str, Any] = {
+            "rtol": weighted.rtol,
+            "atol": weighted.atol,
+            "max_step": self.max_step,
+            "first_step": min(abs(first), abs(end - t)) or None,
+        }
+        count = rates.flat.sizes[0]
+        if self.scipy_method in IMPLICIT and len(v) > count:
+            # nothing depends on the integrals: all their columns cost one evaluation
+            filled = csc_matrix(np.ones((len(v), count)))
+            empty = csc_matrix((len(v), len(v) - count))
+            options["jac_sparsity"] = hstack((filled, empty), format="csc")
+        return self._guarded(
+            lambda: _Process(SOLVERS[self.scipy_method](rates, t, v, end, **options)), rates, v, t
+        )
+
+    def _step(
+        self, integrator: "_Process", rates: Rates, v: Vector, t: float, end: float
+    ) -> tuple[Vector, float]:
+        solver = integrator.solver
+        self._guarded(integrator.step, rates, v, t)
+        y = v[: rates.flat.sizes[0]]
+        if solver.status == "failed" or not np.isfinite(solver.y).all():
+            h = solver.h_abs * solver.direction
+            raise (self._no_step if rates.finite else self._not_finite)(y, t, h)
+        rates.finite = True
+        return solver.y, float(solver.t)
+
+    def _interpolated(
+        self, integrator: "_Process", rates: Rates, v: Vector, t: float, time: float
+    ) -> Vector:
+        return v if time == t else self._guarded(lambda: integrator.at(time), rates, v, t)
+
+    def _last_size(self, integrator: "_Process") -> float:
+        return float(integrator.solver.step_size or 0.0)
+
+    def _guarded(self, work: Any, rates: Rates, v: Vector, t: float) -> Any:  # noqa: ANN401
+        """What a part of scipy's work gives. Raises what f raised, if it did."""
+        try:
+            with np.errstate(all="ignore"):
+                done = work()
+        except (ValueError, np.linalg.LinAlgError, RuntimeError) as error:  # of a Jacobian
+            done = error
+        if rates.fault is not None:
+            fault, rates.fault = rates.fault, None
+            raise fault
+        if isinstance(done, Exception):
+            failure = self._no_step if rates.finite else self._not_finite
+            raise failure(v[: rates.flat.sizes[0]], t, 0.0) from done
+        return done
+
+
+class _Process:
+    """A solver that is being stepped, and the interpolant of its last step."""
+
+    def __init__(self, solver: Any) -> None:  # noqa: ANN401
+        self.solver, self._dense = solver, None
+
+    def step(self) -> None:
+        self.solver.step()
+        self._dense = None
+
+    def at(self, time: float) -> Vector:
+        if self._dense is None:
+            self._dense = self.solver.dense_output()
+        return self._dense(time)

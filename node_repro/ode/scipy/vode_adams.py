@@ -1,0 +1,46 @@
+"""VODE's Adams methods, the solver of the paper's experiments (Chen et al. 2018, section 3.1).
+
+Brown, Byrne, Hindmarsh: VODE, a variable-coefficient ODE solver, SIAM J. Sci. Stat. Comput. 10,
+1989: implicit Adams-Moulton formulas of orders 1 to 12, solved by functional iteration.
+"""
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, ClassVar
+
+import scipy.integrate
+
+from node_repro.ode.norm import Norm
+from node_repro.ode.scipy.flat import Flat, Weighted
+from node_repro.ode.scipy.multistep import Multistep
+from node_repro.ode.scipy.rates import Rates
+
+FAILED_ITERATIONS, FAILED_TESTS = 20, 21  # NCFN and NETF in iwork: rejected steps, by cause
+
+
+@dataclass(frozen=True)
+class VodeAdams(Multistep):
+    """For problems that are not stiff: one evaluation of f an iteration, and no Jacobian.
+
+    VODE accepts a step when (1/N) sum_i (e_i / tol_i)^2 <= 1 over all N reals of the vector, from
+    which the norm asked for is made by weights (Flat.mean_weights). tol_i of a complex number is
+    that of its real or imaginary part, which is not above its own.
+    """
+
+    busy: ClassVar[Lock] = Lock()
+
+    def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
+        return flat.tolerances(self._tolerance().tolerances).times(flat.mean_weights(norm))
+
+    def _ode(self, rates: Rates, weighted: Weighted, first_step: float) -> scipy.integrate.ode:
+        return scipy.integrate.ode(rates).set_integrator(
+            "vode",
+            method="adams",
+            rtol=weighted.rtol,
+            atol=weighted.atol,
+            order=self.max_order,
+            first_step=first_step,
+        )
+
+    def _rejected(self, integrator: Any) -> int:  # noqa: ANN401
+        return int(integrator.iwork[FAILED_ITERATIONS] + integrator.iwork[FAILED_TESTS])

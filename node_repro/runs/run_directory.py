@@ -1,0 +1,252 @@
+"""The directory of one run: everything needed to judge, repeat or continue it.
+
+    config.yaml       the resolved configuration; its first line is the signature
+    overrides.txt     what was asked for beyond the defaults, one a line
+    command.txt       the command lines, one for each start
+    environment.json  versions, machine, git state
+    metrics.jsonl     what was measured, one JSON object a line
+    status.json       RUNNING, COMPLETED, FAILED or INTERRUPTED, and why
+    result.json       the final numbers; written last: its presence means complete
+    lock              while a process works in the directory
+    pictures/         what the task drew
+    train.log, checkpoints/, events.out.tfevents.*   belong to the command, the trainer and the
+                      dashboard
+
+One process at a time works in it, and only with the configuration it was made with.
+"""
+
+import contextlib
+import json
+import os
+import shlex
+import traceback
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from numbers import Real
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from node_repro.runs import OutputError
+from node_repro.runs.atomic import reason, remove_leftovers, write_atomically
+from node_repro.runs.config_file import config_text, is_known, refuse_another
+from node_repro.runs.environment import changes, environment
+from node_repro.runs.lock import Lock
+from node_repro.runs.metrics import check, encode, restore
+from node_repro.runs.metrics_file import MetricsFile
+
+STATES = ("RUNNING", "COMPLETED", "FAILED", "INTERRUPTED")
+
+
+class RunDirectory:
+    """A locked directory to write to, or a complete one to read. Every failure is an OutputError.
+
+    path: the directory. resumed: it held an unfinished run. complete, result: the run is finished
+    and these are its final numbers; then nothing is locked or written. notes: sentences to show.
+    """
+
+    def __init__(self, path: Path, lock: Lock | None, result: dict | None) -> None:
+        """Use `open`."""
+        self.path = path
+        self.result = result
+        self.resumed = False
+        self.notes: list[str] = []
+        self._lock = lock
+        self._metrics: MetricsFile | None = None
+        self._earlier_environments: list[dict] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether result.json is there and can be read."""
+        return self.result is not None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        config: dict,
+        signature: str,
+        command: Sequence[str],
+        *,
+        overrides: Sequence[str] | None = None,
+        harmless: Collection[str] = (),
+    ) -> "RunDirectory":
+        """Makes the directory, or reopens the one of a run with the same signature.
+
+        overrides: default, the command's arguments. harmless: dotted keys of the configuration
+        that are no part of the signature and therefore are no reason for a refusal.
+        Raises OutputError: locked, another signature, no place for a directory.
+        """
+        path = Path(path)
+        with _one_sentence(path):
+            if (result := _read_result(path)) is not None:
+                refuse_another(path, config, signature, harmless)
+                return cls(path, None, result)
+            os.makedirs(path.parent, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path)
+            if not path.is_dir():
+                raise OutputError(f"{path} exists and is no directory; choose another name=...")
+            is_known(path)
+            lock, notes = Lock.take(path / "lock")
+            run = cls(path, lock, None)
+            run.notes += notes
+            try:
+                run.result = _read_result(path)
+                known = refuse_another(path, config, signature, harmless)
+                if run.complete:  # the other process finished just before the lock was taken
+                    run.close()
+                else:
+                    run.resumed = known
+                    run._begin(
+                        config_text(config, signature),
+                        command[1:] if overrides is None else overrides,
+                        command,
+                    )
+            except BaseException:
+                run.close()
+                raise
+        return run
+
+    def log(self, split: str, step: int, **metrics: float) -> None:
+        """Appends one line of declared metrics. Raises ValueError for an undeclared name,
+        TypeError for a value that is no number, OutputError if it cannot be written."""
+        check(metrics)
+        for name, value in metrics.items():
+            if not isinstance(value, Real):
+                raise TypeError(f"metric '{name}' must be a number, not a {type(value).__name__}")
+        values = {name: encode(value) for name, value in metrics.items()}
+        self._writable_metrics().append(step, split, values)
+
+    def cut(self, step: int) -> int:
+        """Drops the logged lines beyond `step`, on resume; -1 drops all. Returns how many."""
+        return self._writable_metrics().cut(step)
+
+    def status(self, state: str, **facts: object) -> None:
+        """Writes status.json: the state, since when, by which process, and the facts."""
+        if state not in STATES:
+            raise ValueError(f"'{state}' is no state of a run: allowed are {', '.join(STATES)}")
+        self._writable_metrics()
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        head = {"state": state, "since": now, "pid": os.getpid(), "host": os.uname().nodename}
+        self._write("status.json", _json(head | facts))
+
+    def picture(self, file: str, content: bytes) -> None:
+        """Writes one file into pictures/; one of the same name is replaced."""
+        self._writable_metrics()
+        with _one_sentence(self.path / "pictures"):
+            (self.path / "pictures").mkdir(exist_ok=True)
+            write_atomically(self.path / "pictures" / file, content)
+
+    def finish(self, result: dict) -> None:
+        """Marks the run COMPLETED and writes result.json, the last thing; the run is complete."""
+        content = _json(result)
+        self.status("COMPLETED")
+        self._write("result.json", content)
+        self.result = _result(content)
+
+    def record_environment(self) -> None:
+        """Writes environment.json again: call it once torch (and its GPU) is up."""
+        self._writable_metrics()
+        facts: dict = environment()
+        if self._earlier_environments:
+            facts["earlier"] = self._earlier_environments
+        self._write("environment.json", _json(facts))
+
+    def close(self) -> None:
+        """Gives the directory free; closing twice is harmless."""
+        if self._metrics is not None:
+            self._metrics.close()
+        self._metrics = None
+        if self._lock is not None:
+            self._lock.release()
+        self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes; an exception is recorded as FAILED, but an interrupt leaves the status alone."""
+        if isinstance(error, Exception) and self._metrics is not None and not self.complete:
+            line = " ".join(f"{type(error).__name__}: {error}".split())
+            story = "".join(traceback.format_exception(kind, error, trace))
+            with contextlib.suppress(OutputError):  # the exception itself matters more
+                self.status("FAILED", error=line, traceback=story)
+        self.close()
+
+    def _begin(self, text: str, overrides: Sequence[str], command: Sequence[str]) -> None:
+        """Under the lock: clears what a killed writer left, says what is run, marks it RUNNING."""
+        remove_leftovers(self.path)
+        if (self.path / "result.json").exists():
+            self.notes.append(f"{self.path / 'result.json'} cannot be read and is written anew")
+        if not self.resumed:  # first of all, as a directory without it counts as someone else's
+            self._write("config.yaml", text)
+        self._metrics = MetricsFile(self.path / "metrics.jsonl")
+        if not (self.path / "overrides.txt").exists():
+            self._write("overrides.txt", "".join(f"{line}\n" for line in overrides))
+        commands = self.path / "command.txt"
+        before = commands.read_text(encoding="utf-8") if commands.exists() else ""
+        self._write("command.txt", f"{before}{shlex.join(command)}\n")
+        self._compare_environments()
+        self.record_environment()
+        self.status("RUNNING")
+
+    def _compare_environments(self) -> None:
+        try:
+            before = json.loads((self.path / "environment.json").read_bytes())
+            self._earlier_environments = before.pop("earlier", [])
+        except (FileNotFoundError, ValueError, AttributeError):
+            return
+        if differing := changes(before, environment()):
+            self._earlier_environments.append(before)
+            self.notes.append(
+                "the surroundings changed since the last start, so the continuation may differ in "
+                f"the last bits: {'; '.join(differing)}"
+            )
+
+    def _write(self, name: str, text: str) -> None:
+        with _one_sentence(self.path / name):
+            write_atomically(self.path / name, text.encode())
+
+    def _writable_metrics(self) -> MetricsFile:
+        if self.complete:
+            raise OutputError(f"{self.path} is already complete; nothing more is written to it.")
+        if self._metrics is None:
+            raise OutputError(f"{self.path} is closed; nothing more is written to it.")
+        return self._metrics
+
+
+@contextlib.contextmanager
+def _one_sentence(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"Cannot write {_short(path)}: {reason(error)}.") from error
+    except UnicodeError as error:
+        raise OutputError(f"Cannot write {_short(path)}: {error}.") from error
+
+
+def _short(path: Path) -> str:
+    text = str(path).encode(errors="backslashreplace").decode()
+    return text if len(text) <= 200 else f"{text[:150]}...{text[-40:]}"
+
+
+def _json(value: dict) -> str:
+    return json.dumps(encode(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _read_result(path: Path) -> dict | None:
+    try:
+        return _result((path / "result.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def _result(content: str | bytes) -> dict | None:
+    result = restore(json.loads(content))
+    return result if isinstance(result, dict) else None

@@ -1,0 +1,100 @@
+"""Metrics are declared, and what was logged is read back as it was."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from node_repro.runs import OutputError
+from node_repro.runs.metrics import METRICS, check, encode, read_metrics, restore
+from node_repro.runs.metrics_file import MetricsFile
+
+
+def test_every_metric_has_a_unit_and_a_meaning() -> None:
+    assert all(metric.unit and metric.meaning for metric in METRICS.values())
+
+
+@pytest.mark.parametrize("ending", ["seconds", "bytes", "nats"])
+def test_names_carry_their_units(ending: str) -> None:
+    for name, metric in METRICS.items():
+        assert name.endswith(f"_{ending}") == (metric.unit == ending)
+
+
+def test_declared_names_pass() -> None:
+    check(METRICS)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("loss", "loss_nats"), ("nfe_foward", "nfe_forward"), ("step_second", "step_seconds")],
+)
+def test_undeclared_name_is_refused_with_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' is not a declared metric.*'{near}'"):
+        check(["error", name])
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-300, -0.0, 7, True, None, "train", [1, {"a": 2.5}], {}])
+def test_plain_values_are_encoded_as_they_are(value: object) -> None:
+    assert restore(encode(value)) == value
+
+
+@pytest.mark.parametrize(("value", "text"), [(math.inf, "inf"), (-math.inf, "-inf")])
+def test_infinite_values_are_strings_in_json_and_floats_again(value: float, text: str) -> None:
+    assert encode(value) == text
+    assert restore({"a": [text]}) == {"a": [value]}
+
+
+def test_nan_is_a_string_in_json_and_a_float_again() -> None:
+    assert encode(math.nan) == "nan"
+    restored = restore("nan")
+    assert isinstance(restored, float) and math.isnan(restored)
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"x", 1j])
+def test_what_json_does_not_know_is_refused(value: object) -> None:
+    with pytest.raises(TypeError, match="cannot be recorded"):
+        encode({"a": [value]})
+
+
+LINE = b'{"step": 1, "split": "train", "seconds": 0.5, "loss_nats": "nan"}\n'
+
+
+@pytest.mark.parametrize(
+    "torn", [b"", b'{"step": 2, "spl', b'{"step": 2}', b"\0\0\0", b"{\n", b"\xff"]
+)
+def test_torn_last_line_is_left_out_and_cut_off_on_reopening(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(LINE + torn)
+    (record,) = read_metrics(path)
+    assert math.isnan(record["loss_nats"])
+    file = MetricsFile(path)
+    file.append(2, "train", {"error": 0.5})
+    file.close()
+    assert [record["step"] for record in read_metrics(path)] == [1, 2]
+
+
+def test_damage_in_the_middle_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(LINE + b"{{{\n" + LINE)
+    with pytest.raises(OutputError, match="damaged in line 2"):
+        read_metrics(path)
+
+
+def test_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"Cannot read .*metrics.jsonl"):
+        read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_split_called_nan_stays_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1, "split": "nan", "seconds": 0.5}\n')
+    assert read_metrics(path)[0]["split"] == "nan"
+
+
+def test_seconds_go_on_where_the_last_start_ended(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1, "split": "train", "seconds": 1000.5}\n')
+    file = MetricsFile(path)
+    file.append(2, "train", {})
+    file.close()
+    assert 1000.5 <= read_metrics(path)[1]["seconds"] < 1010
