@@ -192,34 +192,3 @@ PROBE = (
         "probe.steps", int, "constant steps of a solve", low=1, many=True, least=1, semantic=False
     ),
 )
-_FLOWS = (
-    Option("profile.density_match.iterations", int, "trainer.iterations", low=1),
-    Option("profile.density_match.discrete_iterations", int, "of the flow in layers", low=1),
-    Option("profile.density_match.evaluate_every", int, "trainer.evaluate_every", low=1),
-    Option("profile.density_match.lr", float, "optimizer.lr for task=density_match", above=0),
-    Option("profile.cnf.iterations", int, "trainer.iterations for task=cnf", low=1),
-    Option("profile.cnf.discrete_iterations", int, "of the flow in layers", low=1),
-    Option("profile.cnf.evaluate_every", int, "trainer.evaluate_every", low=1),
-    Option("profile.cnf.lr", float, "optimizer.lr for task=cnf", above=0),
-)
-PROFILE = (
-    *_FLOWS,
-    Option("profile.mnist.epochs", int, "trainer.epochs for task=mnist", low=1),
-    Option("profile.mnist.iterations", int, "trainer.iterations", low=1, null="epochs decides"),
-    Option("profile.mnist.limit", int, "data.limit for task=mnist", low=1, null="all"),
-    Option(
-        "profile.mnist.source",
-        str,
-        "data.source for task=mnist",
-        choices=("auto", "full", "embedded"),
-    ),
-    Option("profile.latent_ode.iterations", int, "trainer.iterations for task=latent_ode", low=1),
-    Option("profile.latent_ode.trajectories", int, "data.trajectories", low=10),
-    Option("profile.poisson.iterations", int, "trainer.iterations for task=poisson", low=1),
-    Option("profile.poisson.sequences", int, "data.sequences", low=10),
-    Option("profile.field_fit.iterations", int, "trainer.iterations for task=field_fit", low=1),
-    *(
-        Option(f"profile.{task}.iterations", int, f"trainer.iterations for task={task}", low=1)
-        for task in ("irregular", "regression", "classification", "line")
-    ),
-)

@@ -15,6 +15,11 @@ from yaml import MarkedYAMLError
 from node_repro.config import ConfigError
 from node_repro.config.options import GROUPS
 
+_NOT_KEYS = ("defaults", "budget", "profile")
+"""Entries of a choice's yaml that are no keys of the configuration. `budget` holds a task's numbers
+for every profile, which its other entries take by `${budget.${profile}.iterations}`.
+"""
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -37,7 +42,7 @@ class Choices:
     def keys(self, group: str, name: str) -> list[str]:
         """The dotted keys that one choice has below its group."""
         content = load(self.path(group, name))
-        return [key for key, _ in leaves(content) if not key.startswith("defaults")]
+        return [key for key, _ in leaves(content) if key.partition(".")[0] not in _NOT_KEYS]
 
     def chosen_by(self, group: str, name: str) -> list[str]:
         """The groups that one choice overrides in its defaults list."""

@@ -4,7 +4,7 @@ Which choice of a group has which key is said by its yaml; what a key may hold i
 that neither `--help` nor validation nor the signature knows cannot exist, because all read this.
 """
 
-from node_repro.config.choice_options import COMPONENT_OPTIONS, PROBE, PROFILE
+from node_repro.config.choice_options import COMPONENT_OPTIONS, PROBE
 from node_repro.config.option import Option
 
 GROUPS = {
@@ -70,6 +70,4 @@ TRAINER = (
     Option("trainer.checkpoint_seconds", float, "time between checkpoints", low=0, semantic=False),
     Option("trainer.log_every", int, "steps between logged lines", low=1, semantic=False),
 )
-OPTIONS = {
-    option.key: option for option in (*JOB, *ROOT, *TRAINER, *COMPONENT_OPTIONS, *PROBE, *PROFILE)
-}
+OPTIONS = {option.key: option for option in (*JOB, *ROOT, *TRAINER, *COMPONENT_OPTIONS, *PROBE)}

@@ -114,28 +114,6 @@ def reason(key: str, facts: Facts, origin: str = "") -> str | None:
     return None
 
 
-def refuse_unread_profile(
-    typed: Iterable[str], raw: Mapping[str, Any], values: Mapping[str, Any]
-) -> None:
-    """ConfigError for a typed key of the profile that no other key takes its value from.
-
-    raw: dotted key -> value before interpolation; values: after it.
-    """
-    decided = {"trainer.epochs"} if values["trainer.iterations"] is not None else set()
-    read = {
-        name
-        for key, value in raw.items()
-        if key not in decided and isinstance(value, str)
-        for name in re.findall(r"\$\{(profile\.[\w.]+)\}", value)
-    }
-    for key in sorted(typed):
-        if key.startswith("profile.") and key not in read:
-            raise ConfigError(
-                f"no key takes its value from {key}, by the choices made and what else was typed: "
-                f"remove {key}="
-            )
-
-
 _JOB_READS = {
     "report": ("job", "profile", "outputs", "debug"),
     "compare": ("job", "runs", "debug"),

@@ -31,7 +31,6 @@ from node_repro.config.choices import Choices, leaves
 from node_repro.config.misfits import refuse_ignored, refuse_misfits
 from node_repro.config.options import JOB, ODE_GROUPS, OPTIONS, ROOT, TRAINER
 from node_repro.config.overrides import misplaced_key, unknown_key
-from node_repro.config.unread import refuse_unread_profile
 
 _FACTS = {
     "task._data_",
@@ -59,13 +58,17 @@ def validate(
     config = _build(values, chosen, choices)
     refuse_misfits(config, values, choices)
     refuse_ignored(config, values, typed, choices)
-    raw = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(raw, dict)
-    refuse_unread_profile(typed, dict(leaves(raw)), values)  # pyright: ignore[reportArgumentType]
     return config
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
+    """The composed keys and values, without the profile and the task's budgets."""
+    profile, budgets = cfg.get("profile"), cfg.get("budget", {})
+    if budgets and profile not in budgets:
+        raise ConfigError(
+            f"the task has no budget for profile={profile}: add budget.{profile} to its yaml, or "
+            f"take one of {', '.join(budgets)}"
+        )
     try:
         content = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
@@ -75,7 +78,7 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
         key = error.full_key or "a key"
         raise ConfigError(f"cannot work out the value of {key}: {reason}") from error
     assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+    return {str(k): value for k, value in content.items() if k not in ("profile", "budget")}
 
 
 def _checked_values(
@@ -95,7 +98,7 @@ def _checked_values(
         if key not in OPTIONS:
             raise unknown_key(key, choices)
         group = key.partition(".")[0]
-        if key not in expected and group != "profile":
+        if key not in expected:
             raise misplaced_key(key, f"{group}={chosen.get(group)}", choices)
     for key in sorted(expected - found.keys()):
         raise ConfigError(f"the key {key!r} is missing; its value must be {_words(key)}")

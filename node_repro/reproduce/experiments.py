@@ -21,7 +21,8 @@ class Experiments:
 
     def __init__(self, choices: Choices, profile: str) -> None:
         self.choices = choices
-        self._profile = {"profile": load(choices.path("profile", profile))}
+        choices.path("profile", profile)  # ConfigError where there is none
+        self._profile = profile
         self._files: dict[Path, dict[str, Any]] = {}
         root = self._load(choices.folders[-1] / "config.yaml")
         self._first = {k: v for k, v in _overrides(root) if isinstance(v, str)}
@@ -36,13 +37,14 @@ class Experiments:
         if "controller" not in dict((*_overrides(task), *_overrides(own))):
             chosen |= dict(_overrides(solver))
         trainer = task.get("trainer", {}) | own.get("trainer", {})
-        iterations = self._number(trainer.get("iterations"))
+        budget = task.get("budget", {}).get(self._profile, {})
+        iterations = _number(trainer.get("iterations"), budget)
         return Experiment(
             name=name,
             feeds=self.choices.comment("experiment", name),
             chosen=chosen,
             iterations=iterations,
-            epochs=self._number(trainer.get("epochs")) if iterations is None else None,
+            epochs=_number(trainer.get("epochs"), budget) if iterations is None else None,
             solves_ode=bool(self._load(self.choices.path("model", chosen["model"]))["_ode_"]),
         )
 
@@ -51,8 +53,10 @@ class Experiments:
         keys = {word: word.partition("=")[0] for word in extra}
         typed = {key: unquoted(word.partition("=")[2]) for word, key in keys.items()}
         facts = self._facts(experiment)
+        task = self._load(self.choices.path("task", experiment.chosen["task"]))
+        budget = task.get("budget", {}).get(self._profile, {})
         for name in ("trainer.iterations", "data.source"):
-            value = typed.get(name, self._resolved(facts.get(name)))
+            value = typed.get(name, _resolved(facts.get(name), budget))
             facts[name] = None if value == "null" else value
         return tuple(
             word
@@ -85,18 +89,19 @@ class Experiments:
             self._files[path] = load(path)
         return self._files[path]
 
-    def _number(self, value: object) -> int | None:
-        """The number that a value stands for: itself, or the profile's key that it names."""
-        value = self._resolved(value)
-        return value if isinstance(value, int) else None
 
-    def _resolved(self, value: object) -> object:
-        """The value itself, or that of the profile's key that it names."""
-        if isinstance(value, str) and (path := re.fullmatch(r"\$\{([\w.]+)\}", value)):
-            value = self._profile
-            for part in path[1].split("."):
-                value = value.get(part) if isinstance(value, Mapping) else None
-        return value
+def _number(value: object, budget: Mapping[str, Any]) -> int | None:
+    """A value, or the entry of the task's budget that it takes."""
+    value = _resolved(value, budget)
+    return value if isinstance(value, int) else None
+
+
+def _resolved(value: object, budget: Mapping[str, Any]) -> object:
+    if isinstance(value, str) and (
+        path := re.fullmatch(r"\$\{budget\.\$\{profile\}\.(\w+)\}", value)
+    ):
+        return budget.get(path[1])
+    return value
 
 
 def _overrides(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -72,8 +72,8 @@ def probed(experiments: Iterable[Experiment], choices: Choices) -> Iterator[tupl
 
 def is_embedded(ask: Ask, choices: Choices) -> bool:
     """Whether the digits are the embedded ones, by profile or for want of others."""
-    profile = load(choices.path("profile", ask.profile))
-    return profile["mnist"]["source"] == "embedded" or not has_digits(ask.extra)
+    budget = load(choices.path("task", "mnist"))["budget"][ask.profile]
+    return budget["source"] == "embedded" or not has_digits(ask.extra)
 
 
 def is_smallest(ask: Ask) -> bool:

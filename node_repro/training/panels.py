@@ -79,6 +79,5 @@ def _keys() -> dict[str, type]:
     return keys | {
         key: str if option.many else option.type
         for key, option in OPTIONS.items()
-        if (option.semantic and not option.fixed and not key.startswith("profile."))
-        or key in _OF_THE_SEED
+        if (option.semantic and not option.fixed) or key in _OF_THE_SEED
     }
