@@ -38,6 +38,7 @@ ODE_LAYERS = (
     {"controllers"},
     {"engines"},
     {"solver", "scipy"},
+    {"constructors"},
     {"gradients"},
     {"odeint"},
     {"block", "dense", "event"},

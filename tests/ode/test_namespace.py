@@ -1,0 +1,88 @@
+"""`from node_repro import ode` is all that a program needs of the solver."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+from node_repro import ode
+from node_repro.ode import constructors
+from tests.ode.chosen import CONF, METHODS
+
+TS = torch.tensor([0.0, 1.0], dtype=torch.float64)
+CONSTRUCTORS = sorted(
+    name
+    for name in ode.__all__
+    if inspect.isfunction(getattr(ode, name))
+    and getattr(ode, name).__module__ == "node_repro.ode.constructors"
+)
+ONE_METHOD = [name for name in CONSTRUCTORS if name not in ("adaptive", "fixed", "adams")]
+
+
+def solver(name: str) -> ode.RungeKutta:
+    make = getattr(ode, name)
+    return (
+        make(step_size=0.1)
+        if "step_size" in inspect.signature(make).parameters
+        else make(1e-3, 1e-6)
+    )
+
+
+def test_every_public_constructor_is_in_the_namespace() -> None:
+    defined = {
+        name
+        for name, value in vars(constructors).items()
+        if inspect.isfunction(value) and value.__module__ == constructors.__name__
+    }
+    assert {name for name in defined if not name.startswith("_")} == set(CONSTRUCTORS)
+
+
+@pytest.mark.parametrize("name", ONE_METHOD)
+def test_a_constructor_makes_the_solver_that_the_yaml_of_its_name_describes(name: str) -> None:
+    content = yaml.safe_load((CONF / "solver" / f"{name}.yaml").read_text("utf-8"))
+    made = solver(name)
+    assert made.method is METHODS[name]
+    assert made.max_steps == content["max_steps"]
+    (controller,) = content["defaults"][0].values()
+    assert type(made.controller).__name__.lower() == controller
+
+
+@pytest.mark.parametrize("name", ONE_METHOD)
+def test_a_constructor_tells_its_name_signature_and_method(name: str) -> None:
+    make = getattr(ode, name)
+    first, *_ = inspect.signature(make).parameters
+    assert make.__name__ == name
+    assert first == ("rtol" if solver(name).controller.adaptive else "step_size")
+    assert f"ode.{name}({first}" in make.__doc__
+    assert "method:" not in make.__doc__
+
+
+def test_an_adaptive_constructor_hands_further_arguments_to_its_controller() -> None:
+    made = ode.tsit5(1e-6, 1e-8, controller=ode.PI, max_steps=7, max_step=0.5, proportional=0.2)
+    assert made.controller == ode.PI(rtol=1e-6, atol=1e-8, max_step=0.5, proportional=0.2)
+    assert made.max_steps == 7
+
+
+def test_any_method_takes_constant_steps_and_one_without_an_error_estimate_no_tolerance() -> None:
+    made = ode.fixed(ode.DOPRI5, 0.25)
+    solution = ode.odeint(lambda t, y: -y, TS[1:], TS, solver=made, gradient=ode.Direct())
+    assert solution.stats.accepted == 4
+    with pytest.raises(ode.SolverError, match="rk4"):
+        ode.adaptive(ode.RK4, 1e-3, 1e-3)
+
+
+def test_scipy_is_imported_on_first_use_and_torchs_compiler_not_at_all() -> None:
+    program = (
+        "import sys; from node_repro import ode;"
+        "assert not {'scipy', 'torch._dynamo'} & set(sys.modules);"
+        "ode.Lsoda(1e-3, 1e-3); assert 'scipy' in sys.modules; assert 'VodeAdams' in dir(ode)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="dopri6"):
+        getattr(ode, "dopri" + "6")
