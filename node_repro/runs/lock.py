@@ -182,3 +182,12 @@ def _remove_dead_candidates(directory: Path, host: str) -> None:
             pid = int(left.name.split(".")[2])
             if not Owner(pid, host, None, "").is_alive():
                 left.unlink(missing_ok=True)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock file; one of another host counts as living."""
+    try:
+        owner = Owner.parse(path.read_bytes())
+    except OSError:
+        return False
+    return owner is not None and (owner.host != socket.gethostname() or owner.is_alive())

@@ -1,25 +1,214 @@
-"""The result.json of a finished run, as those read it who show its numbers."""
+"""`RunResult`: the content of a run's result.json, typed."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from node_repro.runs.metrics import restore
+from node_repro.runs.metrics import encode, restore
 
-_FACTS = ("profile", "seed", "data", "device", "iterations", "parameters", "test_count")
+SCHEMA = 1
+"""Version of the file's layout. Files without a version have the layout of version 1."""
+
+Which = Literal["selected", "last"]
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """Scores of one model of a run: the last one, or the one selected by its validation score.
+
+    Attributes:
+        step: Training iterations that the model has behind it.
+        test: Scores on the test set, by metric.
+        test_standard_error: Standard error of the selection metric on the test set; None for
+            a metric that is no mean over examples.
+        validation_score: The selection metric on the validation set; None for the last model.
+    """
+
+    step: int
+    test: Mapping[str, float]
+    test_standard_error: float | None = None
+    validation_score: float | None = None
+
+
+@dataclass(frozen=True)
+class TimeEstimate:
+    """What was predicted and measured of the training time of the process that finished a run.
+
+    Attributes:
+        iterations: Iterations that this process did.
+        first: The first estimate of their time, in seconds.
+        last: The last estimate, in seconds.
+        taken: The measured time, in seconds.
+    """
+
+    iterations: int
+    first: float
+    last: float
+    taken: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """Everything that a finished run reports.
+
+    Attributes:
+        task, model, experiment: Names of the choices; experiment is None for a run without one.
+        data: The data set's name, which tells full from embedded digits.
+        data_notice: What a reader must know about the data, if anything.
+        data_facts: What the data set records of itself: checksums, entropies, ...
+        test_count: Examples in the test set.
+        profile, seed, device, processes, threads, version, signature: How it was run.
+        parameters: Trained numbers.
+        iterations, epochs: Length of the training; epochs is None for data without an end.
+        training: Means over the last epoch, by metric, and `seconds`, the time of the training.
+        estimate: The time estimates; None where the run was too short for one.
+        selected_by: The metric that selects a model; less is better.
+        last, selected: The two models that were tested.
+        diagnostics: Numbers about the selected model that the task computed, possibly nested.
+    """
+
+    task: str = ""
+    model: str = ""
+    experiment: str | None = None
+    data: str
+    data_notice: str | None = None
+    data_facts: Mapping[str, Any] = field(default_factory=dict)
+    test_count: int
+    profile: str
+    seed: int
+    device: str
+    processes: int = 1
+    threads: int | None = None
+    version: str = ""
+    signature: str = ""
+    parameters: int
+    iterations: int
+    epochs: float | None = None
+    training: Mapping[str, float]
+    estimate: TimeEstimate | None = None
+    selected_by: str = ""
+    last: ModelResult
+    selected: ModelResult
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def models(self) -> Mapping[Which, ModelResult]:
+        """The tested models by name."""
+        return {"last": self.last, "selected": self.selected}
+
+    @property
+    def training_seconds(self) -> float | None:
+        """Time of the training with its evaluations, summed over restarts."""
+        return self.training.get("seconds")
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of result.json, in its order. NaN and infinities are strings."""
+        content: dict[str, Any] = {}
+        for name in RunResult.__dataclass_fields__:
+            value = getattr(self, name)
+            if name == "data_facts":
+                content |= {f"data_{fact}": item for fact, item in value.items()}
+            elif isinstance(value, ModelResult):
+                content[name] = _model_to_json(value, self.selected_by)
+            else:
+                content[_KEYS.get(name, name)] = (
+                    asdict(value) if isinstance(value, TimeEstimate) else value
+                )
+        return {key: encode(value) for key, value in content.items()} | {"schema": SCHEMA}
+
+    @classmethod
+    def from_json(cls, content: object) -> "RunResult":
+        """The inverse of `to_json`; `content` is what `json.loads` makes of a result.json.
+
+        Raises:
+            ValueError: The content is no result, lacks a field, has a value of another type or
+                was written by a later version of this program.
+        """
+        content = restore(content)
+        if not isinstance(content, dict):
+            raise ValueError("it is not a JSON object")
+        if (schema := content.get("schema", SCHEMA)) != SCHEMA:
+            raise ValueError(f"its schema is {schema!r}, but this program reads schema {SCHEMA}")
+        _refuse_unless_complete(content)
+        facts = {
+            key.removeprefix("data_"): value
+            for key, value in content.items()
+            if key.startswith("data_") and key != "data_notice"
+        }
+        values: dict[str, Any] = {
+            name: content[_KEYS.get(name, name)]
+            for name in cls.__dataclass_fields__
+            if _KEYS.get(name, name) in content
+        }
+        metric = str(content.get("selected_by", ""))
+        values |= {name: _model_from_json(content[name], metric) for name in ("last", "selected")}
+        if values.get("estimate") is not None:
+            values["estimate"] = TimeEstimate(**values["estimate"])
+        values["data_facts"] = facts
+        return cls(**values)
+
+    @classmethod
+    def read(cls, path: Path) -> "RunResult":
+        """Reads a result.json. Raises OSError, or ValueError as `from_json` does."""
+        return cls.from_json(json.loads(path.read_bytes()))
+
+
+_KEYS = {"estimate": "estimate_seconds", "diagnostics": "findings"}
+"""Names in the file that differ from the attributes'."""
+
+_REQUIRED: Mapping[str, type | tuple[type, ...]] = {
+    "profile": str,
+    "seed": int,
+    "data": str,
+    "device": str,
+    "iterations": int,
+    "parameters": int,
+    "test_count": int,
+    "training": dict,
+}
+
+
+def _refuse_unless_complete(content: Mapping[str, Any]) -> None:
+    missing = [name for name in _REQUIRED if name not in content]
+    for name in ("last", "selected"):
+        scores = content.get(name)
+        if not isinstance(scores, dict) or not isinstance(scores.get("test"), dict):
+            missing.append(f"{name}.test")
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    for name, kind in _REQUIRED.items():
+        if not isinstance(content[name], kind):
+            raise ValueError(f"{name} is {content[name]!r}")
+    if not isinstance(content.get("estimate_seconds"), dict | None):
+        raise ValueError(f"estimate_seconds is {content['estimate_seconds']!r}")
+
+
+def _model_to_json(model: ModelResult, metric: str) -> dict[str, Any]:
+    content = {
+        "step": model.step,
+        "test": model.test,
+        "test_standard_error": model.test_standard_error,
+    }
+    if model.validation_score is not None:
+        content[f"validation_{metric}"] = model.validation_score
+    return content
+
+
+def _model_from_json(content: Mapping[str, Any], metric: str) -> ModelResult:
+    return ModelResult(
+        step=content.get("step", 0),
+        test=content["test"],
+        test_standard_error=content.get("test_standard_error"),
+        validation_score=content.get(f"validation_{metric}"),
+    )
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """The content of a result.json, with its numbers. ValueError says what is wrong with it."""
-    result = restore(json.loads(path.read_bytes()))
-    if not isinstance(result, dict):
-        raise ValueError("it is no result of a run")
-    lacking = [fact for fact in _FACTS if fact not in result]
-    lacking += [] if isinstance(result.get("training"), dict) else ["training"]
-    for model in ("last", "selected"):
-        scores = result.get(model)
-        if not isinstance(scores, dict) or not isinstance(scores.get("test"), dict):
-            lacking.append(f"{model}.test")
-    if lacking:
-        raise ValueError(f"it lacks {', '.join(lacking)}")
-    return result
+    """The content of a result.json as a dict, after the checks of `RunResult.read`."""
+    content = json.loads(path.read_bytes())
+    RunResult.from_json(content)
+    restored = restore(content)
+    assert isinstance(restored, dict)
+    return restored

@@ -32,8 +32,9 @@ from node_repro.runs.atomic import reason, remove_leftovers, write_atomically
 from node_repro.runs.config_file import config_text, is_known, refuse_another
 from node_repro.runs.environment import changes, environment
 from node_repro.runs.lock import Lock
-from node_repro.runs.metrics import check, encode, restore
+from node_repro.runs.metrics import check, encode
 from node_repro.runs.metrics_file import MetricsFile
+from node_repro.runs.result import RunResult
 
 STATES = ("RUNNING", "COMPLETED", "FAILED", "INTERRUPTED")
 
@@ -45,7 +46,7 @@ class RunDirectory:
     and these are its final numbers; then nothing is locked or written. notes: sentences to show.
     """
 
-    def __init__(self, path: Path, lock: Lock | None, result: dict | None) -> None:
+    def __init__(self, path: Path, lock: Lock | None, result: RunResult | None) -> None:
         """Use `open`."""
         self.path = path
         self.result = result
@@ -138,12 +139,12 @@ class RunDirectory:
             (self.path / "pictures").mkdir(exist_ok=True)
             write_atomically(self.path / "pictures" / file, content)
 
-    def finish(self, result: dict) -> None:
+    def finish(self, result: RunResult) -> None:
         """Marks the run COMPLETED and writes result.json, the last thing; the run is complete."""
-        content = _json(result)
+        content = _json(result.to_json())
         self.status("COMPLETED")
         self._write("result.json", content)
-        self.result = _result(content)
+        self.result = result
 
     def record_environment(self) -> None:
         """Writes environment.json again: call it once torch (and its GPU) is up."""
@@ -240,13 +241,8 @@ def _json(value: dict) -> str:
     return json.dumps(encode(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _read_result(path: Path) -> dict | None:
+def _read_result(path: Path) -> RunResult | None:
     try:
-        return _result((path / "result.json").read_bytes())
+        return RunResult.read(path / "result.json")
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-
-
-def _result(content: str | bytes) -> dict | None:
-    result = restore(json.loads(content))
-    return result if isinstance(result, dict) else None

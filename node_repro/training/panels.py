@@ -8,6 +8,7 @@ from node_repro.config.options import OPTIONS
 from node_repro.config.signature import plain
 from node_repro.runs.dashboard import Dashboard, code, flat, table
 from node_repro.runs.metrics import read_metrics
+from node_repro.runs.result import RunResult
 from node_repro.runs.run_directory import RunDirectory
 from node_repro.runs.summary import summary, told_scores
 
@@ -53,17 +54,17 @@ class Panels:
         if kind in ("png", "gif"):
             self._dashboard.image(f"pictures/{name}", step, content)
 
-    def result(self, result: dict) -> None:
+    def result(self, result: RunResult) -> None:
         """The final numbers, as scalars, in words and in the run's row."""
-        step = result["iterations"]
-        for model in ("last", "selected"):
-            scores = told_scores(result[model]["test"])
-            self._dashboard.scalars(f"test/{model}", step, scores)
-        cost = {"parameters": result["parameters"]}
-        if "seconds" in result["training"]:
-            cost["training_seconds"] = result["training"]["seconds"]
+        step = result.iterations
+        for name, model in result.models.items():
+            self._dashboard.scalars(f"test/{name}", step, told_scores(model.test))
+        cost: dict[str, float] = {"parameters": result.parameters}
+        if result.training_seconds is not None:
+            cost["training_seconds"] = result.training_seconds
         self._dashboard.scalars("final", step, cost)
-        told = {key: value for key, value in flat(result).items() if not isinstance(value, list)}
+        values = flat(result.to_json())
+        told = {key: value for key, value in values.items() if not isinstance(value, list)}
         self._dashboard.text("run/result", step, f"{code(summary(result))}\n\n{table(told)}")
         self._dashboard.finished()
 

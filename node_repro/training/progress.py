@@ -14,6 +14,7 @@ from tqdm import tqdm
 from node_repro.runs import OutputError
 from node_repro.runs.atomic import reason
 from node_repro.runs.metrics import METRICS, told
+from node_repro.runs.result import TimeEstimate
 from node_repro.training.forecast import Forecast
 
 OFTEN = 1.25  # times as many iterations until an estimate is looked at again
@@ -97,18 +98,11 @@ class Progress:
             )
 
     @property
-    def account(self) -> dict[str, float] | None:
-        """What was estimated first and last of the whole time, and what it was, in seconds, of the
-        iterations done by this process; None without an estimate.
-        """
+    def time_estimate(self) -> TimeEstimate | None:
+        """Estimated and measured time of the iterations of this process; None without one."""
         if self._first is None:
             return None
-        return {
-            "iterations": self._forecast.done,
-            "first": self._first,
-            "last": self._said,
-            "taken": self._took,
-        }
+        return TimeEstimate(self._forecast.done, self._first, self._said, self._took)
 
     def _measure(self, seconds: float) -> None:
         """An iteration and what followed it; an evaluation took what is above the pace."""

@@ -12,6 +12,7 @@ from node_repro.config.signature import harmless, plain
 from node_repro.ode.solution import SolverError
 from node_repro.runs.environment import SECONDS_TO_TELL
 from node_repro.runs.metrics import read_metrics
+from node_repro.runs.result import ModelResult, RunResult
 from node_repro.runs.run_directory import RunDirectory
 from node_repro.runs.summary import summary
 from node_repro.share import Share
@@ -51,12 +52,12 @@ def run(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
 
 def _record(started: Started, overrides: Sequence[str], command: Sequence[str]) -> int:
     """What the only, or the first, process does."""
-    path, mark, processes = started.path, started.mark, started.processes
+    path, processes = started.path, started.processes
     with (
         RunDirectory.open(
             path,
             plain(started.config),
-            mark,
+            started.signature,
             command,
             overrides=overrides,
             harmless=harmless(),
@@ -77,7 +78,8 @@ class Run:
 
     def __init__(self, started: Started, directory: RunDirectory) -> None:
         self.config, self.machine, self.data = started.config, started.machine, started.data
-        self.processes, self.mark, self.directory = started.processes, started.mark, directory
+        self.processes, self.signature = started.processes, started.signature
+        self.directory = directory
         self.trainer, self.threads = started.trainer()
         self.task, self.model, self.plan = self.trainer.task, self.trainer.model, self.trainer.plan
         self.progress = Progress(
@@ -177,45 +179,41 @@ class Run:
             self.progress.say(f"note       a picture is left out: {error}")
         self.model.train()
 
-    def _findings(self) -> dict:
+    def _diagnostics(self) -> dict:
         self.model.eval()
         with torch.no_grad():
             return dict(self.task.findings(self.model))
 
-    def _tested(self) -> dict:
-        """The last and the selected model on the test set, and everything to know beside it."""
+    def _tested(self) -> RunResult:
+        """Tests the last and the selected model."""
         config, data, position = self.config, self.data, self.trainer.position
-        by = self.task.selected_by
-        last, chosen = tested(self.trainer)
-        models = {
-            "last": _scores(position.step, last, by),
-            "selected": _scores(position.best_step, chosen, by),
-        }
-        models["selected"][f"validation_{by}"] = position.best
-        return {
-            "task": config.task.name,
-            "model": config.model.name,
-            "experiment": config.experiment,
-            "data": data.name,
-            "data_notice": data.notice,
-            **{f"data_{name}": value for name, value in data.facts.items()},
-            "test_count": chosen.count,
-            "profile": config.profile,
-            "seed": config.seed,
-            "device": str(self.machine.device),
-            "processes": self.processes.count,
-            "threads": self.threads.count,
-            "version": version("node-repro"),
-            "signature": self.mark,
-            "parameters": parameters(self.model),
-            "iterations": self.plan.iterations,
-            "epochs": self._epochs,
-            "training": _training(read_metrics(self.directory.path / "metrics.jsonl")),
-            "estimate_seconds": self.progress.account,
-            "selected_by": by,
-            **models,
-            "findings": self._findings(),
-        }
+        metric = self.task.selected_by
+        last, selected = tested(self.trainer)
+        return RunResult(
+            task=config.task.name,
+            model=config.model.name,
+            experiment=config.experiment,
+            data=data.name,
+            data_notice=data.notice,
+            data_facts=data.facts,
+            test_count=selected.count,
+            profile=config.profile,
+            seed=config.seed,
+            device=str(self.machine.device),
+            processes=self.processes.count,
+            threads=self.threads.count,
+            version=version("node-repro"),
+            signature=self.signature,
+            parameters=parameters(self.model),
+            iterations=self.plan.iterations,
+            epochs=self._epochs,
+            training=_training(read_metrics(self.directory.path / "metrics.jsonl")),
+            estimate=self.progress.time_estimate,
+            selected_by=metric,
+            last=_model_result(position.step, last, metric),
+            selected=_model_result(position.best_step, selected, metric, position.best),
+            diagnostics=self._diagnostics(),
+        )
 
 
 def _solver_in_words(ode: ODEConfig) -> str:
@@ -243,12 +241,11 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def _scores(step: int, evaluation: Evaluation, by: str) -> dict:
-    return {
-        "step": step,
-        "test": evaluation.scores,
-        "test_standard_error": evaluation.standard_errors.get(by),
-    }
+def _model_result(
+    step: int, evaluation: Evaluation, metric: str, validation: float | None = None
+) -> ModelResult:
+    error = evaluation.standard_errors.get(metric)
+    return ModelResult(step, evaluation.scores, error, validation)
 
 
 def _training(lines: list[dict]) -> dict[str, float]:

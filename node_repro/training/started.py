@@ -77,13 +77,13 @@ class Started:
         return run_path(self.config, self.data.name)
 
     @property
-    def mark(self) -> str:
+    def signature(self) -> str:
         """The run's signature."""
         return signature(self.config, self.data.name)
 
     def trainer(self) -> tuple[Trainer, Threads]:
         """The objects of the run, made from the configuration, and the threads chosen for them."""
-        checkpoints = Checkpoints(self.path / "checkpoints", self.mark)
+        checkpoints = Checkpoints(self.path / "checkpoints", self.signature)
         config, machine, data = self.config, self.machine, self.data
         trainer = trainer_of(config, data, machine, checkpoints, self.signals, self.processes)
         garbage.collect()  # torch imports much with the first optimizer

@@ -14,6 +14,7 @@ import yaml
 
 from node_repro.runs import OutputError
 from node_repro.runs.metrics import read_metrics
+from node_repro.runs.result import ModelResult, RunResult
 from node_repro.runs.run_directory import RunDirectory
 
 CONFIG: dict[str, object] = {
@@ -26,6 +27,22 @@ COMMAND = ["node-run", "experiment=demo", "name=it's me"]
 
 def opened(path: Path, config: dict[str, object] = CONFIG, signature: str = "s1") -> RunDirectory:
     return RunDirectory.open(path, config, signature, COMMAND, harmless=("name",))
+
+
+def result(**test: float) -> RunResult:
+    model = ModelResult(step=3, test=test)
+    return RunResult(
+        data="mnist",
+        test_count=10,
+        profile="quick",
+        seed=0,
+        device="cpu",
+        parameters=7,
+        iterations=3,
+        training={"seconds": 1.5},
+        last=model,
+        selected=model,
+    )
 
 
 def snapshot(path: Path) -> dict[str, bytes]:
@@ -89,18 +106,19 @@ def test_another_signature_with_equal_keys_is_refused_too(tmp_path: Path) -> Non
 
 def test_finished_run_is_read_without_a_lock_or_a_change(tmp_path: Path) -> None:
     with opened(tmp_path / "a") as run:
-        run.finish({"error": 0.5, "loss_nats": math.nan, "history": [1, math.inf]})
+        run.finish(result(error=0.5, loss_nats=math.nan, kl_nats=math.inf))
         assert run.complete
     before = snapshot(tmp_path / "a")
     stamp = os.stat(tmp_path / "a").st_mtime_ns
     with opened(tmp_path / "a") as again:
         assert again.complete and not again.resumed
-        result = dict(again.result or {})
-        assert math.isnan(result.pop("loss_nats"))
-        assert result == {"error": 0.5, "history": [1, math.inf]}
+        assert again.result is not None
+        test = dict(again.result.last.test)
+        assert math.isnan(test.pop("loss_nats"))
+        assert test == {"error": 0.5, "kl_nats": math.inf}
         for write in (
             lambda: again.log("train", 1, error=0.1),
-            lambda: again.finish({}),
+            lambda: again.finish(result()),
             lambda: again.status("RUNNING"),
             lambda: again.cut(0),
         ):
@@ -114,7 +132,7 @@ def test_finished_run_is_read_without_a_lock_or_a_change(tmp_path: Path) -> None
 
 def test_exception_after_the_finish_leaves_the_run_completed(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), opened(tmp_path / "a") as run:
-        run.finish({})
+        run.finish(result())
         raise RuntimeError("late")
     assert opened(tmp_path / "a").complete
 
@@ -126,8 +144,8 @@ def test_torn_result_does_not_count_as_complete(tmp_path: Path, content: str) ->
     with opened(tmp_path / "a") as run:
         assert run.resumed and not run.complete
         assert "result.json cannot be read" in run.notes[0]
-        run.finish({"error": 0.25})
-    assert opened(tmp_path / "a").result == {"error": 0.25}
+        run.finish(result(error=0.25))
+    assert opened(tmp_path / "a").result == result(error=0.25)
 
 
 def test_lines_are_written_at_once_and_values_come_back_exactly(tmp_path: Path) -> None:
@@ -209,7 +227,7 @@ def test_directory_deleted_while_running_is_one_sentence_and_is_not_made_again(
     with pytest.raises(OutputError, match="was deleted, moved or replaced"):
         with opened(tmp_path / "a") as run:
             shutil.rmtree(run.path)
-            for write in (lambda: run.status("RUNNING"), lambda: run.finish({})):
+            for write in (lambda: run.status("RUNNING"), lambda: run.finish(result())):
                 with pytest.raises(OutputError, match="does not exist"):
                     write()
             run.log("train", 1, error=0.5)

@@ -123,11 +123,11 @@ def test_an_estimate_is_corrected_where_iterations_grow_more_expensive(
             steps.append(step)
     assert steps[0] == 7  # the whole takes 225 s, of which the first iterations say 52
     assert 3 <= len(steps) <= 8 and steps[-1] < 500
-    account = view.account
-    assert account is not None
-    assert account["first"] == pytest.approx(52, abs=5)
-    assert account["last"] == pytest.approx(225, rel=0.3)
-    assert account["taken"] == pytest.approx(sum(map(grown, range(1000))))
+    estimate = view.time_estimate
+    assert estimate is not None
+    assert estimate.first == pytest.approx(52, abs=5)
+    assert estimate.last == pytest.approx(225, rel=0.3)
+    assert estimate.taken == pytest.approx(sum(map(grown, range(1000))))
 
 
 def test_every_evaluation_says_what_is_left_with_the_evaluations_to_come(
@@ -152,7 +152,7 @@ def test_a_short_training_says_nothing_of_its_time(
     view = shown(tmp_path, total=7)
     for _ in view.steps(range(7), 0):
         clock[0] += 1.0
-    assert (view.account, capsys.readouterr().out) == (None, "")
+    assert (view.time_estimate, capsys.readouterr().out) == (None, "")
 
 
 def test_estimate_of_a_resumed_run_is_for_what_is_left(
