@@ -118,7 +118,7 @@ def odeint_dense(
     Raises:
         SolverError: t0 = t1, or what was given makes no sense (kind bad_input); the solve failed.
     """
-    layout = Layout.of(y0) if isinstance(y0, tuple) else None
+    layout = Layout.from_parts(y0) if isinstance(y0, tuple) else None
     y: Any = layout.pack(y0) if layout and isinstance(y0, tuple) else y0
     ts = checked(y, span(t0, t1))
     start, end = ts.tolist()

@@ -143,7 +143,7 @@ def odeint_event(
             f"events are found between the steps, which {type(solver).__name__} shows nobody: take "
             "a Runge-Kutta method",
         )
-    layout = Layout.of(y0) if isinstance(y0, tuple) else None
+    layout = Layout.from_parts(y0) if isinstance(y0, tuple) else None
     given = trained_parameters(f) if parameters is None else tuple(parameters)
     constants = (*frozen, *(untrained_parameters(f) if parameters is None else ()))
     y: Any = layout.pack(y0) if layout and isinstance(y0, tuple) else y0

@@ -52,7 +52,7 @@ class Interval(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, t0: float, t1: float, dtype: torch.dtype) -> "Interval":
+    def between(cls, t0: float, t1: float, dtype: torch.dtype) -> "Interval":
         """The ends are rounded inwards; where no number of the dtype lies inside they are kept."""
         low, high = min(t0, t1), max(t0, t1)
         if dtype is torch.float64:
@@ -192,7 +192,7 @@ class Counted:
 
     def _clip(self, t: Time, y: Tensor) -> Time:
         if self._interval is None:
-            self._interval = Interval.of(*self.span, y.dtype.to_real())
+            self._interval = Interval.between(*self.span, y.dtype.to_real())
         return self._interval.clip(t)
 
     def _counted(self, rate: Rate, y: Tensor, *, integrands: bool) -> Slope:

@@ -30,8 +30,8 @@ def initial_step(
         SolverError: f(t, y) is not finite (kind non_finite_dynamics).
     """
     slope_state = State(slope.dy, slope.integrands)
-    d0 = float(norm.of(state, tolerances, state))
-    d1 = float(norm.of(slope_state, tolerances, state))
+    d0 = float(norm.measure(state, tolerances, state))
+    d1 = float(norm.measure(slope_state, tolerances, state))
     finite = torch.isfinite(state.y).all() and torch.isfinite(slope.dy).all()
     if not math.isfinite(d1) and finite and tolerances.integrals[1] == 0:
         raise SolverError(
@@ -59,7 +59,7 @@ def initial_step(
         ahead.dy - slope.dy,
         tuple(q1 - q0 for q1, q0 in zip(ahead.integrands, slope.integrands, strict=False)),
     )
-    d2 = float(norm.of(turn, tolerances, state)) / h0
+    d2 = float(norm.measure(turn, tolerances, state)) / h0
     fastest = max(d1, d2)
     h1 = max(1e-6, h0 * 1e-3) if fastest <= 1e-15 else (0.01 / fastest) ** (1.0 / error_order)
     if not math.isfinite(h1):

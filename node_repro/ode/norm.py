@@ -36,7 +36,7 @@ class Tolerances(NamedTuple):
     integrals: tuple[float, float]
 
     @classmethod
-    def of(cls, rtol: float | Tensor, atol: float | Tensor) -> "Tolerances":
+    def create(cls, rtol: float | Tensor, atol: float | Tensor) -> "Tolerances":
         """Raises SolverError (bad_input) where one is negative or not finite, or both are 0."""
         least = []
         for name, value in (("rtol", rtol), ("atol", atol)):
@@ -108,7 +108,7 @@ class Norm(Protocol):
         """Whether the integrals count."""
         ...
 
-    def of(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
+    def measure(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
         """The norm of value / (atol + rtol max |size|) over the given sizes, a scalar."""
         ...
 
@@ -136,10 +136,10 @@ class RmsNorm:
     def with_parts(self, parts: tuple[int, ...]) -> "RmsNorm":
         return replace(self, parts=parts)
 
-    def of(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
+    def measure(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
         scaled = value.y / tolerances.scale(*(size.y for size in sizes))
         integrals = value.integrals if self.integrals else ()
-        norms, counts = self._of_parts(scaled)
+        norms, counts = self._part_norms(scaled)
         if integrals:
             # one launch for all integrals, as there is one for every parameter
             scaled_integrals = _scaled(integrals, tolerances, *(size.integrals for size in sizes))
@@ -152,7 +152,7 @@ class RmsNorm:
         roots = torch.tensor([math.sqrt(max(n, 1)) for n in counts])
         return (norms / roots.to(norms)).max()
 
-    def _of_parts(self, scaled: Tensor) -> tuple[Tensor, list[int]]:
+    def _part_norms(self, scaled: Tensor) -> tuple[Tensor, list[int]]:
         """The 2-norms of y's parts and their numbers of elements."""
         blocks = scaled.reshape(self.segments, -1)
         if not self.parts or self.flat:
@@ -184,7 +184,7 @@ class CallableNorm:
         """The norm itself: the function knows how its states are made up."""
         return self
 
-    def of(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
+    def measure(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
         scaled = value.y / tolerances.scale(*(size.y for size in sizes))
         integrals = ()
         if self.integrals and value.integrals:
@@ -227,4 +227,4 @@ def error_ratio(before: State, step: Step, tolerances: Tolerances, norm: Norm) -
     """The norm of the step's error estimate in units of the tolerance; at most 1 is acceptable."""
     if step.error is None:
         raise ValueError("the method gives no error estimate")
-    return norm.of(step.error, tolerances, before, step.end)
+    return norm.measure(step.error, tolerances, before, step.end)

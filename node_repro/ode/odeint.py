@@ -83,7 +83,7 @@ def odeint(
     given = trained_parameters(f) if parameters is None else tuple(parameters)
     constants = (*frozen, *(untrained_parameters(f) if parameters is None else ()))
     if isinstance(y0, tuple):
-        layout = Layout.of(y0)
+        layout = Layout.from_parts(y0)
         packed = layout.pack(y0)
         times = checked(packed, ts)
         problem = Problem(Packed(f, layout), packed, times, given, layout.sizes, constants, norm)

@@ -117,7 +117,7 @@ class RungeKutta:
         tolerances = controller.tolerances
 
         def measure(change: Tensor, y: Tensor) -> Tensor:
-            sizes = [norm.of(State(part), tolerances, State(y)) for part in change]
+            sizes = [norm.measure(State(part), tolerances, State(y)) for part in change]
             return sizes[0] if len(sizes) == 1 else torch.stack(sizes).max()
 
         return replace(method, measure=measure)

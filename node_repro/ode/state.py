@@ -19,7 +19,7 @@ class Layout(NamedTuple):
     shapes: tuple[torch.Size, ...]
 
     @classmethod
-    def of(cls, y: Sequence[Tensor]) -> "Layout":
+    def from_parts(cls, y: Sequence[Tensor]) -> "Layout":
         """Raises SolverError (bad_input): no part, or parts of different dtypes or devices."""
         if not y or not all(isinstance(part, Tensor) for part in y):
             raise SolverError("bad_input", "a tuple of states must hold tensors, at least one")

@@ -51,7 +51,7 @@ class ButcherTableau:
     embedded_order: int = 0
 
     @classmethod
-    def of(
+    def from_numbers(
         cls,
         name: str,
         *,

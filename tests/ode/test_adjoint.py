@@ -25,9 +25,9 @@ def test_the_flat_norm_is_one_mean_over_all_that_is_integrated() -> None:
     values = torch.cat([errors.y.flatten(), *(q.flatten() for q in errors.integrals)])
     scales = torch.cat([sizes.y.flatten(), *(q.flatten() for q in sizes.integrals)])
     by_hand = ((values / (atol + rtol * scales.abs())) ** 2).mean().sqrt()
-    found = FLAT.of(errors, Tolerances.of(rtol, atol), sizes)
+    found = FLAT.measure(errors, Tolerances.create(rtol, atol), sizes)
     torch.testing.assert_close(found, by_hand, rtol=1e-15, atol=0)
-    in_parts = replace(FLAT, parts=(1, 1)).of(errors, Tolerances.of(rtol, atol), sizes)
+    in_parts = replace(FLAT, parts=(1, 1)).measure(errors, Tolerances.create(rtol, atol), sizes)
     torch.testing.assert_close(in_parts, by_hand, rtol=1e-15, atol=0)
 
 
@@ -35,7 +35,8 @@ def test_the_norms_stand_in_their_order() -> None:
     errors = State(real(3, -4, 1, 2).reshape(2, 2), (real(6.0), real(2, 2, 2)))
     sizes = State(torch.ones(2, 2, dtype=torch.float64), (real(1.0), real(1, 1, 1)))
     flat, semi, full = (
-        float(norm.of(errors, Tolerances.of(0.0, 1.0), sizes)) for norm in (FLAT, SEMI, FULL)
+        float(norm.measure(errors, Tolerances.create(0.0, 1.0), sizes))
+        for norm in (FLAT, SEMI, FULL)
     )
     assert semi == pytest.approx(math.sqrt(25 / 2)) and full == 6.0
     assert flat == pytest.approx(math.sqrt((25 + 5 + 36 + 12) / 8))

@@ -232,7 +232,7 @@ def test_norms_are_the_largest_root_mean_square_of_a_segment() -> None:
     ones = State(torch.ones_like(y), (real(1.0), real(1, 1)))
 
     def scaled(norm) -> float:  # noqa: ANN001
-        return float(norm.of(State(y, integrals), Tolerances.of(0.0, 1.0), ones))
+        return float(norm.measure(State(y, integrals), Tolerances.create(0.0, 1.0), ones))
 
     assert scaled(STATE) == pytest.approx(math.sqrt(29 / 8))
     assert scaled(SEMI) == pytest.approx(math.sqrt(25 / 4))
@@ -243,12 +243,14 @@ def test_norms_measure_in_units_of_the_larger_of_both_ends() -> None:
     before, end = State(real(1.0, -10.0)), State(real(-5.0, 2.0))
     step = Step(end, State(real(0.51, -1.01)), Carry(), ())
     # 0.01 + 0.1 * (5, 10)
-    assert float(error_ratio(before, step, Tolerances.of(0.1, 0.01), STATE)) == pytest.approx(1.0)
+    assert float(error_ratio(before, step, Tolerances.create(0.1, 0.01), STATE)) == pytest.approx(
+        1.0
+    )
 
 
 def test_norms_take_complex_numbers_by_their_size() -> None:
     y = torch.tensor([3 + 4j, 0], dtype=torch.complex128)
-    found = STATE.of(State(y), Tolerances.of(0.0, 1.0), State(y))
+    found = STATE.measure(State(y), Tolerances.create(0.0, 1.0), State(y))
     assert found.dtype == torch.float64 and float(found) == pytest.approx(5 / math.sqrt(2))
 
 
@@ -257,7 +259,10 @@ def test_a_zero_of_the_state_without_an_absolute_tolerance_is_no_trouble() -> No
     assert (
         float(
             error_ratio(
-                zero, Step(zero, State(real(0, 1e-3)), Carry(), ()), Tolerances.of(1e-3, 0.0), STATE
+                zero,
+                Step(zero, State(real(0, 1e-3)), Carry(), ()),
+                Tolerances.create(1e-3, 0.0),
+                STATE,
             )
         )
         < 1
@@ -273,7 +278,7 @@ def test_a_zero_of_the_state_without_an_absolute_tolerance_is_no_trouble() -> No
 def test_an_error_estimate_is_wanted_where_there_is_none() -> None:
     state = State(real(1.0))
     with pytest.raises(ValueError, match="gives no error estimate"):
-        error_ratio(state, Step(state, None, Carry(), ()), Tolerances.of(1e-3, 1e-3), STATE)
+        error_ratio(state, Step(state, None, Carry(), ()), Tolerances.create(1e-3, 1e-3), STATE)
 
 
 def test_adaptive_methods_run_with_constant_steps_too() -> None:

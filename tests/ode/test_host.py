@@ -276,7 +276,7 @@ def test_vodes_weighted_norm_bounds_the_norm_asked_for(norm: RmsNorm, dtype: tor
     weighted = VodeAdams(0.0, 1e-3)._weighted(flat, norm)
     e = flat.vector(*error)
     vode = math.sqrt(np.mean((e / weighted.atol) ** 2))
-    asked = float(norm.of(error, Tolerances.of(0.0, 1e-3), error))
+    asked = float(norm.measure(error, Tolerances.create(0.0, 1e-3), error))
     parts = 1 if norm.flat else norm.segments * max(len(norm.parts), 1) + 2 * norm.integrals
     assert asked * (1 - 1e-12) <= vode <= math.sqrt(parts) * asked * (1 + 1e-12)
 

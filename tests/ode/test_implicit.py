@@ -97,7 +97,7 @@ def test_decay_is_damped_however_fast_and_forgotten_by_l_stable_methods(name: st
 )
 def test_a_wrong_implicit_tableau_is_refused_with_a_sentence(a: list, sentence: str) -> None:
     with pytest.raises(ValueError, match=f"^mine: .*{sentence}"):
-        ImplicitTableau.of(
+        ImplicitTableau.from_numbers(
             "mine", order=1, a=a, b=["1/2", "1/2"], c=[sum(map(Fraction, row)) for row in a],
             dense=[["1/2"], ["1/2"]], dense_order=1,
         )  # fmt: skip

@@ -187,14 +187,14 @@ HEUN: dict[str, Any] = {
     ],
 )
 def test_a_wrong_tableau_is_refused_with_a_sentence(change: dict[str, Any], sentence: str) -> None:
-    ButcherTableau.of("mine", **HEUN)
+    ButcherTableau.from_numbers("mine", **HEUN)
     with pytest.raises(ValueError, match=f"^mine: .*{sentence}"):
-        ButcherTableau.of("mine", **(HEUN | change))
+        ButcherTableau.from_numbers("mine", **(HEUN | change))
 
 
 def test_a_method_whose_last_stage_is_not_the_end_of_the_step_shares_no_slope() -> None:
     # Kutta's third order: c_3 = 1, but the last stage is not y1
-    kutta = ButcherTableau.of(
+    kutta = ButcherTableau.from_numbers(
         "kutta3",
         order=3,
         a=[[], ["1/2"], [-1, 2]],
@@ -206,7 +206,7 @@ def test_a_method_whose_last_stage_is_not_the_end_of_the_step_shares_no_slope() 
     assert not kutta.fsal and kutta.essential == 3
     # the same steps with the slope at the end as one more stage
     row: list[Number] = ["1/6", "2/3", "1/6"]
-    shared = ButcherTableau.of(
+    shared = ButcherTableau.from_numbers(
         "kutta3 with its end",
         order=3,
         a=[[], ["1/2"], [-1, 2], row],

@@ -104,7 +104,7 @@ def test_tolerances_for_elements_fit_states_of_other_kinds() -> None:
 
 
 def test_integrals_are_held_to_the_strictest_element() -> None:
-    found = Tolerances.of(real(1e-3, 1e-5), real(0.0, 1e-4))
+    found = Tolerances.create(real(1e-3, 1e-5), real(0.0, 1e-4))
     assert found.integrals == (1e-5, 0.0)
 
 

@@ -41,7 +41,7 @@ class Tolerance:
     max_step: float | None = None
 
     def __post_init__(self) -> None:
-        Tolerances.of(self.rtol, self.atol)
+        Tolerances.create(self.rtol, self.atol)
         if not 0 < self.safety < 1 or not 0 < self.factor_min < 1 < self.factor_max:
             raise SolverError(
                 "bad_input", "safety and factor_min must lie in (0, 1), factor_max above 1"
@@ -63,7 +63,7 @@ class Tolerance:
     @cached_property
     def tolerances(self) -> Tolerances:
         """rtol and atol together."""
-        return Tolerances.of(self.rtol, self.atol)
+        return Tolerances.create(self.rtol, self.atol)
 
     @property
     def _least(self) -> float:

@@ -20,7 +20,7 @@ def forward_callbacks(
     y0: Tensor | tuple[Tensor, ...],
 ) -> StepCallbacks | None:
     """func.callback_step and the others, called with (t0, y0, dt); y0 is a tuple if func's is."""
-    layout = Layout.of(y0) if isinstance(y0, tuple) else None
+    layout = Layout.from_parts(y0) if isinstance(y0, tuple) else None
 
     def shaped(state: State) -> Any:  # noqa: ANN401
         return state.y if layout is None else layout.unpack(state.y)

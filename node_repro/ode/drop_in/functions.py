@@ -245,7 +245,7 @@ def _solved(plan: Plan, event_fn: EventFunc | None) -> Any:  # noqa: ANN401
 def _task(func: Func, y0: State, t: Tensor) -> Task:
     """Raises SolverError (bad_input) for what no method could solve."""
     if isinstance(y0, tuple):
-        Layout.of(y0)
+        Layout.from_parts(y0)
     elif not isinstance(y0, Tensor):
         raise refused(f"y0 must be a tensor or a tuple of tensors, not {type(y0).__name__}")
     return Task(func, y0, t, checked(y0[0] if isinstance(y0, tuple) else y0, t))

@@ -26,7 +26,7 @@ def state_norm(options: dict[str, Any] | None, y0: Tensor | tuple[Tensor, ...]) 
     norm = _function(given, "the option norm must be a function")
     if not isinstance(y0, tuple):
         return norm
-    layout = Layout.of(y0)
+    layout = Layout.from_parts(y0)
     return lambda y: norm(layout.unpack(y))
 
 
@@ -62,7 +62,7 @@ def adjoint_norm(
             return SEMI if semi else FULL
         return CallableNorm(_Largest(of_state), integrals=not semi)
     norm = _function(given, "adjoint_options' norm must be a function or 'seminorm'")
-    layout = Layout.of(y0) if isinstance(y0, tuple) else None
+    layout = Layout.from_parts(y0) if isinstance(y0, tuple) else None
 
     def of_all(z: Tensor, integrals: tuple[Tensor, ...]) -> Any:  # noqa: ANN401
         still = z.new_zeros((), dtype=z.dtype.to_real())

@@ -201,7 +201,7 @@ class _Constructed:
     def __init__(self, task: Task, constructor: Callable[..., Any]) -> None:
         self.constructor, self.func = constructor, SavedFunction(task.func, ())
         if isinstance(task.y0, tuple):
-            self.layout = Layout.of(task.y0)
+            self.layout = Layout.from_parts(task.y0)
             self.shape = torch.Size((sum(self.layout.sizes),))
         else:
             self.layout, self.shape = None, task.y0.shape

@@ -40,7 +40,7 @@ def tolerance_of(
                 "number, or one entry a part",
             )
         pairs = zip(map(torch.as_tensor, values), y0, strict=True)
-        tensor = Layout.of(y0).tolerance([_shaped(v, y) for v, y in pairs], like)
+        tensor = Layout.from_parts(y0).tolerance([_shaped(v, y) for v, y in pairs], like)
     else:
         tensor = torch.as_tensor(value, dtype=torch.float64, device=like.device)
     return torch.where(tensor > 0, tensor.clamp_min(floor), tensor)
@@ -74,14 +74,14 @@ class PartNorm:
     def with_parts(self, parts: tuple[int, ...]) -> "PartNorm":
         return PartNorm(self.norm.with_parts(parts), self.rtol, self.atol)
 
-    def of(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
+    def measure(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
         scaled = []
         for i, q in enumerate(value.integrals if self.integrals else ()):
             largest = torch.stack([size.integrals[i].abs() for size in sizes]).amax(0)
             allowed = largest * self.rtol[i] + self.atol[i]
             scaled.append(q / allowed.clamp_min(torch.finfo(allowed.dtype).tiny))
         units = tolerances._replace(integrals=(0.0, 1.0))
-        return self.norm.of(State(value.y, tuple(scaled)), units, *sizes)
+        return self.norm.measure(State(value.y, tuple(scaled)), units, *sizes)
 
 
 def adjoint_tolerances(

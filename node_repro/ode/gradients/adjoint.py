@@ -175,7 +175,7 @@ class _Backward:
         self, run: _Run, f: VectorField, ts: Tensor, ys: Tensor, wanted: tuple[Tensor, ...]
     ) -> None:
         self.run, self.f, self.ts, self.ys, self.wanted = run, f, ts.detach(), ys, wanted
-        self.interval = Interval.of(float(ts[0]), float(ts[-1]), ys.dtype.to_real())
+        self.interval = Interval.between(float(ts[0]), float(ts[-1]), ys.dtype.to_real())
         self.stats = Stats()
 
     def gradients(

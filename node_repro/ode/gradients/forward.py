@@ -143,7 +143,7 @@ class _Solve(Function):
         ys, rates = trajectory.ys, y0.new_zeros(0)
         if ctx.needs_input_grad[2]:
             run.stats.nfe += len(ts)
-            span = Interval.of(float(ts[0]), float(ts[-1]), y0.dtype)
+            span = Interval.between(float(ts[0]), float(ts[-1]), y0.dtype)
             each = (at(span.clip(float(t)), y0) for t in ts)
             values = [evaluate(run.f, t, y) for t, y in zip(each, ys[:, 0], strict=True)]
             rates = torch.stack(values).reshape(len(ts), count)

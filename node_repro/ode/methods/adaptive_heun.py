@@ -4,7 +4,7 @@ from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.tableau import ButcherTableau
 
 ADAPTIVE_HEUN = ExplicitRungeKutta(
-    ButcherTableau.of(
+    ButcherTableau.from_numbers(
         "adaptive_heun",
         order=2,
         a=[[], [1]],

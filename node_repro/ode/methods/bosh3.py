@@ -4,7 +4,7 @@ from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.tableau import ButcherTableau
 
 BOSH3 = ExplicitRungeKutta(
-    ButcherTableau.of(
+    ButcherTableau.from_numbers(
         "bosh3",
         order=3,
         a=[[], ["1/2"], [0, "3/4"], ["2/9", "1/3", "4/9"]],

@@ -23,7 +23,7 @@ def collocation(name: str, order: int, nodes: Sequence[Fraction | int | str]) ->
     c = [exact(node) for node in nodes]
     integrals = [_integral(_lagrange(c, j)) for j in range(len(c))]
     return ImplicitRungeKutta(
-        ImplicitTableau.of(
+        ImplicitTableau.from_numbers(
             name,
             order=order,
             a=[[_value(integral, node) for integral in integrals] for node in c],

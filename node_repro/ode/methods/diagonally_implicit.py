@@ -14,7 +14,7 @@ _ROOT = square_root(2)
 _GAMMA = 1 - _ROOT / 2
 
 SDIRK2 = ImplicitRungeKutta(
-    ImplicitTableau.of(
+    ImplicitTableau.from_numbers(
         "sdirk2",
         order=2,
         a=[[_GAMMA, 0], [1 - _GAMMA, _GAMMA]],
@@ -30,7 +30,7 @@ SDIRK2 = ImplicitRungeKutta(
 )
 
 TRBDF2 = ImplicitRungeKutta(
-    ImplicitTableau.of(
+    ImplicitTableau.from_numbers(
         "trbdf2",
         order=2,
         a=[[0, 0, 0], [_GAMMA, _GAMMA, 0], [_ROOT / 4, _ROOT / 4, _GAMMA]],
@@ -119,7 +119,7 @@ def _esdirk54() -> ImplicitTableau:
     for start, end, weight, square in zip(first, last, b, map(exact, _SQUARE), strict=True):
         fourth = end + 2 * start - 3 * weight + square
         dense.append([start, square, weight - start - square - fourth, fourth])
-    return ImplicitTableau.of(
+    return ImplicitTableau.from_numbers(
         "esdirk54",
         order=5,
         a=[*[[*row, *[zero] * (7 - len(row))] for row in rows], [*b]],

@@ -4,5 +4,5 @@ from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.tableau import ButcherTableau
 
 EULER = ExplicitRungeKutta(
-    ButcherTableau.of("euler", order=1, a=[[]], b=[1], c=[0], dense=[[1]], dense_order=1)
+    ButcherTableau.from_numbers("euler", order=1, a=[[]], b=[1], c=[0], dense=[[1]], dense_order=1)
 )

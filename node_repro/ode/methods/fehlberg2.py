@@ -9,7 +9,7 @@ from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.tableau import ButcherTableau
 
 FEHLBERG2 = ExplicitRungeKutta(
-    ButcherTableau.of(
+    ButcherTableau.from_numbers(
         "fehlberg2",
         order=2,
         a=[[], ["1/2"], ["1/256", "255/256"]],

@@ -8,7 +8,7 @@ from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.tableau import ButcherTableau
 
 HEUN3 = ExplicitRungeKutta(
-    ButcherTableau.of(
+    ButcherTableau.from_numbers(
         "heun3",
         order=3,
         a=[[], ["1/3"], [0, "2/3"], ["1/4", 0, "3/4"]],

@@ -7,7 +7,7 @@ from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.tableau import ButcherTableau
 
 RK38 = ExplicitRungeKutta(
-    ButcherTableau.of(
+    ButcherTableau.from_numbers(
         "rk38",
         order=4,
         a=[[], ["1/3"], ["-1/3", 1], [1, -1, 1]],

@@ -8,7 +8,7 @@ from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.tableau import ButcherTableau
 
 RK4 = ExplicitRungeKutta(
-    ButcherTableau.of(
+    ButcherTableau.from_numbers(
         "rk4",
         order=4,
         a=[[], ["1/2"], [0, "1/2"], [0, 0, 1]],

@@ -9,7 +9,7 @@ from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.tableau import ButcherTableau
 
 TSIT5 = ExplicitRungeKutta(
-    ButcherTableau.of(
+    ButcherTableau.from_numbers(
         "tsit5",
         order=5,
         a=[
