@@ -21,6 +21,22 @@ A signature contains the dotted paths of the chosen classes. A class that moves 
 still signed by its first path, so that its finished runs are found.
 """
 
+FORMER_PATHS = {
+    f"node_repro.ode.methods.explicit.{name}": f"node_repro.ode.methods.{name.lower()}.{name}"
+    for name in (
+        "ADAPTIVE_HEUN",
+        "BOSH3",
+        "EULER",
+        "FEHLBERG2",
+        "HEUN",
+        "HEUN3",
+        "MIDPOINT",
+        "RK4",
+        "RK38",
+    )
+}
+"""The same for single objects: methods that had a module each."""
+
 
 def plain(config: Config) -> dict[str, Any]:
     """The whole configuration as nested plain values under the keys that a user types.
@@ -98,6 +114,8 @@ def _values(config: Config) -> dict[str, Any]:
 
 def _first_path(path: str | None) -> str | None:
     """A dotted path as it was before its class moved."""
+    if path in FORMER_PATHS:
+        return FORMER_PATHS[path]
     for now, before in FORMER_MODULES.items():
         if path is not None and path.startswith(now):
             return before + path.removeprefix(now)

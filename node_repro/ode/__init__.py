@@ -77,8 +77,6 @@ from node_repro.ode.gradients.forward import Forward
 from node_repro.ode.gradients.reversible import Reversible
 from node_repro.ode.methods import Method
 from node_repro.ode.methods.adams import Adams, Corrector
-from node_repro.ode.methods.adaptive_heun import ADAPTIVE_HEUN
-from node_repro.ode.methods.bosh3 import BOSH3
 from node_repro.ode.methods.collocation import (
     GAUSS_LEGENDRE_4,
     GAUSS_LEGENDRE_6,
@@ -91,16 +89,20 @@ from node_repro.ode.methods.collocation import (
 from node_repro.ode.methods.diagonally_implicit import ESDIRK54, SDIRK2, TRBDF2
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
-from node_repro.ode.methods.euler import EULER
-from node_repro.ode.methods.fehlberg2 import FEHLBERG2
-from node_repro.ode.methods.heun import HEUN
-from node_repro.ode.methods.heun3 import HEUN3
+from node_repro.ode.methods.explicit import (
+    ADAPTIVE_HEUN,
+    BOSH3,
+    EULER,
+    FEHLBERG2,
+    HEUN,
+    HEUN3,
+    MIDPOINT,
+    RK4,
+    RK38,
+)
 from node_repro.ode.methods.implicit import ImplicitRungeKutta
-from node_repro.ode.methods.midpoint import MIDPOINT
 from node_repro.ode.methods.reversible import Coupled
 from node_repro.ode.methods.reversible_heun import REVERSIBLE_HEUN
-from node_repro.ode.methods.rk4 import RK4
-from node_repro.ode.methods.rk38 import RK38
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.methods.tsit5 import TSIT5
 from node_repro.ode.norm import FLAT, FULL, SEMI, STATE, CallableNorm, Norm, RmsNorm

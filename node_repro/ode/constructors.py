@@ -18,8 +18,6 @@ from node_repro.ode.controllers.pi import PI
 from node_repro.ode.engines import StepCallbacks
 from node_repro.ode.methods import Method
 from node_repro.ode.methods.adams import Adams, Corrector
-from node_repro.ode.methods.adaptive_heun import ADAPTIVE_HEUN
-from node_repro.ode.methods.bosh3 import BOSH3
 from node_repro.ode.methods.collocation import (
     GAUSS_LEGENDRE_4,
     GAUSS_LEGENDRE_6,
@@ -32,12 +30,18 @@ from node_repro.ode.methods.collocation import (
 from node_repro.ode.methods.diagonally_implicit import ESDIRK54, SDIRK2, TRBDF2
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
-from node_repro.ode.methods.euler import EULER
-from node_repro.ode.methods.fehlberg2 import FEHLBERG2
-from node_repro.ode.methods.heun import HEUN
-from node_repro.ode.methods.heun3 import HEUN3
+from node_repro.ode.methods.explicit import (
+    ADAPTIVE_HEUN,
+    BOSH3,
+    EULER,
+    FEHLBERG2,
+    HEUN,
+    HEUN3,
+    MIDPOINT,
+    RK4,
+    RK38,
+)
 from node_repro.ode.methods.implicit import ImplicitRungeKutta
-from node_repro.ode.methods.midpoint import MIDPOINT
 from node_repro.ode.methods.reversible import (
     REVERSIBLE_BOSH3,
     REVERSIBLE_DOPRI5,
@@ -45,8 +49,6 @@ from node_repro.ode.methods.reversible import (
     REVERSIBLE_TSIT5,
 )
 from node_repro.ode.methods.reversible_heun import REVERSIBLE_HEUN
-from node_repro.ode.methods.rk4 import RK4
-from node_repro.ode.methods.rk38 import RK38
 from node_repro.ode.methods.tsit5 import TSIT5
 from node_repro.ode.solver import RungeKutta
 

@@ -18,7 +18,7 @@ from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.gradients.forward import Forward
 from node_repro.ode.methods.dopri5 import DOPRI5
-from node_repro.ode.methods.euler import EULER
+from node_repro.ode.methods.explicit import EULER
 from node_repro.ode.solver import RungeKutta, Solver
 
 Build = Callable[..., EncodedODE | ResidualChain]

@@ -21,7 +21,7 @@ from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.checkpointed import Checkpointed
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.methods.dopri5 import DOPRI5
-from node_repro.ode.methods.rk4 import RK4
+from node_repro.ode.methods.explicit import RK4
 from node_repro.runs.meters import SavedBytes
 from node_repro.training.build import found
 from node_repro.training.cost import solver_cost

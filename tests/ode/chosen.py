@@ -23,10 +23,10 @@ from node_repro.ode.gradients.forward import Forward
 from node_repro.ode.gradients.reversible import Reversible
 from node_repro.ode.methods import Method, Rate, Slope, Time, at
 from node_repro.ode.methods.dopri5 import DOPRI5
+from node_repro.ode.methods.explicit import RK4
 from node_repro.ode.methods.implicit import ImplicitRungeKutta
 from node_repro.ode.methods.jacobian import Jacobian
 from node_repro.ode.methods.reversible import Coupled
-from node_repro.ode.methods.rk4 import RK4
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.solution import Solution, Stats
 from node_repro.ode.solver import Solver

@@ -11,9 +11,7 @@ from node_repro.ode.block import ODEBlock
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.integral import Integral
 from node_repro.ode.gradients.adjoint import Adjoint
-from node_repro.ode.methods.bosh3 import BOSH3
-from node_repro.ode.methods.euler import EULER
-from node_repro.ode.methods.rk4 import RK4
+from node_repro.ode.methods.explicit import BOSH3, EULER, RK4
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.runs.metrics import METRICS
 from node_repro.training.cost import Means, solver_cost

@@ -16,7 +16,7 @@ from node_repro.models.odenet import ODENet
 from node_repro.ode import RungeKutta
 from node_repro.ode.controllers.integral import Integral
 from node_repro.ode.gradients.adjoint import Adjoint
-from node_repro.ode.methods.bosh3 import BOSH3
+from node_repro.ode.methods.explicit import BOSH3
 from node_repro.ode.solution import SolverError
 from node_repro.runs.metrics import METRICS
 from node_repro.tasks import Loss

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from node_repro.ode.methods import Method
 from node_repro.ode.methods.adams import FEWEST, MOST, Adams, Corrector
-from node_repro.ode.methods.adaptive_heun import ADAPTIVE_HEUN
-from node_repro.ode.methods.bosh3 import BOSH3
 from node_repro.ode.methods.collocation import (
     GAUSS_LEGENDRE_4,
     GAUSS_LEGENDRE_6,
@@ -21,12 +19,16 @@ from node_repro.ode.methods.collocation import (
 from node_repro.ode.methods.diagonally_implicit import SDIRK2, TRBDF2
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
-from node_repro.ode.methods.euler import EULER
-from node_repro.ode.methods.fehlberg2 import FEHLBERG2
-from node_repro.ode.methods.heun import HEUN
-from node_repro.ode.methods.heun3 import HEUN3
-from node_repro.ode.methods.midpoint import MIDPOINT
-from node_repro.ode.methods.rk38 import RK38
+from node_repro.ode.methods.explicit import (
+    ADAPTIVE_HEUN,
+    BOSH3,
+    EULER,
+    FEHLBERG2,
+    HEUN,
+    HEUN3,
+    MIDPOINT,
+    RK38,
+)
 from node_repro.ode.methods.tsit5 import TSIT5
 from node_repro.ode.solution import SolverError
 

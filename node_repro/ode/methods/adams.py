@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.methods import Carry, Field, Past, Slope, State, Step, Time
-from node_repro.ode.methods.rk38 import RK38
+from node_repro.ode.methods.explicit import RK38
 from node_repro.ode.methods.runge_kutta import combine
 from node_repro.ode.solution import SolverError
 

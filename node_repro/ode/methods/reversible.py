@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.methods import Carry, Field, Linear, Rate, Slope, State, Step, Time
-from node_repro.ode.methods.bosh3 import BOSH3
 from node_repro.ode.methods.dopri5 import DOPRI5
-from node_repro.ode.methods.rk4 import RK4
+from node_repro.ode.methods.explicit import BOSH3, RK4
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.methods.tsit5 import TSIT5
 from node_repro.ode.solution import SolverError, Stats
