@@ -19,7 +19,14 @@ from typing import NoReturn
 from node_repro import failures, garbage
 from node_repro.config import Config, ConfigError
 from node_repro.config.choices import Choices, conf_folder, load
-from node_repro.config.compose import composed_again, read, typed_words, validated
+from node_repro.config.compose import (
+    composed_again,
+    read,
+    register_experiments,
+    typed_words,
+    validated,
+)
+from node_repro.config.experiments import replace_former_names
 from node_repro.config.overrides import misplaced_key, refuse_wrong
 from node_repro.config.usage import usage
 from node_repro.failures import Failure, in_one_line, judge
@@ -68,6 +75,10 @@ def _command(argv: Sequence[str]) -> int:
     import hydra.errors
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises instead of printing and leaving
+    argv, notices = replace_former_names(argv)
+    sys.argv[1:] = argv  # hydra reads them there
+    for notice in notices:
+        _say(notice, 0)
     args = _parse(argv)
     folders = [Path(args.config_dir)] if args.config_dir else []
     choices = Choices([*folders, conf_folder()])
@@ -80,6 +91,7 @@ def _command(argv: Sequence[str]) -> int:
     outputs = next(
         (str(one.values[0]) for one in given if one.key == "outputs" and one.values), "outputs"
     )
+    register_experiments(choices)
     notes = failures.notes_file(Path(outputs))
     jobs = Jobs(choices, list(sys.argv), many=args.multirun, notes=notes)
     decorate = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")

@@ -166,14 +166,6 @@ COMPONENT_OPTIONS = (
 )
 PROBE = (
     Option("probe._target_", str, "dotted path of the class", fixed=True, semantic=False),
-    Option(
-        "probe._experiments_",
-        str,
-        "experiments whose runs it is for",
-        many=True,
-        fixed=True,
-        semantic=False,
-    ),
     Option("probe.tolerances", float, "rtol = atol", above=0, many=True, least=1, semantic=False),
     Option("probe.batches", int, "minibatches", low=1, semantic=False),
     Option("probe.batch", int, "examples of a minibatch", low=1, semantic=False),

@@ -13,9 +13,11 @@ from omegaconf import OmegaConf
 from yaml import MarkedYAMLError
 
 from node_repro.config import ConfigError
+from node_repro.config.experiments import PROBES, from_values, to_content
 from node_repro.config.options import GROUPS
+from node_repro.experiments import Experiment, all_experiments
 
-_NOT_KEYS = ("defaults", "budget", "profile")
+_NOT_KEYS = ("defaults", "budget", "profile", PROBES)
 """Entries of a choice's yaml that are no keys of the configuration. `budget` holds a task's numbers
 for every profile, which its other entries take by `${budget.${profile}.iterations}`.
 """
@@ -30,29 +32,54 @@ class Choices:
     def names(self, group: str) -> list[str]:
         """The choices of a group, sorted; empty for something that is no group."""
         found = (path for folder in self.folders for path in (folder / group).glob("*.yaml"))
-        return sorted({path.stem for path in found})
+        described = all_experiments() if group == "experiment" else ()
+        return sorted({path.stem for path in found} | set(described))
 
     def path(self, group: str, name: str) -> Path:
         """The file of one choice; ConfigError if there is none."""
-        for folder in self.folders:
-            if (path := folder / group / f"{name}.yaml").is_file():
-                return path
-        raise unknown_choice(group, name, self.names(group))
+        if (path := self._file(group, name)) is None:
+            raise unknown_choice(group, name, self.names(group))
+        return path
+
+    def _file(self, group: str, name: str) -> Path | None:
+        paths = (folder / group / f"{name}.yaml" for folder in self.folders)
+        return next((path for path in paths if path.is_file()), None)
+
+    def content(self, group: str, name: str) -> dict[str, Any]:
+        """What one choice's yaml contains, not resolved; ConfigError if there is no such choice."""
+        if group == "experiment" and (one := self.described(name)):
+            return to_content(one)
+        return load(self.path(group, name))
+
+    def experiments(self) -> dict[str, Experiment]:
+        """Every experiment by name: those described in Python, and those of yaml files."""
+        return {name: self.experiment(name) for name in self.names("experiment")}
+
+    def described(self, name: str) -> Experiment | None:
+        """An experiment that is described in Python, and for which there is no yaml file."""
+        return None if self._file("experiment", name) else all_experiments().get(name)
+
+    def experiment(self, name: str) -> Experiment:
+        """The description of one experiment; ConfigError if there is none."""
+        if one := self.described(name):
+            return one
+        comment = self.comment("experiment", name)
+        return from_values(name, comment, dict(leaves(load(self.path("experiment", name)))))
 
     def keys(self, group: str, name: str) -> list[str]:
         """The dotted keys that one choice has below its group."""
-        content = load(self.path(group, name))
+        content = self.content(group, name)
         return [key for key, _ in leaves(content) if key.partition(".")[0] not in _NOT_KEYS]
 
     def chosen_by(self, group: str, name: str) -> list[str]:
         """The groups that one choice overrides in its defaults list."""
-        entries = load(self.path(group, name)).get("defaults", [])
+        entries = self.content(group, name).get("defaults", [])
         written = [key for entry in entries if isinstance(entry, dict) for key in entry]
         return [key.removeprefix("override /").split("@")[0] for key in written]
 
     def brings(self, group: str, name: str, other: str) -> str | None:
         """The choice of another group that one choice overrides, None if it leaves that group."""
-        for entry in load(self.path(group, name)).get("defaults", []):
+        for entry in self.content(group, name).get("defaults", []):
             for key, value in entry.items() if isinstance(entry, dict) else ():
                 if key.removeprefix("override /").split("@")[0] == other:
                     return value
@@ -74,7 +101,9 @@ class Choices:
         return [name for name in names if load(self.path(group, name)).get("_kind_") == kind]
 
     def comment(self, group: str, name: str) -> str:
-        """What a choice's yaml says about itself in its first comment."""
+        """What a choice's yaml says about itself in its first comment; an experiment's title."""
+        if group == "experiment" and (one := self.described(name)):
+            return one.title
         lines = self.path(group, name).read_text(encoding="utf-8").splitlines()
         comments = (line[1:].strip() for line in lines if line.startswith("#"))
         return next((text for text in comments if not text.startswith("@")), "")

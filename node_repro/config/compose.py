@@ -5,25 +5,50 @@ from pathlib import Path
 
 from node_repro.config import Config
 from node_repro.config.choices import Choices, conf_folder, leaves
+from node_repro.config.experiments import replace_former_names, to_content
 from node_repro.config.overrides import Given, refuse_wrong, unreadable
 from node_repro.config.validation import validate
 from node_repro.runs import OutputError
 
 
-def compose(overrides: Sequence[str]) -> Config:
-    """The validated configuration for some overrides."""
+def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Config:
+    """The validated configuration for some overrides.
+
+    Args:
+        overrides: The words of a command line. Former names of experiments are understood.
+        folders: Folders of yaml files beside the program's own, as given by `--config-dir`.
+
+    Raises:
+        ConfigError: Something is wrong in the overrides, or they do not fit together.
+    """
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import open_dict
 
-    choices = Choices([conf_folder()])
+    overrides, _ = replace_former_names(overrides)
+    choices = Choices([*folders, conf_folder()])
     refuse_wrong(read(overrides, choices), choices, multirun=False)
+    register_experiments(choices)
+    if folders:
+        overrides = [*overrides, f"hydra.searchpath={[str(one.resolve()) for one in folders]}"]
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        cfg = hydra.compose("config", list(overrides), return_hydra_config=True)
+        cfg = hydra.compose("config", overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
     return validated(cfg, choices)
+
+
+def register_experiments(choices: Choices) -> None:
+    """Make the described experiments known to hydra, but for those that a yaml file replaces."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.repo["experiment"] = {}
+    for name in choices.names("experiment"):
+        if (content := choices.described(name)) is not None:
+            one = to_content(content)
+            store.store(name, one, "experiment", "_global_", "node_repro.experiments")
 
 
 def composed_again(run: Path) -> Config:

@@ -13,6 +13,7 @@ from typing import Any
 from node_repro.config import Component, Config
 from node_repro.config.backward import differences
 from node_repro.config.options import OPTIONS, ROOT
+from node_repro.experiments import all_experiments
 
 FORMER_MODULES = {"node_repro.ode.scipy.": "node_repro.ode.host."}
 """Prefixes of dotted paths of classes that have moved -> the prefix that signatures are made with.
@@ -142,8 +143,15 @@ def run_name(config: Config) -> str:
 
 
 def run_path(config: Config, data_name: str) -> Path:
-    """The run's folder, not yet made. A name given by the user is taken as it is."""
-    folder = Path(config.outputs) / run_name(config)
-    if config.name is None:
-        folder /= f"{config.profile}-{data_name}-{signature(config, data_name)}"
-    return folder / f"seed{config.seed}"
+    """The run's folder, which need not exist. A name given by the user is taken as it is.
+
+    A run that began under a former name of its experiment keeps its folder.
+    """
+    outputs, seed = Path(config.outputs), f"seed{config.seed}"
+    if config.name is not None:
+        return outputs / config.name / seed
+    name = run_name(config)
+    inner = Path(f"{config.profile}-{data_name}-{signature(config, data_name)}", seed)
+    described = all_experiments().get(name)
+    paths = [outputs / one / inner for one in (described.names if described else (name,))]
+    return next((path for path in paths if (path / "config.yaml").is_file()), paths[0])

@@ -6,8 +6,7 @@ Choices carry facts in keys between underscores, which are no arguments of a con
 it needs), `_kind_` of data and of a model, `_data_` and `_model_` of a task (the kinds that it
 takes), `_whole_` of a task (it evaluates all examples at once), `_ode_` of a model (it solves an
 ODE), `_adaptive_` of a solver (the method estimates its error) and of a controller (it needs that
-estimate), `_lr_batch_` of an optimizer (the batch size that lr is given for), `_experiments_` of a
-probe (those whose runs it is for).
+estimate), `_lr_batch_` of an optimizer (the batch size that lr is given for).
 """
 
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from node_repro.config import (
 from node_repro.config.backward import backward_of, solver_config
 from node_repro.config.choice_options import COMPONENTS
 from node_repro.config.choices import Choices, leaves
+from node_repro.config.experiments import PROBES
 from node_repro.config.misfits import refuse_ignored, refuse_misfits
 from node_repro.config.options import JOB, ODE_GROUPS, OPTIONS, ROOT, TRAINER
 from node_repro.config.overrides import misplaced_key, unknown_key
@@ -78,7 +78,7 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
         key = error.full_key or "a key"
         raise ConfigError(f"cannot work out the value of {key}: {reason}") from error
     assert isinstance(content, dict)
-    return {str(k): value for k, value in content.items() if k not in ("profile", "budget")}
+    return {str(k): value for k, value in content.items() if k not in ("profile", "budget", PROBES)}
 
 
 def _checked_values(

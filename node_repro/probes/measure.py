@@ -22,6 +22,7 @@ from node_repro.config import Component, Config
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.config.signature import harmless, plain, run_path, signature
 from node_repro.data import DataSet
+from node_repro.experiments import all_experiments
 from node_repro.probes import Batch, Findings, Misfit, Probe, Weights
 from node_repro.runs import OutputError
 from node_repro.runs.atomic import reason, write_atomically
@@ -213,8 +214,8 @@ def _misfit(name: str, run: Run, misfit: Misfit) -> Misfit:
     )
 
 
-def _experiments(name: str) -> list[str]:
-    return build.chosen("probe", name)["_experiments_"]
+def _experiments(probe: str) -> list[str]:
+    return [one.name for one in all_experiments().values() if probe in one.probes]
 
 
 def _training_words(words: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from node_repro.experiments import current_name
 from node_repro.runs import OutputError
 from node_repro.runs.metrics import read_metrics, restore
 from node_repro.runs.result import read_result
@@ -157,7 +158,7 @@ def _read(folder: Path, profile: str) -> Run | None:
         state = "DAMAGED"
     return Run(
         path=folder,
-        experiment=folder.parent.parent.name,
+        experiment=current_name(folder.parent.parent.name),
         profile=profile,
         seed=int(number),
         signature=folder.parent.name.rpartition("-")[2],

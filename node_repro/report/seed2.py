@@ -10,11 +10,11 @@ from node_repro.report.runs import Run, Runs
 from node_repro.report.spread import finding, found, percent, score, spread
 
 CLASSIFICATION = {
-    "seed2_classification": "two spiral arms",
-    "seed2_rings": "two rings, states in the plane",
-    "seed2_rings_lifted": "two rings, one dimension more",
+    "toys_classification": "two spiral arms",
+    "toys_rings": "two rings, states in the plane",
+    "toys_rings_lifted": "two rings, one dimension more",
 }
-OTHERS = ("seed2_regression", "seed2_linear")
+OTHERS = ("toys_regression", "toys_linear")
 PICTURES = {
     "fit.png": ("learned function and data", "The learned curve on the noisy points."),
     "line.png": ("the line by the ODE and by least squares", "Two lines through noisy points."),
@@ -66,7 +66,7 @@ def _classified(cells: Cells) -> Table:
             rows.append(
                 [words, percent(score(done, "error")), percent(linear), size, nfe, len(done)]
             )
-    return Table("seed2_classification", "Classification of points in the plane.", columns, rows)
+    return Table("toys_classification", "Classification of points in the plane.", columns, rows)
 
 
 def _regressed(cells: Cells) -> Table:
@@ -79,12 +79,12 @@ def _regressed(cells: Cells) -> Table:
         Column("seeds"),
     )
     rows: list[list[Cell]] = []
-    if done := cells["seed2_regression"]:
+    if done := cells["toys_regression"]:
         floor = finding(done, "floor_rmse")
         scores = (score(done, "rmse_values"), floor.mean if floor else None)
         rest = (score(done, "rmse_function"), score(done, "nfe_forward"), len(done))
         rows.append(["noisy wave", *scores, *rest])
-    return Table("seed2_regression", "Regression of a noisy function.", columns, rows)
+    return Table("toys_regression", "Regression of a noisy function.", columns, rows)
 
 
 def _lines(cells: Cells) -> Table:
@@ -96,7 +96,7 @@ def _lines(cells: Cells) -> Table:
         Column("RMSE against the line", 3),
     )
     rows: list[list[Cell]] = []
-    done = cells["seed2_linear"]
+    done = cells["toys_linear"]
     for key, words in (("ode", "dy/dx = a, known start"), ("least_squares", "y = a x + b")):
         if done:
             values = [
@@ -105,13 +105,13 @@ def _lines(cells: Cells) -> Table:
             ]
             size = found(done[0].result, "findings", key, "parameters")
             rows.append([words, None if size is None else int(size), *values])
-    return Table("seed2_linear", "The same noisy points fitted in two ways.", columns, rows)
+    return Table("toys_linear", "The same noisy points fitted in two ways.", columns, rows)
 
 
 def _rings(cells: Cells) -> Claim:
     text = "No ODE of the plane takes one ring out of another; with one dimension more it does"
     rule = "holds: mean test error above 5 % in the plane and at most 2 % with one more dimension"
-    plane, lifted = (_test_errors(cells[f"seed2_rings{end}"]) for end in ("", "_lifted"))
+    plane, lifted = (_test_errors(cells[f"toys_rings{end}"]) for end in ("", "_lifted"))
     if not plane or not lifted:
         return Claim(text, "not measured", Verdict.OPEN, rule)
     measured = (
@@ -137,7 +137,7 @@ def _line(cells: Cells) -> Claim:
     errors = [
         spread(
             found(run.result, "findings", key, "slope_standard_error")
-            for run in cells["seed2_linear"]
+            for run in cells["toys_linear"]
         )
         for key in ("ode", "least_squares")
     ]
@@ -151,7 +151,7 @@ def _line(cells: Cells) -> Claim:
 def _drawings(cells: Cells) -> Sequence[Drawing]:
     drawings: list[Drawing] = []
     for name, done in cells.items():
-        words = CLASSIFICATION.get(name, name.removeprefix("seed2_"))
+        words = CLASSIFICATION.get(name, name.removeprefix("toys_"))
         for file, (caption, alt) in PICTURES.items():
             place = f"{name}_{file.partition('.')[0]}"
             drawings += taken(place, done, file, f"{words.capitalize()}: {caption}.", alt)

@@ -29,7 +29,7 @@ class Experiments:
 
     def read(self, name: str) -> Experiment:
         """One experiment. ConfigError where a file that it chooses is missing or malformed."""
-        own = self._load(self.choices.path("experiment", name))
+        own = self.choices.content("experiment", name)
         task_name = dict(_overrides(own)).get("task", self._first["task"])
         task = self._load(self.choices.path("task", task_name))
         chosen = self._first | dict(_overrides(task)) | dict(_overrides(own))
@@ -72,7 +72,7 @@ class Experiments:
             if group in COMPONENTS and group != "task":
                 facts |= dict(leaves(self._load(self.choices.path(group, name)), f"{group}."))
         for group, name in (("task", chosen["task"]), ("experiment", experiment.name)):
-            facts |= dict(leaves(self._load(self.choices.path(group, name))))
+            facts |= dict(leaves(self.choices.content(group, name)))
         controlled = facts["controller._adaptive_"]
         return facts | {"gradient.controlled": controlled, "gradient.target": None}
 

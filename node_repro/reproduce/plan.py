@@ -62,12 +62,10 @@ def targets(ask: Ask, choices: Choices) -> list[Target]:
 
 
 def probed(experiments: Iterable[Experiment], choices: Choices) -> Iterator[tuple[str, Experiment]]:
-    """Which probes measure the runs of which experiments: the `_experiments_` of their yaml."""
-    known = {one.name: one for one in experiments}
-    for probe in choices.names("probe"):
-        for name in load(choices.path("probe", probe)).get("_experiments_") or []:
-            if name in known:
-                yield probe, known[name]
+    """Which probes measure the runs of which experiments, by the experiments' descriptions."""
+    for one in experiments:
+        for probe in choices.experiment(one.name).probes:
+            yield probe, one
 
 
 def is_embedded(ask: Ask, choices: Choices) -> bool:

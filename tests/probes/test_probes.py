@@ -13,6 +13,7 @@ from node_repro.config.choice_options import PROBE
 from node_repro.config.choices import Choices, conf_folder, load
 from node_repro.config.compose import compose
 from node_repro.config.signature import run_path
+from node_repro.experiments import all_experiments
 from node_repro.probes import Misfit
 from node_repro.probes.measure import probe
 from node_repro.runs import OutputError
@@ -39,7 +40,7 @@ FEWER = {
 
 
 def experiment_of(name: str) -> str:
-    return load(CHOICES.path("probe", name))["_experiments_"][0]
+    return next(one.name for one in all_experiments().values() if name in one.probes)
 
 
 def fewer(name: str) -> list[str]:

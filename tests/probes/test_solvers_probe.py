@@ -55,4 +55,4 @@ def test_methods_have_their_orders_on_a_learned_field_and_the_reference_is_behin
 
 def test_a_state_of_more_than_one_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misfit, match="a state of one number"):
-        probed(tmp_path, "experiment=seed2_regression")
+        probed(tmp_path, "experiment=toys_regression")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_repro.config.choices import Choices, conf_folder, load
+from node_repro.experiments import all_experiments
 from node_repro.report import (
     Artifact,
     Verdict,
@@ -269,10 +269,5 @@ def test_every_probe_that_a_reproduction_measures_is_in_the_report(
     monkeypatch.setattr(Runs, "probed", probed)
     for section in CONTENTS:
         section(read_runs(tmp_path, "quick", {}))
-    choices = Choices([conf_folder()])
-    measured_ones = {
-        (experiment, probe)
-        for probe in choices.names("probe")
-        for experiment in load(choices.path("probe", probe))["_experiments_"]
-    }
-    assert measured_ones == asked
+    described = all_experiments().values()
+    assert {(one.name, probe) for one in described for probe in one.probes} == asked

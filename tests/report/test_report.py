@@ -496,7 +496,7 @@ def test_sizes_that_were_not_measured_save_no_claim(
 def test_rings_are_judged_by_the_mean_over_seeds(
     tmp_path: Path, plane: tuple[float, ...], lifted: tuple[float, ...], expected: Verdict
 ) -> None:
-    for name, errors in (("seed2_rings", plane), ("seed2_rings_lifted", lifted)):
+    for name, errors in (("toys_rings", plane), ("toys_rings_lifted", lifted)):
         for seed, error in enumerate(errors):
             place(tmp_path, result(name, seed, data="labelled_circles", test={"error": error}))
     (claim,) = (c for c in artifact(tmp_path, "seed2").claims if "ring" in c.text)

@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.experiments import to_content
+from node_repro.experiments import all_experiments
 from node_repro.reproduce import drive
 from node_repro.reproduce.asked import asked
 from node_repro.runs import OutputError
@@ -26,8 +29,12 @@ def choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Choices:
     monkeypatch.delenv("MAKEFLAGS", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "conf" / "probe").mkdir(parents=True)
-    probe = tmp_path / "conf" / "probe" / "look.yaml"
-    probe.write_text("# A look.\n_experiments_: [fig4_u1_nf_8]\n")
+    (tmp_path / "conf" / "experiment").mkdir()
+    (tmp_path / "conf" / "probe" / "look.yaml").write_text("# A look.\n")
+    described = yaml.safe_dump(to_content(all_experiments()["fig4_u1_nf_8"]))
+    (tmp_path / "conf" / "experiment" / "fig4_u1_nf_8.yaml").write_text(
+        f"# @package _global_\n# Mine.\n{described}probes: [look]\n"
+    )
     return Choices([tmp_path / "conf", conf_folder()])
 
 
@@ -95,9 +102,9 @@ def test_a_run_that_was_removed_runs_again(choices: Choices) -> None:
 
 def test_a_changed_configuration_is_looked_at_again(choices: Choices, tmp_path: Path) -> None:
     go(choices)
-    (tmp_path / "conf" / "probe" / "look.yaml").write_text("_experiments_: []\n")
+    (tmp_path / "conf" / "probe" / "look.yaml").write_text("# Another look.\n")
     _, calls = go(choices)
-    assert len(calls) == 3 + 1
+    assert len(calls) == 4 + 1
 
 
 def test_paths_and_values_with_signs_of_the_shell_arrive_whole(choices: Choices) -> None:
@@ -198,6 +205,8 @@ def test_two_reproductions_do_not_work_in_one_folder(
 SCRIPT = """
 import sys
 from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.experiments import to_content
+from node_repro.experiments import all_experiments
 from node_repro.reproduce import drive
 from node_repro.reproduce.asked import asked
 drive.NODE_RUN = {fake}

@@ -56,14 +56,14 @@ def with_probe(folder: Path, experiments: str) -> Choices:
     return Choices([folder, conf_folder()])
 
 
-def test_a_probe_waits_for_the_run_that_it_measures(tmp_path: Path) -> None:
-    choices = with_probe(tmp_path, "[table1_mlp, fig7_poisson]")
-    plan = targets(asked(["seed=2,3"], choices), choices)
-    found = {t.name: t for t in plan if t.probe == "look"}
-    assert sorted(found) == ["look-fig7_poisson-seed2", "look-table1_mlp-seed2"]
-    probe = found["look-table1_mlp-seed2"]
-    assert probe.after == "table1_mlp-seed2"
-    assert {"job=probe", "probe=look", "experiment=table1_mlp", "seed=2"} <= set(probe.words)
+def test_a_probe_waits_for_the_run_that_it_measures() -> None:
+    plan = targets(asked(["seed=2,3", "experiment=table1_rknet,fig5_moons*"], CHOICES), CHOICES)
+    found = {t.name: t for t in plan if t.probe}
+    assert sorted(found) == ["inversion-fig5_moons_cnf-seed2", "test_tolerance-table1_rknet-seed2"]
+    probe = found["test_tolerance-table1_rknet-seed2"]
+    assert probe.after == "table1_rknet-seed2"
+    words = {"job=probe", "probe=test_tolerance", "experiment=table1_rknet", "seed=2"}
+    assert words <= set(probe.words)
 
 
 def test_an_override_reaches_those_that_have_its_key() -> None:

@@ -23,7 +23,7 @@ from node_repro.tasks.regression import Regression
 from tests.test_run import go
 
 CHOICES = Choices([conf_folder()])
-EXPERIMENTS = [name for name in CHOICES.names("experiment") if name.startswith(("fig1_", "seed2_"))]
+EXPERIMENTS = [name for name in CHOICES.names("experiment") if name.startswith(("fig1_", "toys_"))]
 COMMON: dict[str, Any] = {
     "batch_size": 8,
     "eval_batch_size": 64,

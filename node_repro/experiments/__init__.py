@@ -1,0 +1,33 @@
+"""The experiments, each described once.
+
+The modules of this package list every row and panel of the paper and a few experiments beside it.
+Composition (`experiment=NAME`), `node-run list`, `node-run reproduce`, the probes and the report
+read these descriptions. To add an experiment, append it to one of the lists, or put a yaml file
+into the folder `experiment/` of `conf/` or of `--config-dir` (docs/tutorials/new_experiment.md);
+`config.choices.Choices.experiments` returns both kinds.
+
+This package imports nothing else of the project, and neither torch nor hydra.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+
+from node_repro.experiments import flows, images, series, small
+from node_repro.experiments.description import Experiment as Experiment
+
+
+@cache
+def all_experiments() -> Mapping[str, Experiment]:
+    """Every experiment that the program itself describes, by name."""
+    modules = (images, small, flows, series)
+    return {one.name: one for module in modules for one in module.EXPERIMENTS}
+
+
+@cache
+def _current_names() -> Mapping[str, str]:
+    return {old: one.name for one in all_experiments().values() for old in one.former_names}
+
+
+def current_name(name: str) -> str:
+    """The name of an experiment that may be given by a former name; other names as they are."""
+    return _current_names().get(name, name)

@@ -1,0 +1,43 @@
+"""`Experiment`: what there is to say about one experiment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named configuration: what it is for and how it differs from the defaults.
+
+    Args:
+        name: The name in `experiment=NAME`, which is also the folder of its runs.
+        purpose: One line for people, shown by `node-run list` and `--help`.
+        feeds: The table or figure that reports its runs, as in "Table 1"; None if there is none.
+        overrides: What a user would type instead of `experiment=NAME`: a group's choice
+            ("model": "odenet") or the value of a key ("model.stem": "conv"). Values may
+            interpolate other keys (`${...}`).
+        probes: The probes that `node-run reproduce` runs on the experiment's first seed.
+        former_names: Names that this experiment had before. They are accepted in `experiment=`,
+            and runs in folders of these names are found.
+    """
+
+    name: str
+    purpose: str
+    feeds: str | None = None
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    probes: tuple[str, ...] = ()
+    former_names: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """ "Table 1: ODE-Net, ..."; the purpose alone if no table or figure reports it."""
+        return f"{self.feeds}: {self.purpose}" if self.feeds else self.purpose
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name, then the former ones."""
+        return (self.name, *self.former_names)
+
+    def choice(self, group: str) -> str | None:
+        """The choice that the experiment makes in a group; None if it leaves the default."""
+        value = self.overrides.get(group)
+        return value if isinstance(value, str) else None

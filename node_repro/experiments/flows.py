@@ -1,0 +1,131 @@
+"""Figures 4 and 5: continuous flows beside planar flows."""
+
+from node_repro.experiments.description import Experiment
+
+_FIGURE4 = "Figure 4"
+_FIGURE5 = "Figure 5"
+
+_LONGER = {"trainer.iterations": "${budget.${profile}.discrete_iterations}"}
+"""Planar flows train for more iterations than continuous flows, as in the paper."""
+
+_WIDTHS = (2, 8, 32)
+
+
+_TARGETS = {"u1": "", "u2": "", "u3": "", "u4": " (target not in the paper)"}
+_FLOW = {"task": "density_match", "model": "cnf"}
+_PLANAR = {"task": "density_match", "model": "planar_flow"}
+
+_FIGURE4_EXPERIMENTS = (
+    *(
+        Experiment(
+            f"fig4_{target}_cnf_{width}",
+            f"target {target.upper()}, continuous flow of {width} units{beside}",
+            _FIGURE4,
+            {**_FLOW, "data": target, "model.width": width},
+        )
+        for target, beside in _TARGETS.items()
+        for width in _WIDTHS
+    ),
+    *(
+        Experiment(
+            f"fig4_{target}_nf_{depth}",
+            f"target {target.upper()}, planar flow of {depth} maps, longer trained{beside}",
+            _FIGURE4,
+            {**_PLANAR, "data": target, "model.depth": depth, **_LONGER},
+        )
+        for target, beside in _TARGETS.items()
+        for depth in _WIDTHS
+    ),
+    *(
+        Experiment(
+            f"fig4_u1_nf_fair_{depth}",
+            f"target U1, planar flow of {depth} maps, iterations of the continuous flow "
+            "(not in the paper)",
+            _FIGURE4,
+            {**_PLANAR, "data": "u1", "model.depth": depth},
+        )
+        for depth in _WIDTHS
+    ),
+    Experiment(
+        "fig4_u1_nf_rmsprop_32",
+        "target U1, planar flow by the recipe of Rezende and Mohamed, which the paper used",
+        _FIGURE4,
+        {
+            **_PLANAR,
+            **_LONGER,
+            "data": "u1",
+            "model.depth": 32,
+            "optimizer": "rmsprop",
+            "schedule": "constant",
+            "task.annealing": 10000,
+            "optimizer.lr": 1e-5,
+            "trainer.batch_size": 100,
+        },
+    ),
+    Experiment(
+        "fig4_u1_cnf_constant_32",
+        "target U1, continuous flow without time, as many parameters as the planar flow "
+        "(not in the paper)",
+        _FIGURE4,
+        {**_FLOW, "data": "u1", "model.width": 32, "model.hyper_hidden": None},
+    ),
+)
+
+_POINTS = {"task": "cnf", "model": "cnf"}
+
+_FIGURE5_EXPERIMENTS = (
+    *(
+        Experiment(
+            f"fig5_{name}_cnf",
+            f"two {name}, continuous flow of 64 units",
+            _FIGURE5,
+            {**_POINTS, "data": f"two_{name}"},
+            probes=("inversion",),
+        )
+        for name in ("circles", "moons")
+    ),
+    *(
+        Experiment(
+            f"fig5_{name}_nf",
+            f"two {name}, planar flow of 64 maps from the data to the base",
+            _FIGURE5,
+            {
+                "task": "cnf",
+                "data": f"two_{name}",
+                "model": "planar_flow",
+                "model.depth": 64,
+                "model.direction": "to_base",
+                **_LONGER,
+            },
+        )
+        for name in ("circles", "moons")
+    ),
+    *(
+        Experiment(
+            f"fig5_{data}",
+            f"{data.replace('_', ' ')}, continuous flow of 64 units (data not in the paper)",
+            _FIGURE5,
+            {**_POINTS, "data": data},
+            probes=probes,
+        )
+        for data, probes in (
+            ("checkerboard", ()),
+            ("eight_gaussians", ("inversion",)),
+            ("pinwheel", ("inversion",)),
+            ("two_spirals", ()),
+        )
+    ),
+    Experiment(
+        "fig5_circles_hutchinson",
+        "two circles, a perceptron as dynamics and its trace estimated (not in the paper)",
+        _FIGURE5,
+        {
+            "task": "cnf",
+            "data": "two_circles",
+            "model": "mlp_cnf",
+            "model.trace": "hutchinson",
+        },
+    ),
+)
+
+EXPERIMENTS = (*_FIGURE4_EXPERIMENTS, *_FIGURE5_EXPERIMENTS)

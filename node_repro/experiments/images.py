@@ -1,0 +1,69 @@
+"""Table 1: classification of MNIST."""
+
+from node_repro.experiments.description import Experiment
+
+_TABLE1 = "Table 1"
+
+_ODENET_PROBES = (
+    "epochs",
+    "gradient_error",
+    "memory",
+    "minibatch_cost",
+    "reconstruction",
+    "test_tolerance",
+    "tolerance",
+)
+
+
+def _mnist(
+    name: str, noun: str, detail: str, chosen: dict[str, object], probes: tuple[str, ...] = ()
+) -> tuple[Experiment, Experiment]:
+    """A network of table 1, and the same one with the convolutional stem."""
+    chosen = {"task": "mnist", **chosen}
+    return (
+        Experiment(f"table1_{name}", f"{noun}{detail}", _TABLE1, chosen, probes),
+        Experiment(
+            f"table1_{name}_conv",
+            f"{noun}, with the stem of strided convolutions (not in the paper)",
+            _TABLE1,
+            {**chosen, "model.stem": "conv"},
+        ),
+    )
+
+
+EXPERIMENTS = (
+    Experiment("table1_mlp", "1-layer MLP, 784-300-10", _TABLE1, {"task": "mnist", "model": "mlp"}),
+    Experiment(
+        "table1_mlp_deskewed",
+        "1-layer MLP on deskewed digits without random crops (LeCun et al. 1998)",
+        _TABLE1,
+        {"task": "mnist", "model": "mlp", "data": "mnist_deskewed", "task.crop_padding": 0},
+    ),
+    *_mnist(
+        "odenet",
+        "ODE-Net",
+        ", one ODE block, gradients by the adjoint method",
+        {"model": "odenet", "gradient": "adjoint"},
+        _ODENET_PROBES,
+    ),
+    *_mnist("resnet", "ResNet of six blocks", "", {"model": "resnet", "model.blocks": 6}),
+    *_mnist(
+        "resnet1",
+        "ResNet of one block",
+        " (not in the paper)",
+        {"model": "resnet", "model.blocks": 1},
+    ),
+    *_mnist(
+        "rknet",
+        "RK-Net",
+        ", the same network as ODE-Net, gradients through the solver's steps",
+        {"model": "odenet", "gradient": "direct"},
+        ("test_tolerance",),
+    ),
+    *_mnist(
+        "stem_only",
+        "no block between stem and classifier",
+        " (not in the paper)",
+        {"model": "stem_only"},
+    ),
+)
