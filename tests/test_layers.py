@@ -13,7 +13,7 @@ PACKAGE = ROOT / "node_repro"
 LAYERS: dict[str, set[str]] = {
     "ode": set(),
     "data": set(),
-    "runs": set(),
+    "runs": {"experiments"},
     "experiments": set(),
     "config": {"runs", "experiments"},
     "figures": set(),

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from node_repro.experiments import all_experiments, current_name
 from node_repro.runs import OutputError
 from node_repro.runs.lock import is_held
 from node_repro.runs.metrics import read_metrics, restore
@@ -27,8 +28,8 @@ class StoredRun:
 
     @property
     def experiment(self) -> str:
-        """The name of the folder of all runs of this experiment, or of this task and model."""
-        return self.path.parent.parent.name
+        """The experiment's current name, or the task's and model's, by the folder of its runs."""
+        return current_name(self.path.parent.parent.name)
 
     @property
     def profile(self) -> str:
@@ -158,13 +159,19 @@ def find_runs(
 
     Args:
         outputs: The folder of all runs.
-        experiment: Only runs of this experiment; the folder's name.
+        experiment: Only runs of this experiment, in folders of its former names, too.
         profile: Only runs of this profile.
         seed: Only runs with this seed.
 
     Runs with a name of their own (`name=...`) have another layout and are not found.
     """
-    folders = sorted(outputs.glob(f"{experiment}/{profile}-*/seed{'*' if seed is None else seed}"))
+    described = all_experiments().get(experiment)
+    seeds = "*" if seed is None else seed
+    folders = [
+        folder
+        for name in (described.names if described else (experiment,))
+        for folder in sorted(outputs.glob(f"{name}/{profile}-*/seed{seeds}"))
+    ]
     return [
         StoredRun(folder)
         for folder in folders
