@@ -41,7 +41,7 @@ def _toy(name: str, purpose: str, overrides: dict[str, object]) -> Experiment:
 
 def _encoded(task: str, data: str, **dimensions: int) -> dict[str, object]:
     chosen = {"task": task, "data": data, "model": "encoded_ode", "gradient": "adjoint"}
-    return chosen | {f"model.{key}": value for key, value in dimensions.items()}
+    return {**chosen, **{f"model.{key}": value for key, value in dimensions.items()}}
 
 
 _TOY_EXPERIMENTS = (
