@@ -29,8 +29,8 @@ from interleaved import Entry, compare
 from torch import Tensor, nn
 
 from node_repro.data.curves import TwoCircles
-from node_repro.data.seeds import generator
-from node_repro.models.gaussian import log_normal
+from node_repro.data.generated import seeded_generator
+from node_repro.models.gaussian import standard_normal_log_density
 from node_repro.models.planar_cnf import PlanarCNF, PlanarDynamics
 from node_repro.ode import RungeKutta
 from node_repro.ode.controllers.integral import Integral
@@ -150,7 +150,7 @@ class Torchdiffeq:
         state = (self.x.clone(), self.x.new_zeros(len(self.x), 1))
         zs, gained = self.solve(self.f, state, times, rtol=tol, atol=tol, method="dopri5")
         forward = self.f.nfe
-        (-(log_normal(zs[-1]) - gained[-1][:, 0]).mean()).backward()
+        (-(standard_normal_log_density(zs[-1]) - gained[-1][:, 0]).mean()).backward()
         synchronize(self.start.device)
         self.nfe = (forward, self.f.nfe - forward)
 
@@ -224,9 +224,11 @@ def main() -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for i in range(chosen.warm_up):
         optimizer.zero_grad(set_to_none=True)
-        (-model.log_density(law.sample(512, generator(0, i)).float()).mean()).backward()
+        (
+            -model.log_density(law.sample(512, seeded_generator(0, i, bits=64)).float()).mean()
+        ).backward()
         optimizer.step()
-    x = law.sample(chosen.batch, generator(1)).float()
+    x = law.sample(chosen.batch, seeded_generator(1, bits=64)).float()
     weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
     exact, device = reference(weights, x), torch.device(chosen.device)
     start = Start(weights, x, chosen.tolerance, exact, device, chosen.threads)

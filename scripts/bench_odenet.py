@@ -20,7 +20,7 @@ import copy
 import json
 import platform
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torchdiffeq
@@ -65,7 +65,7 @@ ROWS = (
 class Start(NamedTuple):
     """What every contender starts from: weights, digits, and the exact gradient on few of them."""
 
-    stem: str
+    stem: Literal["residual", "conv"]
     tolerance: float
     device: torch.device
     weights: dict[str, Tensor]
@@ -206,7 +206,7 @@ def reference(network: ODENet, images: Tensor, labels: Tensor) -> Tensor:
     return flat(gradients(exact))
 
 
-def built(stem: str, tolerance: float) -> ODENet:
+def built(stem: Literal["residual", "conv"], tolerance: float) -> ODENet:
     """The network of Table 1 with dopri5."""
     torch.manual_seed(0)
     solver = RungeKutta(DOPRI5, Integral(rtol=tolerance, atol=tolerance))

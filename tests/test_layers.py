@@ -17,11 +17,10 @@ LAYERS: dict[str, set[str]] = {
     "experiments": set(),
     "config": {"runs", "experiments"},
     "figures": set(),
-    "share": set(),
     "report": {"runs", "figures", "config", "experiments"},
-    "models": {"ode", "share"},
-    "tasks": {"data", "figures"},
-    "training": {"tasks", "data", "runs", "ode", "share", "config", "garbage"},
+    "models": {"ode", "data"},
+    "tasks": {"models", "data", "figures"},
+    "training": {"tasks", "data", "runs", "ode", "config", "garbage"},
     "probes": {
         "training",
         "config",
@@ -244,7 +243,7 @@ def test_torch_is_not_imported_before_a_run_is_built(module: str) -> None:
     assert not wrong
 
 
-def test_the_solver_needs_torch_and_annotated_types_alone_but_for_scipys_solvers() -> None:
+def test_the_solver_needs_torch_alone_but_for_scipys_solvers() -> None:
     import sys
 
     needed: dict[bool, set[str]] = {True: set(), False: set()}
@@ -252,7 +251,7 @@ def test_the_solver_needs_torch_and_annotated_types_alone_but_for_scipys_solvers
         if part(module, 1) == "ode":
             libraries = {name.split(".")[0] for name in imports(module)}
             needed[part(module, 2) == "scipy"] |= libraries - sys.stdlib_module_names
-    assert needed[False] == {"annotated_types", "torch", "node_repro"}
+    assert needed[False] == {"torch", "node_repro"}
     assert needed[True] == {"torch", "numpy", "scipy", "node_repro"}
 
 

@@ -116,8 +116,11 @@ COMPONENT_OPTIONS = (
         "what draws the curves, or is learned",
         choices=(
             *(f"node_repro.data.spirals.{name}" for name in ("paper_like", "torchdiffeq")),
-            *(f"node_repro.data.curve.{name}" for name in ("PLATEAUS", "WAVE")),
-            *(f"node_repro.data.labelled.{name}" for name in ("CIRCLES", "MOONS", "SPIRALS")),
+            *(f"node_repro.data.noisy_function.{name}" for name in ("PLATEAUS", "WAVE")),
+            *(
+                f"node_repro.data.labelled_points.{name}"
+                for name in ("CIRCLES", "MOONS", "SPIRALS")
+            ),
         ),
         fixed=True,
     ),

@@ -15,7 +15,13 @@ from node_repro.config.backward import differences
 from node_repro.config.options import OPTIONS, ROOT
 from node_repro.experiments import all_experiments
 
-FORMER_MODULES = {"node_repro.ode.scipy.": "node_repro.ode.host."}
+FORMER_MODULES = {
+    "node_repro.ode.scipy.": "node_repro.ode.host.",
+    "node_repro.data.labelled_points.LabelledCurves": "node_repro.data.labelled.Labelled",
+    "node_repro.data.labelled_points.": "node_repro.data.labelled.",
+    "node_repro.data.noisy_function.NoisyFunction": "node_repro.data.curve.Curve",
+    "node_repro.data.noisy_function.": "node_repro.data.curve.",
+}
 """Prefixes of dotted paths of classes that have moved -> the prefix that signatures are made with.
 
 A signature contains the dotted paths of the chosen classes. A class that moves to another module is
@@ -98,7 +104,10 @@ def _values(config: Config) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for group, part in _components(config).items():
         values[f"{group}._target_"] = _first_path(part.target)
-        values |= {f"{group}.{key}": value for key, value in part.options.items()}
+        values |= {
+            f"{group}.{key}": _first_path(value) if isinstance(value, str) else value
+            for key, value in part.options.items()
+        }
     if config.ode is not None:
         solver = config.ode.solver
         if solver.method is not None:

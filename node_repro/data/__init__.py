@@ -1,7 +1,7 @@
-"""What is learned from: the contract of data, images as plain tensors, and the one error of all.
+"""Dataset interface, in-memory image splits, and `DataError`.
 
-An image source reads its files once, verifies them, and hands out whole splits as uint8 tensors;
-batches are cut from those tensors (see `batches`), so there is no per-image work anywhere.
+An image source reads its files once, verifies them and returns whole splits as uint8 tensors.
+Batches are cut from these tensors (see `image_batches`), so there is no per-image work.
 """
 
 from collections.abc import Mapping
@@ -11,34 +11,41 @@ from typing import ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+Facts = Mapping[str, bool | int | float | str | None]
+"""Named plain values that describe a data set."""
+
 
 class DataError(Exception):
-    """The data cannot be used; the message is one sentence: what, where, and what to do."""
+    """The data cannot be used; the message says what is wrong, where, and what to do."""
 
     exit_code: ClassVar[int] = 3
 
 
 class DataSet(Protocol):
-    """What the target of a yaml in conf/data loads: what a run says and records of its data.
+    """What the `load` of every class in conf/data returns.
 
-    name: part of the run's directory and signature. notice: a sentence to repeat beside every
-    result, or None. What else there is, is between the data and the tasks that take its kind.
+    A run shows and records these attributes. Everything else is between the data and the tasks
+    whose constructor takes its type.
     """
 
     @property
-    def name(self) -> str: ...
-
-    @property
-    def notice(self) -> str | None: ...
-
-    @property
-    def description(self) -> str:
-        """What there is of it and where it comes from, in words."""
+    def name(self) -> str:
+        """Part of the run's directory and signature."""
         ...
 
     @property
-    def facts(self) -> Mapping[str, bool | int | float | str | None]:
-        """What else is recorded with a result."""
+    def notice(self) -> str | None:
+        """A sentence to be repeated beside every result, or None."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """Size and origin, for people."""
+        ...
+
+    @property
+    def facts(self) -> Facts:
+        """Values to be recorded with a result, as data_<name>."""
         ...
 
 
@@ -58,10 +65,12 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageData:
-    """A verified training and test split and where they came from.
+    """A verified training and test split.
 
-    `sha256` identifies the content (before any `limit`); `complete` is False, and `notice` a
-    sentence to repeat beside every result, where the splits are not the published data set.
+    Attributes:
+        origin: Where the images were read, for people.
+        sha256: Identifies the content, before any limit on the number of images.
+        complete: Whether the splits are the published data set; if not, `notice` says so.
     """
 
     name: str
@@ -78,7 +87,7 @@ class ImageData:
         return f"{train:,} + {test:,} digits from {self.origin}"
 
     @property
-    def facts(self) -> Mapping[str, bool | str]:
+    def facts(self) -> Facts:
         return {"complete": self.complete, "sha256": self.sha256}
 
 
@@ -88,15 +97,15 @@ def split_to(split: Split, device: torch.device | str) -> Split:
 
 
 def holdout(split: Split, count: int, seed: int) -> tuple[Split, Split]:
-    """Split `count` images, drawn by `seed`, off a split of N: (kept, held), N - count and count.
+    """Divide a split of N images at random into N - count to keep and count to hold out.
 
-    The draw is the same on every device and leaves the global random state alone.
+    The choice depends on the seed only and leaves the global random state unchanged.
     Raises DataError unless 0 <= count < N.
     """
     size = len(split.labels)
     if not 0 <= count < size:
         raise DataError(
-            f"Cannot hold {count} of {size} images out for validation: "
+            f"Cannot hold out {count} of {size} images for validation: "
             f"the number must be between 0 and {size - 1}."
         )
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))

@@ -1,9 +1,11 @@
-"""The checkerboard: uniform on every other cell of a board of four by four."""
+"""The checkerboard density: uniform on every other cell of a board of four by four."""
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from torch import Tensor
 
 from node_repro.data.density import Density
@@ -11,9 +13,13 @@ from node_repro.data.density import Density
 
 @dataclass(frozen=True)
 class Checkerboard:
-    """Cells of the size `scale`; the density is 1 / (8 scale^2) on eight of them."""
+    """The checkerboard density, 1 / (8 scale^2) on eight of sixteen cells.
 
-    scale: float
+    Args:
+        scale: Side of a cell.
+    """
+
+    scale: Annotated[float, Gt(0)]
     name = "checkerboard"
 
     def load(self) -> Density:

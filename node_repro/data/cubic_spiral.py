@@ -1,18 +1,20 @@
-"""One trajectory of a known field, y' = y^3 A: the demo of torchdiffeq's and autograd's odeint.
+"""One trajectory of a known vector field, dy/dt = y^3 A, as in torchdiffeq's demo.
 
-A = ((-0.1, 2), (-2, -0.1)), y(0) = (2, 0), 1,000 times over [0, 25]; the cube is taken of each
-element. The trajectory is computed by scipy's DOP853 at a tolerance of 1e-12.
+A = ((-0.1, 2), (-2, -0.1)), y(0) = (2, 0), t in [0, 25]; the cube is elementwise. The trajectory is
+computed by scipy's DOP853 at a tolerance of 1e-12.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
+import numpy as np
 import torch
+from annotated_types import Ge
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from node_repro.data import DataError
-from node_repro.data.series import digest, generator
+from node_repro.data import DataError, Facts
+from node_repro.data.generated import content_hash, seeded_generator
 
 A = torch.tensor([[-0.1, 2.0], [-2.0, -0.1]], dtype=torch.float64)
 START = (2.0, 0.0)
@@ -21,13 +23,16 @@ TOLERANCE = 1e-12
 
 
 def field(y: Tensor) -> Tensor:
-    """dy/dt at y, (..., 2)."""
+    """dy/dt at y (..., 2)."""
     return y**3 @ A.to(y)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrajectoryData:
-    """ts: (T,) float64. clean, noisy: (T, 2); training sees the noisy points."""
+    """Times ts (T,), float64, and the trajectory without and with noise, (T, 2) each.
+
+    Training sees the noisy points.
+    """
 
     name: str
     ts: Tensor
@@ -41,37 +46,39 @@ class TrajectoryData:
         return f"{len(self.ts)} points of one trajectory over [0, {END:g}], by scipy's DOP853"
 
     @property
-    def facts(self) -> Mapping[str, bool | int | float | str | None]:
+    def facts(self) -> Facts:
         return {"sha256": self.sha256}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CubicSpiral:
-    """points: how many times. noise_sd: standard deviation of what is added to each. seed: its."""
+    """Evenly spaced points of the trajectory, with Gaussian noise.
 
-    points: int
-    noise_sd: float
-    seed: int
+    Args:
+        points: Number of points.
+        noise_sd: Standard deviation of the noise.
+        seed: Seed of the noise, independent of the run's.
+    """
+
+    points: Annotated[int, Ge(3)]
+    noise_sd: Annotated[float, Ge(0)]
+    seed: Annotated[int, Ge(0)]
 
     def load(self) -> TrajectoryData:
-        """The trajectory. Raises DataError for too few points."""
+        """Solve for the trajectory. Raises DataError for fewer than three points."""
         if self.points < 3:
-            raise DataError(f"data.points={self.points} are too few to learn from: take >= 3.")
+            raise DataError(f"data.points={self.points} is too few to train on: use at least 3.")
         ts = torch.linspace(0, END, self.points, dtype=torch.float64)
 
-        def slope(t: float, y: object) -> object:
-            return field(torch.as_tensor(y, dtype=torch.float64)).numpy()
+        def slope(t: float, y: np.ndarray) -> np.ndarray:
+            return field(torch.from_numpy(y)).numpy()
 
-        solved = solve_ivp(
+        solution = solve_ivp(
             slope, (0, END), START, "DOP853", ts.numpy(), rtol=TOLERANCE, atol=TOLERANCE
         )
-        clean = torch.from_numpy(solved.y.T.copy())
-        noise = torch.randn(clean.shape, generator=generator(self.seed, "noise")).double()
+        clean = torch.from_numpy(solution.y.T.copy())
+        noise = torch.randn(clean.shape, generator=seeded_generator(self.seed, "noise")).double()
         noisy = clean + self.noise_sd * noise
         return TrajectoryData(
-            name="cubic_spiral",
-            ts=ts,
-            clean=clean,
-            noisy=noisy,
-            sha256=digest(noisy),
+            name="cubic_spiral", ts=ts, clean=clean, noisy=noisy, sha256=content_hash(noisy)
         )

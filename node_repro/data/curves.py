@@ -1,24 +1,23 @@
-"""Curves and points blurred by isotropic Gaussian noise: two circles, two moons, two spirals, eight
-Gaussians.
+"""Densities of curves with isotropic Gaussian noise: circles, moons, spirals, eight Gaussians.
 
-Their density is a mixture of Gaussians over the curve, on a grid that is fine enough for a noise of
-0.01 and more.
+The density is a mixture of Gaussians on a grid over the curve, fine enough for noise >= 0.01.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-from node_repro.data.density import Density, mixture
+from node_repro.data.density import Density, log_mixture
 
-GRID = 512  # places on a curve
+GRID = 512  # points on one branch of a curve
 
 
 class Curve(Protocol):
-    """branches: how many parts, equally likely. grid: places on one part for the density."""
+    """A curve of equally likely branches; the density has `grid` Gaussians on each of them."""
 
     @property
     def branches(self) -> int: ...
@@ -27,13 +26,13 @@ class Curve(Protocol):
     def grid(self) -> int: ...
 
     def place(self, branch: Tensor, s: Tensor) -> Tensor:
-        """Points (N, 2) of the branches (N,) at s (N,) in [0, 1), which is uniform."""
+        """Points (N, 2) on the branches (N,) at s (N,), uniform in [0, 1)."""
         ...
 
 
 @dataclass(frozen=True)
-class Blurred:
-    """x = scale (place + noise * standard normal), the curve's branch and place drawn uniformly."""
+class NoisyCurve:
+    """The law of x = scale (place + noise * standard normal), with a uniform branch and s."""
 
     name: str
     curve: Curve
@@ -43,8 +42,8 @@ class Blurred:
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         branch = torch.randint(self.curve.branches, (count,), generator=generator)
         s = torch.rand(count, generator=generator, dtype=torch.float64)
-        blur = torch.randn(count, 2, generator=generator, dtype=torch.float64)
-        return self.scale * (self.curve.place(branch, s) + self.noise * blur)
+        normal = torch.randn(count, 2, generator=generator, dtype=torch.float64)
+        return self.scale * (self.curve.place(branch, s) + self.noise * normal)
 
     def log_density(self, x: Tensor) -> Tensor:
         grid = self.curve.grid
@@ -52,22 +51,28 @@ class Blurred:
         branches = torch.arange(self.curve.branches)
         centres = torch.cat([self.curve.place(b.expand(grid), s) for b in branches])
         log_weights = torch.full((len(centres),), -math.log(len(centres)), dtype=torch.float64)
-        inside = mixture(x / self.scale, centres, log_weights, self.noise)
-        return inside - 2 * math.log(self.scale)
+        log_density = log_mixture(x / self.scale, centres, log_weights, self.noise)
+        return log_density - 2 * math.log(self.scale)
 
 
 @dataclass(frozen=True)
 class TwoCircles:
-    """Radii 1 and `factor` (scikit-learn's make_circles)."""
+    """Two concentric circles with radii 1 and `factor`, as scikit-learn's make_circles.
 
-    noise: float
-    scale: float
-    factor: float
+    Args:
+        noise: Standard deviation of the noise, before scaling.
+        scale: Factor of all lengths.
+        factor: Radius of the inner circle, before scaling.
+    """
+
+    noise: Annotated[float, Ge(0.01)]
+    scale: Annotated[float, Gt(0)]
+    factor: Annotated[float, Gt(0), Lt(1)]
     branches = 2
     grid = GRID
 
     def load(self) -> Density:
-        return Density(Blurred("two_circles", self, self.noise, self.scale))
+        return Density(NoisyCurve("two_circles", self, self.noise, self.scale))
 
     def place(self, branch: Tensor, s: Tensor) -> Tensor:
         radius = torch.where(branch == 0, 1.0, self.factor)
@@ -76,15 +81,20 @@ class TwoCircles:
 
 @dataclass(frozen=True)
 class TwoMoons:
-    """Two interleaving half circles (scikit-learn's make_moons), centred."""
+    """Two interleaving half circles, as scikit-learn's make_moons, centred.
 
-    noise: float
-    scale: float
+    Args:
+        noise: Standard deviation of the noise, before scaling.
+        scale: Factor of all lengths.
+    """
+
+    noise: Annotated[float, Ge(0.01)]
+    scale: Annotated[float, Gt(0)]
     branches = 2
     grid = GRID
 
     def load(self) -> Density:
-        return Density(Blurred("two_moons", self, self.noise, self.scale))
+        return Density(NoisyCurve("two_moons", self, self.noise, self.scale))
 
     def place(self, branch: Tensor, s: Tensor) -> Tensor:
         upper = _circle(math.pi * s)
@@ -95,15 +105,20 @@ class TwoMoons:
 
 @dataclass(frozen=True)
 class TwoSpirals:
-    """Two arms of one and a half turns, their points uniform in the square of the angle."""
+    """Two arms of one and a half turns, with points uniform in the square of the angle.
 
-    noise: float
-    scale: float
+    Args:
+        noise: Standard deviation of the noise, before scaling.
+        scale: Factor of all lengths.
+    """
+
+    noise: Annotated[float, Ge(0.01)]
+    scale: Annotated[float, Gt(0)]
     branches = 2
     grid = GRID
 
     def load(self) -> Density:
-        return Density(Blurred("two_spirals", self, self.noise, self.scale))
+        return Density(NoisyCurve("two_spirals", self, self.noise, self.scale))
 
     def place(self, branch: Tensor, s: Tensor) -> Tensor:
         angle = 3 * math.pi * s.sqrt()
@@ -113,15 +128,20 @@ class TwoSpirals:
 
 @dataclass(frozen=True)
 class EightGaussians:
-    """Eight points on the unit circle."""
+    """Eight Gaussians on the unit circle.
 
-    noise: float
-    scale: float
+    Args:
+        noise: Standard deviation of each Gaussian, before scaling.
+        scale: Factor of all lengths.
+    """
+
+    noise: Annotated[float, Ge(0.01)]
+    scale: Annotated[float, Gt(0)]
     branches = 8
     grid = 1
 
     def load(self) -> Density:
-        return Density(Blurred("eight_gaussians", self, self.noise, self.scale))
+        return Density(NoisyCurve("eight_gaussians", self, self.noise, self.scale))
 
     def place(self, branch: Tensor, s: Tensor) -> Tensor:
         return _circle(branch.double() * (math.pi / 4))

@@ -1,16 +1,17 @@
-"""Densities in the plane that can be drawn from and whose logarithm is known: kind "density"."""
+"""Densities in the plane that can be sampled and evaluated."""
 
 import math
-from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from node_repro.data import Facts
+
 ENTROPY_POINTS = 20_000
 ENTROPY_SEED = 20180619
-CHUNK = 300_000  # numbers of one intermediate result
+CHUNK = 300_000  # elements of one intermediate tensor
 
 
 class Entropy(NamedTuple):
@@ -21,22 +22,22 @@ class Entropy(NamedTuple):
 
 
 class Law(Protocol):
-    """A density p on the plane. Points and densities are float64 on the host."""
+    """A density p on the plane. Points and log densities are float64 on the CPU."""
 
     @property
     def name(self) -> str: ...
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """Points (N, 2), independent, drawn with the generator alone."""
+        """Independent points (N, 2), drawn with the given generator only."""
         ...
 
     def log_density(self, x: Tensor) -> Tensor:
-        """log p(x) in nats: (N, 2) -> (N,)."""
+        """log p(x) in nats, (N,), of points x (N, 2)."""
         ...
 
 
 class Density:
-    """A law as the data of a task: a `DataSet` that is drawn from without end."""
+    """An unlimited data set: points are drawn from `law`."""
 
     notice = None
 
@@ -49,7 +50,7 @@ class Density:
 
     @cached_property
     def entropy(self) -> Entropy:
-        """-E log p: the smallest negative log likelihood that any model can have."""
+        """-E log p, the lower bound of the negative log-likelihood of any model."""
         generator = torch.Generator().manual_seed(ENTROPY_SEED)
         values = -self.law.log_density(self.law.sample(ENTROPY_POINTS, generator))
         return Entropy(float(values.mean()), float(values.std()) / math.sqrt(ENTROPY_POINTS))
@@ -60,12 +61,12 @@ class Density:
         return f"drawn without end; entropy {nats:.4f} ± {error:.4f} nats"
 
     @property
-    def facts(self) -> Mapping[str, float]:
+    def facts(self) -> Facts:
         return {"entropy_nats": self.entropy.nats, "entropy_error": self.entropy.standard_error}
 
 
-def mixture(x: Tensor, centres: Tensor, log_weights: Tensor, sd: float) -> Tensor:
-    """log sum_k w_k N(x; c_k, sd^2 I): x (N, 2), centres (K, 2), log_weights (K,) -> (N,)."""
+def log_mixture(x: Tensor, centres: Tensor, log_weights: Tensor, sd: float) -> Tensor:
+    """log sum_k w_k N(x; c_k, sd^2 I) as (N,), for x (N, 2), centres (K, 2), log_weights (K,)."""
     constant = -math.log(2 * math.pi * sd**2)
     parts = []
     lengths = centres.square().sum(dim=1)

@@ -1,7 +1,7 @@
-"""MNIST with every digit upright, as for the MLP of LeCun et al. 1998: table 1's first row.
+"""Deskewed MNIST, as for the MLP of LeCun et al. 1998 (the first row of table 1).
 
-The lines of a digit are shifted until its principal axis is vertical, and its centre of mass is
-put in the middle. Both are one affine map of the plane, with bilinear interpolation.
+Each digit is sheared until its principal axis is vertical and shifted until its centre of mass is
+in the middle, by one affine map with bilinear interpolation.
 """
 
 from dataclasses import dataclass, replace
@@ -13,13 +13,14 @@ from torch import Tensor
 from node_repro.data import ImageData, Split
 from node_repro.data.mnist import MNISTSource
 
-CHUNK = 2_000  # images mapped at once
+CHUNK = 2_000  # images transformed at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeskewedMNIST(MNISTSource):
-    """The same source, its digits deskewed once when they are loaded. The sha256 that is recorded
-    stays that of the published files.
+    """`MNISTSource` with digits that are deskewed when they are loaded.
+
+    The recorded sha256 is that of the published files.
     """
 
     def load(self) -> ImageData:
@@ -27,21 +28,22 @@ class DeskewedMNIST(MNISTSource):
         return replace(
             data,
             name=data.name.replace("mnist", "mnist-deskewed"),
-            train=Split(deskewed(data.train.images), data.train.labels),
-            test=Split(deskewed(data.test.images), data.test.labels),
+            train=Split(deskew(data.train.images), data.train.labels),
+            test=Split(deskew(data.test.images), data.test.labels),
         )
 
 
-def deskewed(images: Tensor) -> Tensor:
-    """uint8 (N, S, S), each sheared along its rows until the covariance of x and y is zero, and
-    centred. An empty image stays empty; what is moved over the edge is lost.
+def deskew(images: Tensor) -> Tensor:
+    """Shear images (N, S, S), uint8, along their rows until x and y are uncorrelated; centre them.
+
+    An empty image stays empty. What is moved over the edge is lost.
     """
-    return torch.cat([_upright(part) for part in images.split(CHUNK)])
+    return torch.cat([_deskew_part(part) for part in images.split(CHUNK)])
 
 
-def _upright(images: Tensor) -> Tensor:
+def _deskew_part(images: Tensor) -> Tensor:
     weight = images.float()
-    place = torch.linspace(-1, 1, images.shape[-1])  # pixels' centres, as affine_grid has them
+    place = torch.linspace(-1, 1, images.shape[-1])  # centres of the pixels, as in affine_grid
     y, x = torch.meshgrid(place, place, indexing="ij")
 
     def mean(values: Tensor) -> Tensor:

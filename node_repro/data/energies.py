@@ -1,29 +1,30 @@
-"""Unnormalised densities exp(-U) in the plane: kind "energy". U1 to U4 of Rezende and Mohamed
-(2015), table 1.
+"""Unnormalised densities exp(-U) in the plane: U1 to U4 of Rezende and Mohamed (2015), table 1.
 
-U2 to U4 are bands without end, so exp(-U) has no integral. A soft wall around the square
-[-box, box]^2 makes them proper: U grows by (distance / (2 WALL))^2 / 2 in each coordinate outside.
+U2 to U4 are infinite bands, so the integral of exp(-U) diverges. A soft wall around the square
+[-box, box]^2 makes it finite: outside, (distance / (2 WALL))^2 / 2 is added to U per coordinate.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Le
 from torch import Tensor
 from torch.nn.functional import relu
 
-from node_repro.data import DataError
+from node_repro.data import DataError, Facts
 
 WALL = 0.1
-POINTS = 1200  # a side of the grid of the integral
-MARGIN = 2.0  # beyond the wall exp(-U) is below 1e-20
+POINTS = 1200  # points per side of the integration grid
+MARGIN = 2.0  # exp(-U) is below 1e-20 at this distance from the box
 
 
 @dataclass(frozen=True)
 class Energy:
-    """U with its wall. box: None where U is proper without one."""
+    """An energy U with its soft wall, if it needs one (`box` is not None)."""
 
     name: str
     u: Callable[[Tensor], Tensor]
@@ -32,7 +33,7 @@ class Energy:
     notice = None
 
     def __call__(self, z: Tensor) -> Tensor:
-        """U(z): (N, 2) -> (N,)."""
+        """U (N,) at points z (N, 2)."""
         energy = self.u(z)
         if self.box is not None:
             energy = energy + (relu(z.abs() - self.box) / (2 * WALL)).square().sum(dim=1) / 2
@@ -40,13 +41,14 @@ class Energy:
 
     @cached_property
     def log_z(self) -> float:
-        """log of the integral of exp(-U) over the plane."""
+        """The log of the integral of exp(-U) over the plane."""
         return self.log_integral(walled=True)
 
     def log_integral(self, *, walled: bool) -> float:
-        """log of the integral of exp(-U): with the wall over the plane, or over the square alone.
+        """The log of the integral of exp(-U), by the midpoint rule on a grid.
 
-        The midpoint rule on a grid; without a box the grid reaches to 8.
+        Integrates over the plane with the wall, or over the box alone. Without a box the grid
+        extends to +-8.
         """
         side = 8.0 if self.box is None else self.box + (MARGIN if walled else 0.0)
         step = 2 * side / POINTS
@@ -62,7 +64,7 @@ class Energy:
         return f"the density exp(-U) {where}; -log Z = {-self.log_z:.4f} nats"
 
     @property
-    def facts(self) -> Mapping[str, float | None]:
+    def facts(self) -> Facts:
         square = self.log_z if self.box is None else self.log_integral(walled=False)
         return {
             "box": self.box,
@@ -72,19 +74,24 @@ class Energy:
 
 
 def _band(name: str, u: Callable[[Tensor], Tensor], box: float | None) -> Energy:
-    """Raises DataError where a band has no wall to end at."""
+    """Raises DataError if an infinite band has no wall."""
     if box is None:
         raise DataError(
-            f"data={name} is a band without end, so exp(-U) has no integral: give data.box=4"
+            f"data={name} is an infinite band, so exp(-U) has no integral: set data.box=..., "
+            "for example data.box=4"
         )
     return Energy(name, u, box)
 
 
 @dataclass(frozen=True)
 class U1:
-    """Two half moons facing each other on a ring; proper."""
+    """Two half moons facing each other on a ring; it has an integral without a wall.
 
-    box: float | None
+    Args:
+        box: Half the side of the square with a soft wall. None for no wall.
+    """
+
+    box: Annotated[float, Gt(0), Le(100)] | None
 
     def load(self) -> Energy:
         return Energy("u1", self.energy, self.box)
@@ -97,9 +104,13 @@ class U1:
 
 @dataclass(frozen=True)
 class U2:
-    """A sine wave."""
+    """A sine wave.
 
-    box: float | None
+    Args:
+        box: Half the side of the square with a soft wall. None for no wall.
+    """
+
+    box: Annotated[float, Gt(0), Le(100)] | None
 
     def load(self) -> Energy:
         return _band("u2", self.energy, self.box)
@@ -111,9 +122,13 @@ class U2:
 
 @dataclass(frozen=True)
 class U3:
-    """A sine wave that splits into two and joins again."""
+    """A sine wave that splits into two and joins again.
 
-    box: float | None
+    Args:
+        box: Half the side of the square with a soft wall. None for no wall.
+    """
+
+    box: Annotated[float, Gt(0), Le(100)] | None
 
     def load(self) -> Energy:
         return _band("u3", self.energy, self.box)
@@ -126,9 +141,13 @@ class U3:
 
 @dataclass(frozen=True)
 class U4:
-    """A sine wave that splits into two for good."""
+    """A sine wave that splits into two.
 
-    box: float | None
+    Args:
+        box: Half the side of the square with a soft wall. None for no wall.
+    """
+
+    box: Annotated[float, Gt(0), Le(100)] | None
 
     def load(self) -> Energy:
         return _band("u4", self.energy, self.box)

@@ -1,20 +1,21 @@
-"""Noisy points of a line through a known start: kind "line"."""
+"""Noisy points of a line through a known point."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
-from node_repro.data.series import digest, generator
+from node_repro.data import Facts
+from node_repro.data.generated import content_hash, seeded_generator
 
-LENGTH = 5.0  # the line is over [0, LENGTH]
+LENGTH = 5.0  # of the interval [0, LENGTH] of x
 TEST = 200  # points
 
 
-class OnLine(NamedTuple):
-    """x: (N,) float64, rising. y: (N, 1), noisy. clean: (N, 1)."""
+class LinePoints(NamedTuple):
+    """x (N,), float64, increasing; noisy values y and noiseless values clean, (N, 1)."""
 
     x: Tensor
     y: Tensor
@@ -23,13 +24,13 @@ class OnLine(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LineData:
-    """y = start + slope x, with y(0) = start known and the slope to be found."""
+    """Points of y = start + slope x, of which `start` is known and `slope` is to be found."""
 
     slope: float
     start: float
     noise_sd: float
-    train: OnLine
-    test: OnLine
+    train: LinePoints
+    test: LinePoints
     sha256: str
     name: str = "line"
     notice: str | None = None
@@ -39,34 +40,42 @@ class LineData:
         return f"{len(self.train.x)} points of a line through a known start"
 
     @property
-    def facts(self) -> Mapping[str, bool | int | float | str | None]:
+    def facts(self) -> Facts:
         return {"sha256": self.sha256, "noise_sd": self.noise_sd}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """points: to train on. noise_sd: of what is added to their y. seed: theirs."""
+    """A line with Gaussian noise, at uniform x.
+
+    Args:
+        slope: Slope of the line.
+        start: Value of the line at x = 0, which the model is given.
+        points: Number of training points.
+        noise_sd: Standard deviation of the noise.
+        seed: Seed of the data, independent of the run's.
+    """
 
     slope: float
     start: float
-    points: int
-    noise_sd: float
-    seed: int
+    points: Annotated[int, Ge(3)]
+    noise_sd: Annotated[float, Ge(0)]
+    seed: Annotated[int, Ge(0)]
 
     def load(self) -> LineData:
-        train = self._drawn("train", self.points)
+        train = self._sample("train", self.points)
         return LineData(
             slope=self.slope,
             start=self.start,
             noise_sd=self.noise_sd,
             train=train,
-            test=self._drawn("test", TEST),
-            sha256=digest(train.x, train.y),
+            test=self._sample("test", TEST),
+            sha256=content_hash(train.x, train.y),
         )
 
-    def _drawn(self, split: str, count: int) -> OnLine:
-        random = generator(self.seed, split, "line")
+    def _sample(self, split: str, count: int) -> LinePoints:
+        random = seeded_generator(self.seed, split, "line")
         x = LENGTH * torch.rand(count, generator=random, dtype=torch.float64).sort().values
         clean = (self.start + self.slope * x)[:, None]
         noise = torch.randn(count, 1, generator=random, dtype=torch.float64)
-        return OnLine(x, clean + self.noise_sd * noise, clean)
+        return LinePoints(x, clean + self.noise_sd * noise, clean)

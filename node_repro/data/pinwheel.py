@@ -1,29 +1,38 @@
-"""The pinwheel: five Gaussian arms, each point turned by an angle that grows with its first
-coordinate (Johnson et al. 2016, arXiv:1603.06277).
+"""The pinwheel density: five Gaussian arms, rotated by an angle that grows with the radius
+(Johnson et al. 2016, arXiv:1603.06277).
 """
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from torch import Tensor
 
 from node_repro.data.density import CHUNK, Density
 
 ARMS = 5
 RATE = 0.25
-GRID = 240  # places where roots are looked for
+GRID = 240  # cells in which roots are searched
 
 
 @dataclass(frozen=True)
 class Pinwheel:
-    """With r ~ N(1, radial^2) and t ~ N(0, tangential^2), the point scale (r, t) is turned by
-    2 pi k / 5 + exp(r) / 4, k drawn from 0 ... 4.
+    """The pinwheel density.
+
+    With r ~ N(1, radial^2) and t ~ N(0, tangential^2), the point scale * (r, t) is rotated by the
+    angle 2 pi k / 5 + exp(r) / 4, with k uniform on 0 ... 4.
+
+    Args:
+        radial: Standard deviation along an arm, before scaling.
+        tangential: Standard deviation across an arm, before scaling.
+        scale: Factor of all lengths.
     """
 
-    radial: float
-    tangential: float
-    scale: float
+    radial: Annotated[float, Gt(0)]
+    tangential: Annotated[float, Gt(0)]
+    scale: Annotated[float, Gt(0)]
     name = "pinwheel"
 
     def load(self) -> Density:
@@ -38,13 +47,16 @@ class Pinwheel:
         return self.scale * torch.stack((r * cos - t * sin, r * sin + t * cos), dim=1)
 
     def log_density(self, x: Tensor) -> Tensor:
-        """A sum over every (r, t) that is turned to x: p(r, t) / |1 - t dangle/dr|, the volume."""
+        """Sum of p(r, t) / |1 - t dangle/dr| over all (r, t) that are rotated to x."""
         parts = (x / self.scale).split(max(1, CHUNK // (GRID * ARMS)))
         return torch.cat([self._log_density(part) for part in parts]) - 2 * math.log(self.scale)
 
     def _log_density(self, x: Tensor) -> Tensor:
-        """With (r, t) = radius (cos a, sin a), a solves a + 2 pi k / 5 + exp(r) / 4 = angle of x:
-        sign changes on a grid, refined by bisection."""
+        """The log density of points (N, 2).
+
+        With (r, t) = radius (cos a, sin a), a solves a + 2 pi k / 5 + exp(r) / 4 = angle of x. Its
+        roots are sign changes on a grid, refined by bisection.
+        """
         radius, direction = x.norm(dim=1)[:, None, None], torch.atan2(x[:, 1], x[:, 0])
         turned = direction[:, None, None] - 2 * math.pi * torch.arange(ARMS)[:, None] / ARMS
 
@@ -55,7 +67,7 @@ class Pinwheel:
         grid = torch.linspace(-math.pi, math.pi, GRID + 1, dtype=torch.float64)
         low, high = grid[:-1].expand(len(x), ARMS, GRID), grid[1:].expand(len(x), ARMS, GRID)
         at_low, at_high = gap(low), gap(high)
-        # where the gap jumps by a whole turn there is a change of sign but no root
+        # A jump by a whole turn changes the sign as well, but is no root.
         found = (at_low * at_high <= 0) & ((at_low - at_high).abs() < math.pi)
         point, arm, cell = found.nonzero(as_tuple=True)
         low, high = low[point, arm, cell], high[point, arm, cell]

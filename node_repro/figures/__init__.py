@@ -1,7 +1,7 @@
-"""Drawing: functions from arrays to a `Figure`, or to the bytes of a PNG or GIF. Here only is
-matplotlib imported.
+"""Pictures: functions from arrays to a `Figure` or to the bytes of a PNG or GIF.
 
-A picture is made with `Figure` of its own, never with pyplot, so that nothing global is touched.
+This is the only package that imports matplotlib. Pictures use `Figure` directly and not pyplot,
+which would change global state.
 """
 
 import io
@@ -16,14 +16,14 @@ DPI = 100
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file; without a date, so that equal figures are equal files."""
+    """The figure as a PNG file. It contains no date, so equal figures give equal files."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def gif(figures: Sequence[Figure], seconds: float) -> bytes:
-    """The figures as an endless animation that lasts so many seconds."""
+    """The figures as an animated GIF that repeats every `seconds`."""
     frames = [_frame(figure) for figure in figures]
     buffer = io.BytesIO()
     frames[0].save(
@@ -44,7 +44,7 @@ def _frame(figure: Figure) -> Image.Image:
 
 
 def npz(**arrays: object) -> bytes:
-    """Named arrays as a compressed .npz file: what a picture was drawn from."""
+    """Named arrays as a compressed .npz file, to store the data of a picture."""
     buffer = io.BytesIO()
     plain: dict = {name: np.asarray(value) for name, value in arrays.items()}
     np.savez_compressed(buffer, **plain)

@@ -13,7 +13,7 @@ INCH = 1.6
 
 
 def densities(shown: Mapping[str, np.ndarray], side: float) -> bytes:
-    """Densities (n, n) on [-side, side]^2 beside each other, as a PNG."""
+    """Densities (n, n) on [-side, side]^2 side by side."""
     figure = Figure(figsize=(2 * INCH * len(shown), 2.2 * INCH), layout="constrained")
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for ax, (title, values) in zip(axes, shown.items(), strict=True):
@@ -33,10 +33,17 @@ def panels(
     velocity: np.ndarray | None = None,
     places: np.ndarray | None = None,
 ) -> bytes:
-    """Figure 5: a column for each fraction of the time, the target at the right, as a PNG.
+    """Figure 5: one column per fraction of the time, and the target on the right.
 
-    target: (n, n). points: (N, 2) of the data. density: (T, n, n), samples: (T, N, 2), velocity:
-    (T, m, 2) at places (m, 2); None for a flow without one.
+    Args:
+        target: Density of the data (n, n).
+        points: Points of the data (N, 2).
+        density: Densities (T, n, n) of the flow at each fraction.
+        samples: Samples (T, N, 2) of the flow at each fraction.
+        fractions: Fractions of the flow's time.
+        side: The pictures show [-side, side]^2.
+        velocity: Velocities (T, m, 2) at each fraction; None for a flow without velocities.
+        places: Points (m, 2) of the velocities.
     """
     rows = 2 if velocity is None else 3
     columns = len(fractions) + 1
@@ -60,7 +67,7 @@ def panels(
 
 
 def columns(shown: Mapping[str, tuple[np.ndarray, np.ndarray]], side: float) -> bytes:
-    """A column for each name: a density (n, n) above, points (N, 2) below, as a PNG."""
+    """One column per name, with a density (n, n) above and points (N, 2) below."""
     figure = Figure(figsize=(1.5 * INCH * len(shown), 3.2 * INCH), layout="constrained")
     axes = figure.subplots(2, len(shown), squeeze=False)
     for (title, (density, points)), (above, below) in zip(shown.items(), axes.T, strict=True):
@@ -75,7 +82,7 @@ def columns(shown: Mapping[str, tuple[np.ndarray, np.ndarray]], side: float) -> 
 def animation(
     density: np.ndarray, samples: np.ndarray, fractions: Sequence[float], side: float
 ) -> bytes:
-    """Density (T, n, n) and samples (T, N, 2) over the time, as a GIF."""
+    """An animation of the density (T, n, n) and of samples (T, N, 2) over time."""
     frames = []
     for k, fraction in enumerate(fractions):
         figure = Figure(figsize=(4 * INCH, 2.2 * INCH), dpi=60, layout="constrained")

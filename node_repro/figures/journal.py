@@ -1,4 +1,4 @@
-"""The report's own drawings: one style, as SVG and PNG; equal numbers make equal bytes."""
+"""The style of the report's figures, and their files. Equal numbers give equal files."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -9,13 +9,11 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageSequence
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666", "#8C6D31")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-PAPER = "#999999"
-PIXELS = 1100  # across, of a run's picture
-COLOURS_KEPT = 128
+PAPER = "#999999"  # colour of the paper's values
+PIXELS = 1100  # maximal width of a run's picture
+PNG_COLOURS = 128
 
 STYLE: Any = {
     "font.family": "serif",
@@ -42,9 +40,12 @@ STYLE: Any = {
 
 @contextmanager
 def journal(columns: int, rows: int = 1, **size: float) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure of panels, drawn and saved inside of the block in the report's style.
+    """A figure of panels in the report's style, to be drawn and saved inside the with block.
 
-    size: `width` and `height` of a panel in inches.
+    Args:
+        columns: Panels side by side.
+        rows: Rows of panels.
+        size: `width` and `height` of a panel in inches.
     """
     with matplotlib.rc_context(STYLE):
         inches = (size.get("width", 3.6) * columns, size.get("height", 2.7) * rows)
@@ -53,13 +54,13 @@ def journal(columns: int, rows: int = 1, **size: float) -> Iterator[tuple[Figure
 
 
 def styled(draw: Callable[[], Figure]) -> dict[str, bytes]:
-    """What a function draws, in the report's style."""
+    """The files of the figure that `draw` returns, in the report's style."""
     with matplotlib.rc_context(STYLE):
         return files(draw())
 
 
 def files(figure: Figure, *, vector: bool = True) -> dict[str, bytes]:
-    """The figure as PNG, and as SVG unless it is made of pixels; without dates."""
+    """The figure as PNG and, with `vector`, as SVG, by file extension."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     saved = {"png": small(buffer.getvalue(), pixels=2 * PIXELS)}
@@ -71,46 +72,36 @@ def files(figure: Figure, *, vector: bool = True) -> dict[str, bytes]:
 
 
 def picture(path: Path) -> dict[str, bytes]:
-    """A run's own picture, in fewer colours and pixels; a GIF as it is. Raises ValueError where the
-    file is of another format, and whatever PIL raises where it is damaged.
+    """A picture of a run by file extension: a PNG with fewer colours and pixels, a GIF unchanged.
+
+    Raises ValueError if a GIF is incomplete or of another format, and PIL's errors if a file is
+    damaged.
     """
     content = path.read_bytes()
     if path.suffix == ".gif":
         with Image.open(io.BytesIO(content)) as image:
             if image.format != "GIF" or not content.endswith(b";"):
-                raise ValueError(f"{path} is no whole GIF")
-            image.seek(image.n_frames - 1)  # pyright: ignore[reportAttributeAccessIssue]
-            image.load()
+                raise ValueError(f"{path} is not a complete GIF")
+            for frame in ImageSequence.Iterator(image):
+                frame.load()
         return {"gif": content}
     return {"png": small(content, pixels=PIXELS)}
 
 
 def small(content: bytes, pixels: int) -> bytes:
-    """A PNG at most so wide, with a palette; as it was where that would be no smaller."""
+    """A PNG with a palette and at most `pixels` wide; unchanged if that would not be smaller."""
     image = Image.open(io.BytesIO(content)).convert("RGB")
     if image.width > pixels:
         size = (pixels, round(image.height * pixels / image.width))
         image = image.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    palette = image.quantize(
-        COLOURS_KEPT, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
-    )
+    palette = image.quantize(PNG_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     palette.save(buffer, format="PNG", optimize=True)
     return min(buffer.getvalue(), content, key=len) if image.width <= pixels else buffer.getvalue()
 
 
-def colour(index: int) -> str:
-    """The colour of the i-th series."""
-    return COLOURS[index % len(COLOURS)]
-
-
-def marker(index: int) -> str:
-    """The marker of the i-th series: colour is not the only difference, nor the same twice."""
-    return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
-
-
 def legend_below(figure: Figure, ax: Axes, columns: int) -> None:
-    """One legend for all panels, under them."""
+    """Add one legend for all panels below them."""
     handles, labels = ax.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:

@@ -1,16 +1,17 @@
-"""Training curves of several networks: a panel a metric, a line a run."""
+"""Training curves of several networks: one panel per metric, one line per run."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from node_repro.figures.journal import colour, files, journal, legend_below
+from node_repro.figures.journal import files, journal, legend_below
+from node_repro.figures.style import series_colour
 
 Points = Sequence[tuple[float, float]]
-"""Places along the training and values of a metric."""
+"""Points (progress of the training, value of a metric)."""
 
 
 class Panel(NamedTuple):
-    """One metric: its axis, whether it is logarithmic, and for each network its runs' points."""
+    """One metric: the label of its axis, its scale, and the points of each network's runs."""
 
     label: str
     logarithmic: bool
@@ -18,7 +19,7 @@ class Panel(NamedTuple):
 
 
 def curves(panels: Sequence[Panel], along: str) -> dict[str, bytes]:
-    """Two panels a row. The first seed is drawn in full colour, the others pale."""
+    """Panels in two columns. The first seed is drawn in full colour, the others are pale."""
     names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
     with journal(2, -(-len(panels) // 2), width=4.2, height=2.6) as (figure, axes):
         for ax, panel in zip(axes, panels, strict=False):
@@ -26,7 +27,7 @@ def curves(panels: Sequence[Panel], along: str) -> dict[str, bytes]:
                 for seed, points in enumerate(runs):
                     ax.plot(
                         *zip(*points, strict=True),
-                        color=colour(names.index(name)),
+                        color=series_colour(names.index(name)),
                         alpha=0.9 if seed == 0 else 0.35,
                         linewidth=1.2 if seed == 0 else 0.8,
                         label=name if seed == 0 else None,

@@ -1,4 +1,4 @@
-"""Figure 4 over all its runs: densities beside each other, and the loss against the size."""
+"""Figure 4 of all its runs: densities side by side, and losses over the size of the flow."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,18 +6,19 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from node_repro.figures.journal import colour, files, journal, legend_below, marker
+from node_repro.figures.journal import files, journal, legend_below
+from node_repro.figures.style import series_colour, series_marker
 
 
 class Curve(NamedTuple):
-    """Losses of one kind of flow: size (K or M) -> the value of each seed."""
+    """Losses of one kind of flow: the values of all seeds by size (K or M)."""
 
     label: str
     losses: Mapping[int, Sequence[float]]
 
 
 def losses(targets: Mapping[str, tuple[float, Sequence[Curve]]]) -> dict[str, bytes]:
-    """A panel a target: its floor -log Z and its curves; means as lines, single seeds as dots."""
+    """One panel per target, with its floor -log Z and its curves: means as lines, seeds as dots."""
     columns = min(2, len(targets))
     rows = -(-len(targets) // columns)
     with journal(columns, rows) as (figure, axes):
@@ -38,16 +39,18 @@ def losses(targets: Mapping[str, tuple[float, Sequence[Curve]]]) -> dict[str, by
 def _curve(ax: Axes, curve: Curve, i: int) -> None:
     sizes = sorted(curve.losses)
     means = [float(np.mean(curve.losses[size])) for size in sizes]
-    ax.plot(sizes, means, color=colour(i), marker=marker(i), label=curve.label, zorder=3)
+    ax.plot(
+        sizes, means, color=series_colour(i), marker=series_marker(i), label=curve.label, zorder=3
+    )
     for size in sizes:
         dots = curve.losses[size]
-        ax.plot([size] * len(dots), dots, ".", color=colour(i), alpha=0.45, markersize=5)
+        ax.plot([size] * len(dots), dots, ".", color=series_colour(i), alpha=0.45, markersize=5)
 
 
 def densities(
     target: np.ndarray, rows: Mapping[str, Mapping[int, np.ndarray]], sizes: Sequence[int]
 ) -> dict[str, bytes]:
-    """Figure 4's panels: the target at the left, then a column for each size, a row a flow."""
+    """The panels of figure 4: the target on the left, one column per size, one row per flow."""
     with journal(len(sizes) + 1, len(rows), width=1.5, height=1.6) as (figure, axes):
         grid = np.array(axes, dtype=object).reshape(len(rows), -1)
         for i, (label, models) in enumerate(rows.items()):

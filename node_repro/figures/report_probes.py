@@ -1,4 +1,4 @@
-"""What probes measured, as panels of lines or dots."""
+"""Results of probes as panels of lines or dots."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -7,12 +7,21 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
-from node_repro.figures.journal import PAPER, colour, files, journal, legend_below, marker
+from node_repro.figures.journal import PAPER, files, journal, legend_below
+from node_repro.figures.style import series_colour, series_marker
 
 
 class Plot(NamedTuple):
-    """One panel. series: points by name. levels: dotted horizontal lines. boxes: x, x', y, y' of
-    the paper's ranges. diagonal: the line y = x.
+    """One panel.
+
+    Attributes:
+        x, y: Labels of the axes.
+        series: Points by name.
+        joined: Whether the points of a series are joined by a line.
+        falling: Whether x decreases to the right.
+        levels: Values of dotted horizontal lines.
+        diagonal: Whether to draw the line y = x.
+        boxes: The paper's ranges, as (x low, x high, y low, y high).
     """
 
     x: str
@@ -22,14 +31,14 @@ class Plot(NamedTuple):
     log_x: bool = False
     log_y: bool = False
     joined: bool = True
-    falling: bool = False  # large x at the left
+    falling: bool = False
     levels: Sequence[float] = ()
     diagonal: bool = False
     boxes: Sequence[tuple[float, float, float, float]] = ()
 
 
 def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
-    """So many panels a row, with one legend; a name has one colour in all of them."""
+    """Panels in `columns` columns with one legend; a name has the same colour in all of them."""
     names = list(dict.fromkeys(name for plot in plots for name in plot.series))
     rows = -(-len(plots) // columns)
     across = 2 if columns == 1 else 3 if columns == 2 else 4
@@ -42,7 +51,15 @@ def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
                 i = names.index(name)
                 style = "-" if plot.joined else ""
                 x, y = zip(*pairs, strict=True) if pairs else ((), ())
-                ax.plot(x, y, style, color=colour(i), marker=marker(i), label=name, zorder=3)
+                ax.plot(
+                    x,
+                    y,
+                    style,
+                    color=series_colour(i),
+                    marker=series_marker(i),
+                    label=name,
+                    zorder=3,
+                )
             _references(ax, plot)
         for ax in axes[len(plots) :]:
             ax.set_axis_off()
@@ -76,20 +93,21 @@ def _references(ax: Axes, plot: Plot) -> None:
 
 
 def coloured(rows: Sequence[Sequence[Plot]], label: str) -> dict[str, bytes]:
-    """Rows of panels of dots; the names of the series are numbers, whose logarithm is the colour
-    of the dots, as in figure 3. Boxes are the paper's.
+    """Rows of panels of dots, coloured by the logarithm of the series' names, which are numbers.
+
+    This is the style of figure 3.
     """
     numbers = sorted({float(name) for row in rows for plot in row for name in plot.series})
     scale = LogNorm(numbers[0], max(numbers[-1], numbers[0] * 1.01))
     with journal(len(rows[0]), len(rows), width=3.4, height=2.6) as (figure, axes):
-        drawn = None
+        dots = None
         for ax, plot in zip(axes, [plot for row in rows for plot in row], strict=True):
             _scales(ax, plot)
             for name, pairs in plot.series.items():
                 x, y = zip(*pairs, strict=True) if pairs else ((), ())
                 tones = [float(name)] * len(x)
-                drawn = ax.scatter(x, y, c=tones, norm=scale, cmap="viridis", s=14, zorder=3)
+                dots = ax.scatter(x, y, c=tones, norm=scale, cmap="viridis", s=14, zorder=3)
             _references(ax, plot)
-        if drawn is not None:
-            figure.colorbar(drawn, ax=axes, label=label, shrink=0.6, aspect=30)
+        if dots is not None:
+            figure.colorbar(dots, ax=axes, label=label, shrink=0.6, aspect=30)
         return files(figure)

@@ -1,4 +1,4 @@
-"""One learned field, solved in several ways: where each evaluates it, and what error it leaves."""
+"""One learned field with several solvers: where each evaluates it, and its error."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,27 +7,28 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from node_repro.figures import png
+from node_repro.figures.style import BLUE, GREEN, ORANGE, TRUE, VERMILION
 
-EXACT, PATH, PLACE = "0.75", "#0072B2", "black"
-COLOURS = {"euler": "#D55E00", "midpoint": "#E69F00", "rk4": "#009E73", "dopri5": "#0072B2"}
+REFERENCE = "0.75"
+COLOURS = {"euler": VERMILION, "midpoint": ORANGE, "rk4": GREEN, "dopri5": BLUE}
 COLUMNS = 5
 
 
 def paths(ways: Sequence[Mapping[str, Any]]) -> bytes:
-    """A panel for every way to solve but the first, which is the reference behind all of them.
+    """One panel per solve, with the depth upwards; the first solve is the reference behind them.
 
-    Of each: title; ts (T,), z (T, B); evaluated_t, evaluated_z (B, n), where f was evaluated,
-    filled up with NaN. The depth is upwards.
+    Each has a title, the path z (T, B) at ts (T,), and evaluated_t and evaluated_z (B, n), where f
+    was evaluated, padded with NaN.
     """
-    exact, *shown = ways
+    reference, *shown = ways
     rows = -(-len(shown) // COLUMNS)
     figure = Figure(figsize=(2.7 * min(len(shown), COLUMNS), 3.6 * rows), layout="constrained")
     axes = figure.subplots(rows, min(len(shown), COLUMNS), squeeze=False, sharex=True, sharey=True)
     for ax, way in zip(axes.flat, shown, strict=False):
-        ax.plot(exact["z"], exact["ts"], color=EXACT, linewidth=3)
-        ax.plot(way["z"], way["ts"], color=PATH, linewidth=1.1)
+        ax.plot(reference["z"], reference["ts"], color=REFERENCE, linewidth=3)
+        ax.plot(way["z"], way["ts"], color=BLUE, linewidth=1.1)
         places = (way["evaluated_z"].T, way["evaluated_t"].T)
-        ax.plot(*places, "o", color=PLACE, markersize=2.4, zorder=3)
+        ax.plot(*places, "o", color=TRUE, markersize=2.4, zorder=3)
         counts = np.isfinite(way["evaluated_t"]).sum(axis=1)
         nfe = (
             f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()}-{counts.max()}"
@@ -39,8 +40,9 @@ def paths(ways: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def errors(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """RMS error over evaluations, a line a solver, both logarithmic. Of each row: solver, nfe,
-    error_rms.
+    """RMS errors over evaluations of f, one line per solver, with logarithmic axes.
+
+    Each row has solver, nfe, tolerance and error_rms.
     """
     figure = Figure(figsize=(5.4, 4.2), layout="constrained")
     ax = figure.subplots()

@@ -1,4 +1,4 @@
-"""Figures 8 to 10: what models make of spirals, and the latent space behind it."""
+"""Figures 8 to 10: predictions of spirals, and the latent space."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +10,23 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from node_repro.figures import png
+from node_repro.figures.style import BLUE, TRUE, VERMILION
 
-TRUTH, OBSERVED, MODEL, AHEAD = "0.75", "black", "#0072B2", "#D55E00"
-CLOCKWISE, COUNTER = "#0072B2", "#D55E00"
+TRUTH = "0.75"
+DIRECTIONS = ((-1, BLUE, "clockwise"), (1, VERMILION, "counter-clockwise"))
 TIME = LinearSegmentedColormap.from_list("time", ("purple", "red"))
 
 
 def predictions(
     seen: np.ndarray, clean: np.ndarray, predicted: np.ndarray, sample: np.ndarray
 ) -> bytes:
-    """Figure 8a, b. seen: (B, n, 2) noisy points; clean: (B, T, 2); predicted: (B, T, 2), the mean
-    over samples; sample: one of them. The second half of the times lies ahead of the window.
+    """Figures 8a and 8b. The second half of the times is after the observed window.
+
+    Args:
+        seen: Observed points (B, n, 2).
+        clean: True trajectories (B, T, 2).
+        predicted: Mean predictions over posterior samples, (B, T, 2).
+        sample: The prediction of one posterior sample, (B, T, 2).
     """
     columns = min(4, len(clean))
     rows = math.ceil(len(clean) / columns)
@@ -41,19 +47,20 @@ def _prediction(
     ax.plot(*clean.T, color=TRUTH, linewidth=4, label="truth")
     if not np.array_equal(sample, predicted):
         ax.plot(*sample.T, color="0.4", linewidth=0.6, linestyle=":", label="one sample")
-    ax.plot(*predicted[:half].T, color=MODEL, linewidth=1.4, label="in the window")
-    ax.plot(*predicted[half - 1 :].T, color=AHEAD, linewidth=1.4, label="extrapolated")
-    ax.plot(*seen.T, ".", color=OBSERVED, markersize=3, label="seen")
+    ax.plot(*predicted[:half].T, color=BLUE, linewidth=1.4, label="in the window")
+    ax.plot(*predicted[half - 1 :].T, color=VERMILION, linewidth=1.4, label="extrapolated")
+    ax.plot(*seen.T, ".", color=TRUE, markersize=3, label="observed")
     _square(ax, np.abs(clean - clean.mean(0)).max() * 1.35, clean.mean(0))
 
 
 def latent_paths(z: np.ndarray, direction: np.ndarray) -> bytes:
-    """Figure 8c. z: (B, T, L) latent states in time, the first two dimensions drawn; direction:
-    (B,), 1 counter-clockwise, -1 clockwise.
+    """Figure 8c: latent states z (B, T, L) over time, in the first two dimensions.
+
+    direction (B,) is 1 for counter-clockwise and -1 for clockwise.
     """
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     ax = figure.subplots()
-    for sign, colour, label in ((-1, CLOCKWISE, "clockwise"), (1, COUNTER, "counter-clockwise")):
+    for sign, colour, label in DIRECTIONS:
         chosen = z[direction == sign]
         ax.add_collection(
             LineCollection(list(chosen[..., :2]), colors=colour, linewidths=0.6, alpha=0.5)
@@ -67,8 +74,9 @@ def latent_paths(z: np.ndarray, direction: np.ndarray) -> bytes:
 
 
 def moved_dimension(x: np.ndarray, steps: np.ndarray) -> bytes:
-    """Figure 9. x: (S, L, T, 2), trajectories decoded from z(0) with one of its L dimensions moved
-    by steps: (S,) standard deviations. Time runs from purple to red.
+    """Figure 9: trajectories x (S, L, T, 2), decoded from z(0) with one of its L dimensions moved.
+
+    Dimensions are moved by steps (S,), in standard deviations. Time runs from purple to red.
     """
     count, latent = x.shape[:2]
     figure = Figure(figsize=(1.6 * count, 1.7 * latent + 0.3), layout="constrained")
@@ -87,12 +95,14 @@ def moved_dimension(x: np.ndarray, steps: np.ndarray) -> bytes:
 
 
 def latent_plane(x: np.ndarray, steps: np.ndarray, z0: np.ndarray, direction: np.ndarray) -> bytes:
-    """Each latent point is a trajectory. x: (S, S, T, 2), decoded at steps x steps points of the
-    plane of the two main directions of the posterior means, whose own coordinates are z0: (B, 2).
+    """Trajectories x (S, S, T, 2), decoded at points of a plane of the latent space.
+
+    The plane is that of the first two principal directions of the posterior means, which have the
+    coordinates z0 (B, 2). The points are steps (S,) times steps.
     """
     figure = Figure(figsize=(7, 7), layout="constrained")
     ax = figure.subplots()
-    for sign, colour, label in ((-1, CLOCKWISE, "clockwise"), (1, COUNTER, "counter-clockwise")):
+    for sign, colour, label in DIRECTIONS:
         ax.plot(*z0[direction == sign].T, ".", color=colour, alpha=0.35, label=f"{label}, test")
     spacing = steps[1] - steps[0]
     reach = np.abs(x - x.mean(2, keepdims=True)).max()
@@ -103,8 +113,8 @@ def latent_plane(x: np.ndarray, steps: np.ndarray, z0: np.ndarray, direction: np
     ax.set_xlim(steps[0] - spacing, steps[-1] + spacing)
     ax.set_ylim(steps[0] - spacing, steps[-1] + spacing)
     ax.set_aspect("equal")
-    ax.set_xlabel("first main direction of the posterior means (sd)")
-    ax.set_ylabel("second main direction (sd)")
+    ax.set_xlabel("first principal direction of the posterior means (sd)")
+    ax.set_ylabel("second principal direction (sd)")
     ax.legend(loc="upper right", fontsize="small")
     return png(figure)
 
@@ -115,8 +125,9 @@ def by_observations(
     runs: dict[tuple[str, int], dict[str, np.ndarray]],
     trajectory: int,
 ) -> Figure:
-    """Figure 10: one test trajectory, a column for each number of points seen, a row for each
-    model. runs: by model and number, the arrays of `predictions`.
+    """Figure 10: one test trajectory, one column per number of observations, one row per model.
+
+    `runs` has the arrays of `predictions` by model and number of observations.
     """
     figure = Figure(figsize=(2.8 * len(counts), 2.8 * len(models) + 0.5), layout="constrained")
     axes = figure.subplots(len(models), len(counts), squeeze=False)
@@ -135,7 +146,7 @@ def by_observations(
 
 
 def _timed(ax: Axes, path: np.ndarray, width: float) -> None:
-    """A line whose colour is time."""
+    """Draw a path with a colour that follows time."""
     lines = np.stack((path[:-1], path[1:]), axis=1)
     ax.add_collection(
         LineCollection(

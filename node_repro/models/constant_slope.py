@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor, nn
 
+from node_repro.models import LineModel
 from node_repro.ode.block import ODEBlock
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solver import Solver
 
 
-class Slope(nn.Module):
-    """f(x, y) = a. a starts at zero."""
+class ConstantField(nn.Module):
+    """f(x, y) = a, where a is initialised to zero."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,18 +20,16 @@ class Slope(nn.Module):
         return self.a * torch.ones_like(y)
 
 
-class ConstantSlope(nn.Module):
-    """The line through a given start."""
+class ConstantSlope(LineModel):
+    """The line through a known point, as the solution of dy/dx = a."""
 
     def __init__(self, *, solver: Solver, gradient: GradientMethod) -> None:
         super().__init__()
-        self.block = ODEBlock(Slope(), solver=solver, gradient=gradient)
+        self.block = ODEBlock(ConstantField(), solver=solver, gradient=gradient)
 
     def forward(self, y0: Tensor, xs: Tensor) -> Tensor:
-        """y at xs: (N,) float64, from y0: (1,) at xs[0], as (N, 1)."""
         return self.block.along(y0, xs)
 
     @property
     def slope(self) -> float:
-        """a."""
-        return float(self.block.f.a.detach())  # pyright: ignore[reportArgumentType, reportCallIssue, reportAttributeAccessIssue]
+        return float(self.block.f.get_parameter("a").detach())

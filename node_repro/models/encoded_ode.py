@@ -1,19 +1,23 @@
-"""An encoder, an ODE, a decoder: z(0) = f2(x), dz/dt = f(t, z), y = f3(z(end))."""
+"""Encoder, ODE, decoder: z(0) = encoder(x), dz/dt = f(t, z), y = decoder(z(end))."""
+
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from node_repro.models.deep import Evaluated, Path, ends
+from node_repro.models import Deep, Path
+from node_repro.models.encoder_decoder import encoder_decoder
 from node_repro.ode.block import ODEBlock
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.odeint import odeint
 from node_repro.ode.solver import Solver
 
-DRAWN = 101  # depths of a path
+PATH_POINTS = 101  # depths at which a path is computed
 
 
 class DepthField(nn.Module):
-    """f(t, z): one hidden layer of tanh on the state and the depth. z: (B, D)."""
+    """f(t, z): one hidden tanh layer on the state z (B, D) and the depth."""
 
     def __init__(self, dimensions: int, hidden: int) -> None:
         super().__init__()
@@ -21,13 +25,21 @@ class DepthField(nn.Module):
         self.outer = nn.Linear(hidden, dimensions)
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
-        at = torch.cat((z, t.expand(len(z), 1)), dim=1)
-        return self.outer(torch.tanh(self.inner(at)))
+        with_depth = torch.cat((z, t.expand(len(z), 1)), dim=1)
+        return self.outer(torch.tanh(self.inner(with_depth)))
 
 
-class EncodedODE(nn.Module):
-    """x (B, features) -> y (B, outputs). dimensions: of the state; None: the state starts as x.
-    end: the depth, at which the state is read.
+class EncodedODE(Deep):
+    """A deep map whose state follows an ODE.
+
+    Args:
+        features: Components of x.
+        outputs: Components of y.
+        dimensions: Components of the ODE's state. None starts the ODE at x itself.
+        hidden: Units in the hidden layer of f.
+        end: Depth at which the state is decoded.
+        solver: Solver of the ODE.
+        gradient: How the solution is differentiated.
     """
 
     def __init__(
@@ -35,14 +47,14 @@ class EncodedODE(nn.Module):
         *,
         features: int,
         outputs: int,
-        dimensions: int | None,
-        hidden: int,
-        end: float,
+        dimensions: Annotated[int, Ge(1)] | None,
+        hidden: Annotated[int, Ge(1)],
+        end: Annotated[float, Gt(0)],
         solver: Solver,
         gradient: GradientMethod,
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder, size = ends(features, dimensions, outputs)
+        self.encoder, self.decoder, size = encoder_decoder(features, dimensions, outputs)
         self.block = ODEBlock(
             DepthField(size, hidden), solver=solver, gradient=gradient, span=(0.0, end)
         )
@@ -52,26 +64,24 @@ class EncodedODE(nn.Module):
         return self.decoder(self.block(self.encoder(x)))
 
     def rate(self, t: float, z: Tensor) -> Tensor:
-        """dz/dt at depth t: (B, D) -> (B, D)."""
         return self.block.f(torch.tensor(t).to(z), z)
 
     def path(self, x: Tensor) -> Path:
-        """The states at depths from 0 to the end, all inputs solved as one system."""
-        ts = torch.linspace(0, self.depth, DRAWN, dtype=torch.float64)
+        """The states at evenly spaced depths; all inputs are solved as one system."""
+        ts = torch.linspace(0, self.depth, PATH_POINTS, dtype=torch.float64)
         return Path(ts, self.block.along(self.encoder(x), ts))
 
-    def evaluated(self, x: Tensor) -> Evaluated:
-        """Where f is evaluated for one input (1, features), solved alone: (n,) and (n, D)."""
-        places: list[tuple[Tensor, Tensor]] = []
-
-        def noted(t: Tensor, z: Tensor) -> Tensor:
-            places.append((t.reshape(1), z))
-            return self.block.f(t, z)
-
+    def evaluation_points(self, x: Tensor) -> Path:
+        """Where f is evaluated when the ODE is solved for one input alone."""
         block = self.block
+        points: list[tuple[Tensor, Tensor]] = []
+
+        def recording_field(t: Tensor, z: Tensor) -> Tensor:
+            points.append((t.reshape(1), z))
+            return block.f(t, z)
+
         ts = torch.tensor((0.0, self.depth), dtype=torch.float64)
-        odeint(
-            noted, self.encoder(x), ts, solver=block.solver, gradient=block.gradient, parameters=()
-        )
-        t, z = zip(*places, strict=True)
-        return Evaluated(torch.cat(t), torch.cat(z))
+        z0 = self.encoder(x)
+        odeint(recording_field, z0, ts, solver=block.solver, gradient=block.gradient, parameters=())
+        t, z = zip(*points, strict=True)
+        return Path(torch.cat(t), torch.cat(z))

@@ -1,15 +1,19 @@
-"""A field learned from its trajectories: dy/dt = W2 tanh(W1 y^3), as in torchdiffeq's demo."""
+"""A vector field learned from trajectories, as in torchdiffeq's demo: f(y) = W2 tanh(W1 y^3)."""
+
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
+from node_repro.models import TrajectoryModel
 from node_repro.ode.block import ODEBlock
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solver import Solver
 
 
 class CubicMLP(nn.Module):
-    """f(y): one hidden layer on the cubes. y: (..., 2). Starts near zero, as the demo does."""
+    """f(y): one hidden layer on the cubes of y (..., 2), initialised near zero as in the demo."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -22,17 +26,23 @@ class CubicMLP(nn.Module):
         return self.outer(torch.tanh(self.inner(y**3)))
 
 
-class FieldMLP(nn.Module):
-    """The solution of the learned field through given starts."""
+class FieldMLP(TrajectoryModel):
+    """Solutions of a learned vector field.
 
-    def __init__(self, *, hidden: int, solver: Solver, gradient: GradientMethod) -> None:
+    Args:
+        hidden: Units in the hidden layer of the field.
+        solver: Solver of the ODE.
+        gradient: How the solution is differentiated.
+    """
+
+    def __init__(
+        self, *, hidden: Annotated[int, Ge(1)], solver: Solver, gradient: GradientMethod
+    ) -> None:
         super().__init__()
         self.block = ODEBlock(CubicMLP(hidden), solver=solver, gradient=gradient)
 
     def forward(self, y0: Tensor, ts: Tensor) -> Tensor:
-        """y at the times ts: (T,) float64 from the starts y0: (B, 2), as (T, B, 2)."""
         return self.block.along(y0, ts)
 
     def field(self, y: Tensor) -> Tensor:
-        """dy/dt at y: (B, 2)."""
         return self.block.f(y.new_zeros(()), y)

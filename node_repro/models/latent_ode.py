@@ -1,17 +1,23 @@
 """The latent ODE of section 5: z(t0) ~ q(z | x), dz/dt = f(z), x(t) ~ p(x | z(t))."""
 
+from typing import Annotated, Literal
+
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
-from node_repro.models.recognition import Posterior, Recognition
-from node_repro.models.series import Observed, Predicted, read
+from node_repro.data.series import Series
+from node_repro.data.sharding import Noise
+from node_repro.models import LatentSeriesModel, Posterior, SeriesPrediction
+from node_repro.models.recognition import Recognition
+from node_repro.models.series import read_rows
 from node_repro.ode.block import ODEBlock
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solver import Solver
 
 
 class LatentField(nn.Module):
-    """f(z): one hidden layer, the same at all times. z: (..., L)."""
+    """f(z): one hidden layer on latent states z (..., L), independent of time."""
 
     def __init__(self, latent: int, width: int) -> None:
         super().__init__()
@@ -22,58 +28,61 @@ class LatentField(nn.Module):
         return self.outer(torch.tanh(self.inner(z)))
 
 
-def decoder(latent: int, width: int, features: int) -> nn.Sequential:
-    """The mean of x at a latent state, one hidden layer: (..., L) -> (..., D)."""
+def latent_decoder(latent: int, width: int, features: int) -> nn.Sequential:
+    """One hidden layer from latent states (..., L) to means of observations (..., D)."""
     return nn.Sequential(nn.Linear(latent, width), nn.ReLU(), nn.Linear(width, features))
 
 
-class LatentODE(nn.Module):
-    """latent: L. cell, hidden: of the recognition network. width: of the hidden layers of f and of
-    the decoder. samples: of the posterior, in a training step; predictions take `predicted`.
+class LatentODE(LatentSeriesModel):
+    """A latent ODE. All series are solved as one system on their common grid.
 
-    All series are solved as one system on the grid that they share.
+    Args:
+        features: Number of channels.
+        latent: Dimensions of the latent state.
+        cell: Recurrent cell of the recognition network.
+        hidden: Units of the recognition network.
+        width: Units in the hidden layers of the dynamics and of the decoder.
+        samples: Posterior samples in a training step.
+        predicted: Posterior samples of a prediction.
+        solver: Solver of the ODE.
+        gradient: How the solution is differentiated.
     """
 
     def __init__(
         self,
         *,
         features: int,
-        latent: int,
-        cell: str,
-        hidden: int,
-        width: int,
-        samples: int,
-        predicted: int,
+        latent: Annotated[int, Ge(1)],
+        cell: Literal["tanh", "gru"],
+        hidden: Annotated[int, Ge(1)],
+        width: Annotated[int, Ge(1)],
+        samples: Annotated[int, Ge(1)],
+        predicted: Annotated[int, Ge(1)],
         solver: Solver,
         gradient: GradientMethod,
     ) -> None:
         super().__init__()
         self.recognition = Recognition(features, latent, cell=cell, hidden=hidden)
         self.block = ODEBlock(LatentField(latent, width), solver=solver, gradient=gradient)
-        self.decoder = decoder(latent, width, features)
+        self.decoder = latent_decoder(latent, width, features)
         self.samples, self.predicted = samples, predicted
 
-    def forward(self, series: Observed, random: torch.Generator) -> Predicted:
-        """Means of the observations themselves; the grid is solved up to the last of them."""
+    def forward(self, series: Series, noise: Noise) -> SeriesPrediction:
         posterior = self.posterior(series)
-        z0 = posterior.sampled(self.samples, random)
-        z = self.path(z0, series.grid[: int(series.at.max()) + 1])
-        return Predicted(self.decode(read(z, series.at)), posterior.kl())
+        z0 = posterior.sample(self.samples, noise)
+        z = self.path(z0, series.grid[: int(series.at.max()) + 1])  # to the last observation
+        return SeriesPrediction(self.decode(read_rows(z, series.at)), posterior.kl())
 
-    def predict(self, series: Observed, places: Tensor, random: torch.Generator) -> Tensor:
-        """Means (S, B, m, D) at the places (B, m) of the grid, for S samples of the posterior."""
-        z0 = self.posterior(series).sampled(self.predicted, random)
+    def predict(self, series: Series, places: Tensor, noise: Noise) -> Tensor:
+        z0 = self.posterior(series).sample(self.predicted, noise)
         z = self.path(z0, series.grid[: int(places.max()) + 1])
-        return self.decode(read(z, places))
+        return self.decode(read_rows(z, places))
 
-    def posterior(self, series: Observed) -> Posterior:
-        """Of z at the grid's first time."""
+    def posterior(self, series: Series) -> Posterior:
         return self.recognition(series)
 
     def path(self, z0: Tensor, ts: Tensor) -> Tensor:
-        """Latent states (..., T, L) at the times ts, from z0: (..., L)."""
         return self.block.along(z0, ts).movedim(0, -2)
 
     def decode(self, z: Tensor) -> Tensor:
-        """The mean of x at latent states z: (..., L) -> (..., D)."""
         return self.decoder(z)

@@ -1,49 +1,50 @@
-"""A flow with dynamics of any kind: a perceptron of (t, z), the trace exact or estimated.
+"""A continuous flow whose dynamics are a perceptron of (t, z), with an exact or estimated trace.
 
-Derivatives are carried forward through the layers beside the values: exactly, D tangents, one for
-each column of df/dz; estimated (Hutchinson), one, as E[e (df/dz) e] is the trace for noise e of
-unit covariance (Grathwohl et al. 2019). The noise is drawn once a solve, so the solver sees none.
-It is for training: a density is the exponential of log p, so evaluation takes the exact trace.
+The trace is computed by forward-mode derivatives through the layers. The exact trace takes D
+tangents, one per column of df/dz. Hutchinson's estimate takes one, because E[e^T (df/dz) e] is the
+trace for noise e of unit covariance (Grathwohl et al. 2019). The noise is drawn once per solve, so
+the solver sees a deterministic field. It is for training only: an estimate of log p is unbiased,
+its exponential is not, so evaluation takes the exact trace.
 """
 
 import itertools
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from node_repro.models.continuous_flow import ContinuousFlow
+from node_repro.data.sharding import Noise
+from node_repro.models.continuous_flow import ContinuousFlow, Dynamics
 from node_repro.ode.field import VectorField
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solver import Solver
-from node_repro.share import drawn
 
 
-class MLPDynamics(nn.Module):
-    """A `Dynamics` of D dimensions: tanh layers. exact: the trace in training too."""
+class MLPDynamics(Dynamics):
+    """Tanh layers on (z, t). `exact` takes the exact trace in training, too."""
 
     def __init__(self, dimension: int, hidden: int, layers: int, *, exact: bool) -> None:
         super().__init__()
         sizes = [dimension + 1, *[hidden] * layers, dimension]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for wide, narrow in itertools.pairwise(sizes):
-            layer = nn.Linear(wide, narrow)  # for its initial numbers
+        for inputs, outputs in itertools.pairwise(sizes):
+            layer = nn.Linear(inputs, outputs)  # for its initialisation
             self.weights.append(layer.weight)
             self.biases.append(layer.bias)
         self.dimension, self.exact = dimension, exact
 
-    def drawn(self, y: Tensor) -> VectorField:
+    def bind(self, y: Tensor, noise: Noise | None) -> VectorField:
         d, count = self.dimension, y.shape[1]
-        if self.exact or not self.training:
+        if self.exact or not self.training or noise is None:
             tangents = torch.eye(d, dtype=y.dtype, device=y.device)[:, :, None].expand(d, d, count)
         else:
-            tangents = drawn(
-                (1, d, count), 2, lambda shape: torch.randn(shape, dtype=y.dtype, device=y.device)
-            )
+            tangents = noise.normal((1, d, count), rows=2, like=y)
         return lambda t, y: self(t, y, tangents)
 
     def forward(self, t: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
-        """t: (), y: (D + 1, B), tangents e_k: (K, D, B) -> dz/dt and -sum_k e_k (df/dz) e_k."""
+        """dz/dt and -sum_k e_k^T (df/dz) e_k as (D + 1, B), for tangents e_k (K, D, B)."""
         d = self.dimension
         x = torch.cat((y[:d], t.expand(1, y.shape[1])))
         dx = torch.cat((tangents, torch.zeros_like(tangents[:, :1])), dim=1)
@@ -56,15 +57,24 @@ class MLPDynamics(nn.Module):
 
 
 class MLPCNF(ContinuousFlow):
-    """In the plane. trace: "exact" or "hutchinson"."""
+    """A continuous flow in the plane with a perceptron as dynamics.
+
+    Args:
+        hidden: Units in each hidden layer.
+        layers: Number of hidden layers.
+        trace: How tr(df/dz) is computed in training: exactly, or by Hutchinson's estimate.
+        end: Time at which the flow reaches the data.
+        solver: Solver of the ODE.
+        gradient: How the solution is differentiated.
+    """
 
     def __init__(
         self,
         *,
-        hidden: int,
-        layers: int,
-        trace: str,
-        end: float,
+        hidden: Annotated[int, Ge(1)],
+        layers: Annotated[int, Ge(1)],
+        trace: Literal["exact", "hutchinson"],
+        end: Annotated[float, Gt(0)],
         solver: Solver,
         gradient: GradientMethod,
     ) -> None:

@@ -1,15 +1,18 @@
-"""The ODE-Net of Table 1: the six residual blocks become one ODE, dy/dt = f(t, y) on [0, 1].
+"""The ODE-Net of Table 1: one ODE, dy/dt = f(t, y) on [0, 1], in place of six residual blocks.
 
 With gradient=direct the same network is the paper's RK-Net. Parameters with 64 channels: 232,970
 with the residual stem, 208,266 with the convolutional one.
 """
 
 import math
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from node_repro.models import Classifier
 from node_repro.models.stem import STEMS, head, norm
 from node_repro.ode.block import ODEBlock
 from node_repro.ode.gradients import GradientMethod
@@ -17,11 +20,11 @@ from node_repro.ode.solver import Solver
 
 
 class TimeConv(nn.Module):
-    """A 3x3 convolution of x with a channel that holds t everywhere.
+    """A 3x3 convolution of x and one more channel that is t everywhere.
 
-    The same map as a convolution of the concatenated tensor, and the same parameters, written as
-    conv(x) + t M, where M is the response to a channel of ones: the number of channels stays a
-    power of two, and nothing is copied.
+    Equal to a convolution of the concatenated tensor, with the same parameters, but computed as
+    conv(x) + t M, where M is the response to a channel of ones. This copies nothing and keeps the
+    number of channels a power of two.
     """
 
     def __init__(self, channels: int) -> None:
@@ -29,19 +32,19 @@ class TimeConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
         self.time_weight = nn.Parameter(torch.empty(channels, 1, 3, 3))
         self.bias = nn.Parameter(torch.empty(channels))
-        bound = 1 / math.sqrt((channels + 1) * 9)  # what nn.Conv2d(channels + 1, ...) draws from
+        bound = 1 / math.sqrt((channels + 1) * 9)  # as nn.Conv2d(channels + 1, ...) is initialised
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        """t: (), x: (B, C, H, W) -> (B, C, H, W)."""
+        """The convolution (B, C, H, W) at time t () of x (B, C, H, W)."""
         ones = x.new_ones(1, 1, *x.shape[2:])
         response = F.conv2d(ones, self.time_weight, padding=1)
         return F.conv2d(x, self.weight, self.bias, padding=1) + t * response
 
 
 class ConvField(nn.Module):
-    """f(t, y) of the public ODE-Net: norm, relu, conv, norm, relu, conv, norm; both convs see t."""
+    """f(t, y) of torchdiffeq's ODE-Net: norm, relu, conv, norm, relu, conv, norm; both see t."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -52,17 +55,29 @@ class ConvField(nn.Module):
         self.norm3 = norm(channels)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """t: (), y: (B, C, H, W) -> dy/dt (B, C, H, W)."""
+        """dy/dt (B, C, H, W) at time t () and state y (B, C, H, W)."""
         h = self.conv1(t, F.relu(self.norm1(y)))
         h = self.conv2(t, F.relu(self.norm2(h)))
         return self.norm3(h)
 
 
-class ODENet(nn.Module):
-    """images (B, 1, 28, 28) -> scores (B, 10)."""
+class ODENet(Classifier):
+    """Stem, one ODE block, head.
+
+    Args:
+        stem: Layers before the ODE.
+        channels: Number of feature maps.
+        solver: Solver of the ODE.
+        gradient: How the solution is differentiated.
+    """
 
     def __init__(
-        self, *, stem: str, channels: int, solver: Solver, gradient: GradientMethod
+        self,
+        *,
+        stem: Literal["residual", "conv"],
+        channels: Annotated[int, Ge(1)],
+        solver: Solver,
+        gradient: GradientMethod,
     ) -> None:
         super().__init__()
         self.stem = STEMS[stem](channels)

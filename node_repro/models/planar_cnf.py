@@ -1,28 +1,30 @@
-"""The planar continuous flow: dz/dt = mean_n u_n tanh(w_n z + b_n), with parameters that change in
-time (section 4 of the paper, "time-dependent dynamics" and "multiple hidden units").
+"""The planar continuous flow: dz/dt = mean_n u_n tanh(w_n z + b_n), with time-dependent parameters
+(section 4 of the paper, "time-dependent dynamics" and "multiple hidden units").
 
-The trace is closed: tr(df/dz) = mean_n (1 - tanh^2) u_n w_n, so M units cost O(M).
+The trace has a closed form, tr(df/dz) = mean_n (1 - tanh^2) u_n w_n, so M units cost O(M).
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from node_repro.models.continuous_flow import ContinuousFlow
+from node_repro.data.sharding import Noise
+from node_repro.models.continuous_flow import ContinuousFlow, Dynamics
 from node_repro.ode.field import VectorField
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solver import Solver
 
 Context = Any
-"""autograd's ctx."""
+"""The context argument of an autograd function."""
 
 
 class Units(NamedTuple):
-    """The parameters at one time: w, u (M, D), b (M,)."""
+    """The parameters of M units at one time: w, u (M, D), b (M,)."""
 
     w: Tensor
     u: Tensor
@@ -30,9 +32,10 @@ class Units(NamedTuple):
 
 
 class Hypernetwork(nn.Module):
-    """t -> the parameters of M units: tanh layers of `hidden`, and gates u = v * sigmoid(g).
+    """Maps t to the parameters of M units: two tanh layers, and gates u = v * sigmoid(g).
 
-    The paper has a gate for each unit; here, as in the public code, for each unit and dimension.
+    The paper has one gate per unit. Here, as in the authors' public code, there is one per unit and
+    dimension.
     """
 
     def __init__(self, dimension: int, width: int, hidden: int) -> None:
@@ -42,7 +45,7 @@ class Hypernetwork(nn.Module):
         self.last = nn.Linear(hidden, width * (3 * dimension + 1))
 
     def forward(self, ts: Tensor) -> list[Units]:
-        """ts: (m,). The parameters at each time, from one pass through the layers."""
+        """The parameters at each of the times ts (m,), from one pass through the layers."""
         h = torch.tanh(self.second(torch.tanh(self.first(ts[:, None]))))
         w, v, g, b = self.last(h).split([*[self.width * self.dimension] * 3, self.width], dim=1)
         u = v * torch.sigmoid(g)
@@ -51,7 +54,9 @@ class Hypernetwork(nn.Module):
 
 
 class Constants(nn.Module):
-    """Parameters without time: M (2D + 1) numbers, the match of a planar flow of M layers."""
+    """Parameters that do not depend on time: M (2D + 1) numbers, as many as a planar flow of M
+    layers has.
+    """
 
     def __init__(self, dimension: int, width: int) -> None:
         super().__init__()
@@ -64,11 +69,12 @@ class Constants(nn.Module):
 
 
 class Planar(torch.autograd.Function):
-    """(y, w, u, b) -> dy/dt; y: (D + 1, B), the points as columns, log p below them.
+    """dy/dt from (y, w, u, b), with states y (D + 1, B).
 
-    tanh(x) = 2 s - 1 with the logistic s of 2x, which torch's CPU kernels take an eighth of the
-    time for; with q = s (1 - s) the slope of tanh is 4 q. Backward is written out, as autograd's
-    own has three times as many kernels; a second derivative, which it does not know, is refused.
+    Uses tanh(x) = 2 s - 1 with the logistic function s of 2x, which takes an eighth of the time in
+    torch's CPU kernels; with q = s (1 - s) the derivative of tanh is 4 q. The backward pass is
+    written by hand because autograd's own launches three times as many kernels. It cannot be
+    differentiated again, which is refused.
     """
 
     @staticmethod
@@ -91,7 +97,7 @@ class Planar(torch.autograd.Function):
         a = a * (2 / len(w))
         az, ap = a[:d], a[d]
         gx = torch.mm(torch.cat((u, -2 * wu[:, None]), dim=1), a)
-        gx.addcmul_(s, torch.outer(wu, ap), value=4).mul_(q)  # half the gradient of w z + b
+        gx.addcmul_(s, torch.outer(wu, ap), value=4).mul_(q)  # half the gradient by w z + b
         gy = torch.cat((torch.mm(2 * w.T, gx), torch.zeros_like(a[d:])))
         gwb = 2 * torch.mm(gx, z1.T)
         gwu = -2 * torch.mv(q, ap)[:, None]
@@ -100,40 +106,49 @@ class Planar(torch.autograd.Function):
         return gy, gw, gu, gwb[:, d]
 
 
-class PlanarDynamics(nn.Module):
-    """A `Dynamics`. units: times (m,) -> the Units at each."""
+class PlanarDynamics(Dynamics):
+    """Planar dynamics. `units` maps times (m,) to the list of the `Units` at each."""
 
     def __init__(self, units: nn.Module) -> None:
         super().__init__()
         self.units = units
 
-    def drawn(self, y: Tensor) -> VectorField:
+    def bind(self, y: Tensor, noise: Noise | None) -> VectorField:
         return self
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """t: (), y: (D + 1, B) -> (D + 1, B)."""
+        """dy/dt (D + 1, B) at time t () and states y (D + 1, B)."""
         (units,) = self.units(t[None])
-        return self._along(units, y)
+        return self._rate(units, y)
 
     def at_times(self, ts: Tensor) -> list[Callable[[Tensor], Tensor]]:
-        """The hypernetwork is evaluated once for all the times (m,)."""
-        return [partial(self._along, units) for units in self.units(ts)]
+        """The fields at the times ts (m,), from one evaluation of the hypernetwork."""
+        return [partial(self._rate, units) for units in self.units(ts)]
 
-    def _along(self, units: Units, y: Tensor) -> Tensor:
+    def _rate(self, units: Units, y: Tensor) -> Tensor:
         dy = Planar.apply(y, *units)
         assert isinstance(dy, Tensor)
         return dy
 
 
 class PlanarCNF(ContinuousFlow):
-    """M = width units in the plane. hyper_hidden: None for dynamics without time."""
+    """A continuous flow in the plane with planar dynamics.
+
+    Args:
+        width: Number M of units.
+        hyper_hidden: Units in the hidden layers of the hypernetwork, which maps time to the
+            parameters of the dynamics. None makes the dynamics independent of time.
+        end: Time at which the flow reaches the data.
+        solver: Solver of the ODE.
+        gradient: How the solution is differentiated.
+    """
 
     def __init__(
         self,
         *,
-        width: int,
-        hyper_hidden: int | None,
-        end: float,
+        width: Annotated[int, Ge(1)],
+        hyper_hidden: Annotated[int, Ge(1)] | None,
+        end: Annotated[float, Gt(0)],
         solver: Solver,
         gradient: GradientMethod,
     ) -> None:

@@ -1,13 +1,17 @@
 """Residual layers between an encoder and a decoder: z(k + 1) = z(k) + f_k(z(k)), equation 1."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
-from node_repro.models.deep import Evaluated, Path, ends
+from node_repro.models import Deep, Path
+from node_repro.models.encoder_decoder import encoder_decoder
 
 
 class ResidualLayer(nn.Module):
-    """f_k(z): one hidden layer of tanh. z: (B, D)."""
+    """f_k(z): one hidden tanh layer on the state z (B, D)."""
 
     def __init__(self, dimensions: int, hidden: int) -> None:
         super().__init__()
@@ -17,16 +21,28 @@ class ResidualLayer(nn.Module):
         return self.outer(torch.tanh(self.inner(z)))
 
 
-class ResidualChain(nn.Module):
-    """x (B, features) -> y (B, outputs). blocks: layers, each with weights of its own. dimensions:
-    of the state; None: the state starts as x.
+class ResidualChain(Deep):
+    """A deep map of residual layers, each with its own weights.
+
+    Args:
+        features: Components of x.
+        outputs: Components of y.
+        dimensions: Components of the state. None starts the state at x itself.
+        hidden: Units in the hidden layer of each residual layer.
+        blocks: Number of residual layers.
     """
 
     def __init__(
-        self, *, features: int, outputs: int, dimensions: int | None, hidden: int, blocks: int
+        self,
+        *,
+        features: int,
+        outputs: int,
+        dimensions: Annotated[int, Ge(1)] | None,
+        hidden: Annotated[int, Ge(1)],
+        blocks: Annotated[int, Ge(1)],
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder, size = ends(features, dimensions, outputs)
+        self.encoder, self.decoder, size = encoder_decoder(features, dimensions, outputs)
         self.layers = nn.ModuleList(ResidualLayer(size, hidden) for _ in range(blocks))
         self.depth = float(blocks)
 
@@ -34,17 +50,17 @@ class ResidualChain(nn.Module):
         return self.decoder(self.path(x).z[-1])
 
     def rate(self, t: float, z: Tensor) -> Tensor:
-        """What the layer at depth t, a whole number, adds: (B, D) -> (B, D)."""
+        """What the layer at depth t, a whole number, adds to states z (B, D)."""
         return self.layers[int(t)](z)
 
     def path(self, x: Tensor) -> Path:
-        """The states between the layers."""
+        """The states before, between and after the layers."""
         states = [self.encoder(x)]
         for layer in self.layers:
             states.append(states[-1] + layer(states[-1]))
         return Path(torch.arange(len(states), dtype=torch.float64), torch.stack(states))
 
-    def evaluated(self, x: Tensor) -> Evaluated:
-        """Where the layers are evaluated for one input (1, features): at their depths."""
+    def evaluation_points(self, x: Tensor) -> Path:
+        """The depths of the layers and the states that enter them."""
         ts, z = self.path(x)
-        return Evaluated(ts[:-1], z[:-1, 0])
+        return Path(ts[:-1], z[:-1, 0])

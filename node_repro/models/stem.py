@@ -1,9 +1,10 @@
-"""The two ways from a digit to the state of the blocks, and the way from there to ten scores.
+"""The two stems, from an image to the state of the blocks, and the head, from there to ten scores.
 
-Both stems halve the image twice. The paper does not say which one it used: the residual stem gives
-its ResNet's 0.60 M parameters, the convolutional one is what most reproductions take (see
-docs/architecture.md).
+Both stems halve the resolution twice. The paper does not say which one it used: the residual stem
+gives the 0.60 M parameters of its ResNet, the convolutional one is what most reproductions use.
 """
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,14 +13,14 @@ CLASSES = 10
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm with 32 groups, or one a channel where there are fewer channels."""
+    """GroupNorm with 32 groups, or with one group per channel if there are fewer channels."""
     return nn.GroupNorm(min(32, channels), channels)
 
 
 class ResidualBlock(nn.Module):
-    """A pre-activation residual block (He et al. 2016, Identity mappings in residual networks).
+    """A pre-activation residual block (He et al. 2016, "Identity Mappings").
 
-    x: (B, channels, H, W) -> (B, channels, H / stride, W / stride).
+    Maps x (B, channels, H, W) to (B, channels, H / stride, W / stride).
     """
 
     def __init__(self, channels: int, *, stride: int = 1) -> None:
@@ -34,13 +35,13 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.relu(self.norm1(x))
-        # a shortcut that changes the size starts from the normalised activation
-        kept = x if isinstance(self.shortcut, nn.Identity) else self.shortcut(h)
-        return kept + self.conv2(F.relu(self.norm2(self.conv1(h))))
+        # A shortcut that changes the resolution starts from the normalised activation.
+        skipped = x if isinstance(self.shortcut, nn.Identity) else self.shortcut(h)
+        return skipped + self.conv2(F.relu(self.norm2(self.conv1(h))))
 
 
 def residual_stem(channels: int) -> nn.Module:
-    """(B, 1, 28, 28) -> (B, channels, 7, 7): a convolution and two residual blocks of stride 2."""
+    """A convolution and two residual blocks of stride 2: (B, 1, 28, 28) -> (B, channels, 7, 7)."""
     return nn.Sequential(
         nn.Conv2d(1, channels, 3, 1),
         ResidualBlock(channels, stride=2),
@@ -49,7 +50,7 @@ def residual_stem(channels: int) -> nn.Module:
 
 
 def conv_stem(channels: int) -> nn.Module:
-    """(B, 1, 28, 28) -> (B, channels, 6, 6): three convolutions, the last two of stride 2."""
+    """Three convolutions, the last two of stride 2: (B, 1, 28, 28) -> (B, channels, 6, 6)."""
     return nn.Sequential(
         nn.Conv2d(1, channels, 3, 1),
         norm(channels),
@@ -61,11 +62,11 @@ def conv_stem(channels: int) -> nn.Module:
     )
 
 
-STEMS = {"residual": residual_stem, "conv": conv_stem}
+STEMS: dict[str, Callable[[int], nn.Module]] = {"residual": residual_stem, "conv": conv_stem}
 
 
 def head(channels: int) -> nn.Module:
-    """(B, channels, H, W) -> (B, 10): the mean of every channel, then one linear layer."""
+    """The mean of every channel, then one linear layer: (B, channels, H, W) -> (B, 10)."""
     return nn.Sequential(
         norm(channels),
         nn.ReLU(),

@@ -1,14 +1,25 @@
-"""The ablation that Table 1 needs: the stem and the head with nothing between them."""
+"""The ablation for Table 1: the stem and the head of the networks without anything in between."""
 
-from torch import Tensor, nn
+from typing import Annotated, Literal
 
+from annotated_types import Ge
+from torch import Tensor
+
+from node_repro.models import Classifier
 from node_repro.models.stem import STEMS, head
 
 
-class StemOnly(nn.Module):
-    """images (B, 1, 28, 28) -> scores (B, 10)."""
+class StemOnly(Classifier):
+    """Stem and head alone.
 
-    def __init__(self, *, stem: str, channels: int) -> None:
+    Args:
+        stem: Layers before the head.
+        channels: Number of feature maps.
+    """
+
+    def __init__(
+        self, *, stem: Literal["residual", "conv"], channels: Annotated[int, Ge(1)]
+    ) -> None:
         super().__init__()
         self.stem = STEMS[stem](channels)
         self.head = head(channels)

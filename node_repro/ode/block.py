@@ -23,7 +23,25 @@ class _Trained(NamedTuple):
     index: int
 
 
-class ODEBlock(nn.Module):
+class SolvesODE(nn.Module):
+    """A module that solves an ODE whenever it is evaluated.
+
+    Args:
+        solver: Method, step-size control and tolerances.
+        gradient: How the solution is differentiated.
+
+    Attributes:
+        stats: The cost of the last solve.
+    """
+
+    def __init__(self, *, solver: Solver, gradient: GradientMethod) -> None:
+        super().__init__()
+        self.solver = solver
+        self.gradient = gradient
+        self.stats = Stats()
+
+
+class ODEBlock(SolvesODE):
     """dy/dt = f(t, y) over span = (t0, t1), as a module.
 
     A batch is solved as one system, with one sequence of steps.
@@ -46,7 +64,7 @@ class ODEBlock(nn.Module):
         gradient: GradientMethod,
         span: Sequence[float | Tensor] = (0.0, 1.0),
     ) -> None:
-        super().__init__()
+        super().__init__(solver=solver, gradient=gradient)
         for name, module in f.named_modules():
             if isinstance(module, _NO_FIELD):
                 warnings.warn(
@@ -56,10 +74,7 @@ class ODEBlock(nn.Module):
                     stacklevel=2,
                 )
         self.f = f
-        self.solver = solver
-        self.gradient = gradient
         self.span = span
-        self.stats = Stats()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         span = state.pop("span", None)  # of blocks that were pickled when it was an attribute

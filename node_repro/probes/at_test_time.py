@@ -51,12 +51,12 @@ class AtTestTime:
             except SolverError as failure:
                 row["failure"] = str(failure)
             rows.append(row)
-            run.say(_told(row, task.selected_by))
+            run.say(_told(row, task.selection_metric))
         ode = run.config.ode
         facts = {
             "examples": count,
             "batch": self.batch,
-            "score": task.selected_by,
+            "score": task.selection_metric,
             "trained_with": None if ode is None else f"{ode.solver.name} at rtol {ode.rtol:g}",
         }
         return Findings(facts, rows)

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from node_repro.data.seeds import generator
+from node_repro.data.generated import seeded_generator
 from node_repro.models.continuous_flow import ContinuousFlow
 from node_repro.probes import Findings, Finished, Misfit
 from node_repro.probes.solve import rms
 from node_repro.tasks.cnf import CNF
-from node_repro.tasks.flow import GRID, Square, density_on, mass_on
+from node_repro.tasks.density_grid import GRID, Square, density_on, mass_on
 
 
 class Trained(NamedTuple):
@@ -49,7 +49,7 @@ class Inversion:
         like = torch.zeros((), dtype=torch.float64, device=run.device)
         trained = Trained(flow.double(), task, like)
         with torch.no_grad():
-            x = task.data.law.sample(self.examples, generator(2)).to(like)
+            x = task.data.law.sample(self.examples, seeded_generator(2, bits=64)).to(like)
             _keep(flow, self.reference)
             exact = flow.log_density(x)
             rows = []
@@ -72,7 +72,9 @@ class Inversion:
         square = Square(task.side, GRID)
         true = task.data.law.log_density(square.points(like.cpu())).exp().view(GRID, GRID)
         shown = {"Data": (true.numpy(), x.cpu().numpy())}
-        z = torch.randn(len(x), 2, generator=generator(1), dtype=torch.float64).to(like)
+        z = torch.randn(len(x), 2, generator=seeded_generator(1, bits=64), dtype=torch.float64).to(
+            like
+        )
         for tolerance in self.shown:
             _keep(flow, tolerance)
             density = density_on(flow, square, like).numpy()

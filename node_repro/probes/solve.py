@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from node_repro.ode.block import SolvesODE
 from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.forward import Forward
@@ -83,9 +84,9 @@ class _Recorder:
         return solution
 
 
-def solving_part(model: nn.Module) -> nn.Module:
+def solving_part(model: nn.Module) -> SolvesODE:
     """The module that solves the model's ODE. Raises Misfit unless there is one."""
-    parts = [m for m in model.modules() if isinstance(getattr(m, "stats", None), Stats)]
+    parts = [m for m in model.modules() if isinstance(m, SolvesODE)]
     if len(parts) != 1:
         raise Misfit(f"a model with one ODE, and {type(model).__name__} has {len(parts) or 'none'}")
     return parts[0]
@@ -94,13 +95,13 @@ def solving_part(model: nn.Module) -> nn.Module:
 def recorded(model: nn.Module, task: Task, batch: Batch) -> Solve:
     """The solve of one batch, with the model's own solver and gradient method."""
     part = solving_part(model)
-    inner: GradientMethod = part.gradient  # pyright: ignore[reportAssignmentType]
+    inner = part.gradient
     recorder = _Recorder(inner)
-    part.gradient = recorder  # pyright: ignore[reportArgumentType]
+    part.gradient = recorder
     try:
         loss = task.loss(model, batch).loss
     finally:
-        part.gradient = inner  # pyright: ignore[reportArgumentType]
+        part.gradient = inner
     (problem, ys), *more = recorder.seen
     if more:
         raise Misfit(f"one solve a batch, and {type(model).__name__} makes {1 + len(more)}")

@@ -1,23 +1,30 @@
-"""The contract of a task: its data, its loss, its scores, its pictures.
+"""Task interface: training and evaluation batches, loss, scores, diagnostics and pictures.
 
-A task knows no model and no solver. It is built with its options, its data (of the kind that its
-yaml names) and batch_size, eval_batch_size, seed, device, dtype.
+A task is built with its own options, its data and the settings of the run (`TaskSettings`). It
+knows neither models nor solvers, only the contract of the models that it trains (see `models`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from itertools import count
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypedDict, TypeVar, Unpack
 
+import torch
 from torch import Tensor, nn
 
+from node_repro.data.generated import shuffled_indices
+from node_repro.data.sharding import Examples
+
 Batch = Any
-"""What a batch is, is between a task's batches, its loss and its scores; but that it can be shared
-(`share.Share.of`): each of its tensors has a row an example, or its type says how it is divided."""
+"""Opaque outside the task. So that several processes can share a batch, every tensor must have one
+row per example, or its type must implement `data.sharding.Examples`."""
 
 
 class Loss(NamedTuple):
-    """loss: () with a graph. metrics: other numbers of the batch, by declared name, as scalars.
+    """The differentiable loss () of a batch, and other metrics of it, by name.
 
-    All are means over the batch's examples, so that the mean of equal parts' is the whole's.
+    All are means over the batch's examples, so that the mean over equal parts of a batch is that of
+    the whole.
     """
 
     loss: Tensor
@@ -25,62 +32,161 @@ class Loss(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A file for the run's folder pictures/. file: "density.png"; .png and .gif are shown in
-    TensorBoard, too, .npz holds the arrays behind a picture.
+    """A file for the run's folder pictures/, such as "density.png".
+
+    .png and .gif are also shown in TensorBoard; .npz holds the arrays behind a picture.
     """
 
     file: str
     content: bytes
 
 
-class Task(Protocol):
-    """loss_metric: the declared name of the loss. selected_by: the validation metric, the smaller
-    the better, that selects a model. iterations_per_epoch: None for data without end.
+class TaskSettings(TypedDict):
+    """What every task's constructor gets from the run besides its options and data."""
+
+    batch_size: int
+    eval_batch_size: int
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+BatchT = TypeVar("BatchT")
+
+
+class Task(ABC, Generic[ModelT, BatchT]):
+    """Base class of tasks.
+
+    A subclass names the contract of its models and its type of batches, as in
+    `Task[Classifier, Batch]`, and its data in its constructor, as in `data: ImageData`. It
+    implements `training_batch`, `evaluation_batches`, `loss` and `scores`; everything else has a
+    default.
+
+    Attributes:
+        loss_metric: Name of the loss among the metrics.
+        selection_metric: Validation metric, the smaller the better, that selects the model.
+        metrics: Metrics of this task that are not declared in `runs.metrics`, with their labels.
+        evaluates_whole_split: Whether an evaluation takes all examples at once, so that
+            eval_batch_size has no effect.
     """
 
-    @property
-    def loss_metric(self) -> str: ...
+    loss_metric: ClassVar[str]
+    selection_metric: ClassVar[str]
+    metrics: ClassVar[Mapping[str, str]] = {}
+    evaluates_whole_split: ClassVar[bool] = False
+
+    def __init__(self, **settings: Unpack[TaskSettings]) -> None:
+        self.batch_size = settings["batch_size"]
+        self.eval_batch_size = settings["eval_batch_size"]
+        self.seed = settings["seed"]
+        self.device = settings["device"]
+        self.dtype = settings["dtype"]
 
     @property
-    def selected_by(self) -> str: ...
-
-    @property
-    def iterations_per_epoch(self) -> int | None: ...
+    def iterations_per_epoch(self) -> int | None:
+        """Training batches in an epoch; None for a task without epochs."""
+        return None
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """What the data decide of a model: arguments for its constructor, by name."""
-        ...
+        """Arguments of the model's constructor that the data determine, by name."""
+        return {}
 
-    def training_batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        """The epoch's batches from index start on: a pure function of seed, epoch and index.
+    def training_batches(self, epoch: int, start: int) -> Iterator[BatchT]:
+        """The training batches of an epoch from index `start` on.
 
-        Without epochs, epoch is 0 and there is always a next batch.
+        They are a function of seed, epoch and index. Without epochs, epoch is 0 and the batches
+        never end.
         """
-        ...
+        return map(self.training_batch, count(start))
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss: ...
+    def training_batch(self, step: int) -> BatchT:
+        """The training batch of a step, a function of seed and step.
 
-    def evaluation_batches(self, split: str) -> Iterator[Batch]:
-        """split: "validation" or "test"; every example once."""
-        ...
-
-    def scores(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """The value of each example, (B,), by metric. Runs without gradients."""
-        ...
-
-    def concluded(self, means: Mapping[str, float]) -> Mapping[str, float]:
-        """The scores from the means over all examples: the same, or what is made of them."""
-        ...
-
-    def findings(self, model: nn.Module) -> Mapping[str, object]:
-        """What else the finished, selected model shows, in plain values; goes into result.json."""
-        ...
-
-    def pictures(self, model: nn.Module, *, final: bool) -> Iterator[Picture]:
-        """What there is to see of the model after an evaluation. final: all of that and what is
-        drawn once, of the selected model.
-
-        Runs without gradients. Draws from generators of its own only.
+        A task with epochs overrides `training_batches` instead.
         """
-        ...
+        raise NotImplementedError(f"{type(self).__name__} has no training_batch")
+
+    @abstractmethod
+    def evaluation_batches(self, split: str) -> Iterator[BatchT]:
+        """The batches of split "validation" or "test", with every example once."""
+
+    @abstractmethod
+    def loss(self, model: ModelT, batch: BatchT) -> Loss:
+        """The loss of a training batch."""
+
+    @abstractmethod
+    def scores(self, model: ModelT, batch: BatchT) -> Mapping[str, Tensor]:
+        """Metrics of each example (B,), by name. Runs without gradients."""
+
+    def finalize_scores(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """Final scores, computed from the means of `scores` over all examples."""
+        return means
+
+    def diagnostics(self, model: ModelT) -> Mapping[str, object]:
+        """Further results of the selected model, as plain values for result.json ("findings")."""
+        return {}
+
+    def pictures(self, model: ModelT, *, final: bool) -> Iterator[Picture]:
+        """Pictures of the model after an evaluation; with `final`, all those of the selected model.
+
+        Runs without gradients. Random numbers must come from separate generators.
+        """
+        return iter(())
+
+
+class MovableExamples(Examples, Protocol):
+    """Examples that can be moved to a device and dtype."""
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self: ...
+
+
+SplitT = TypeVar("SplitT", bound=MovableExamples)
+SplitT_co = TypeVar("SplitT_co", bound=MovableExamples, covariant=True)
+
+
+class SplitData(Protocol[SplitT_co]):
+    """Data with three splits of examples."""
+
+    @property
+    def train(self) -> SplitT_co: ...
+
+    @property
+    def validation(self) -> SplitT_co: ...
+
+    @property
+    def test(self) -> SplitT_co: ...
+
+
+class SplitTask(Task[ModelT, BatchT], Generic[ModelT, BatchT, SplitT]):
+    """Base class of tasks on a fixed number of examples, which are moved to the run's device.
+
+    Attributes:
+        train: The training examples.
+        splits: The examples of "validation" and "test".
+    """
+
+    def __init__(self, data: SplitData[SplitT], **settings: Unpack[TaskSettings]) -> None:
+        super().__init__(**settings)
+        self.train = data.train.to(self.device, self.dtype)
+        self.splits = {
+            "validation": data.validation.to(self.device, self.dtype),
+            "test": data.test.to(self.device, self.dtype),
+        }
+
+    def training_examples(self, step: int) -> SplitT:
+        """The examples of the training batch of a step, shuffled pass by pass."""
+        indices = shuffled_indices(self.train.examples, self.batch_size, self.seed, step)
+        return self.train.select(indices)
+
+    def evaluation_examples(self, split: str) -> Iterator[SplitT]:
+        """The examples of a split in parts of eval_batch_size."""
+        examples = self.splits[split]
+        for indices in torch.arange(examples.examples).split(self.eval_batch_size):
+            yield examples.select(indices)
+
+    def first_test_examples(self, number: int) -> SplitT:
+        """The first `number` test examples, or all if there are fewer."""
+        test = self.splits["test"]
+        return test.select(torch.arange(min(number, test.examples)))

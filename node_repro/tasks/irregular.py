@@ -1,113 +1,108 @@
-"""Irregular series from a file: fill the gaps in between, or say what comes after (section 5).
+"""Irregular series from a file: predict hidden values in between, or those after (section 5).
 
 The model sees the shown observations and is trained on them as in `latent_ode`; it is scored on the
-hidden ones. All values are standardised by channel; `findings` gives errors in the file's units.
+hidden ones. All values are standardised by channel; `diagnostics` has errors in the file's units.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, Unpack
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from annotated_types import Ge, Gt
+from torch import Tensor
 
-from node_repro.data.order import drawn
-from node_repro.data.series import Series, generator, tightened
+from node_repro.data.generated import seeded_generator
+from node_repro.data.series import Series, shrink_grid
 from node_repro.data.series_csv import SPAN, IrregularData, SeriesSplit
-from node_repro.tasks import Loss, Picture
-from node_repro.tasks.likelihood import annealed, log_mean, log_normal, rooted
+from node_repro.data.sharding import Noise
+from node_repro.models import SeriesModel
+from node_repro.models.gaussian import normal_log_density
+from node_repro.tasks import Loss, Picture, SplitTask, TaskSettings
+from node_repro.tasks.likelihood import kl_weight, log_mean_exp, take_roots, variational_loss
 
 SHOWN = 4  # test series in the picture
 POINTS = 200  # times of a drawn prediction
 
 
 class IrregularBatch(NamedTuple):
-    """random: for the noise of this batch. weight: of the divergence in the loss."""
+    """Series, the noise of their posterior samples, and the weight of the KL term in the loss."""
 
     split: SeriesSplit
-    random: torch.Generator
+    noise: Noise
     weight: float
 
 
-class Irregular:
-    """noise_sd: of standardised observations in the likelihood. kl_warmup: steps over which the
-    divergence comes to count.
+class Irregular(SplitTask[SeriesModel, IrregularBatch, SeriesSplit]):
+    """Prediction of hidden values of irregular series.
+
+    Args:
+        data: The series.
+        noise_sd: Standard deviation of standardised observations in the likelihood.
+        kl_warmup: Iterations over which the weight of the KL term is annealed from 0 to 1.
+        settings: Settings of the run.
     """
 
     loss_metric = "loss_nats"
-    selected_by = "rmse_hidden"
-    iterations_per_epoch = None
+    selection_metric = "rmse_hidden"
 
     def __init__(
         self,
         *,
         data: IrregularData,
-        noise_sd: float,
-        kl_warmup: int,
-        batch_size: int,
-        eval_batch_size: int,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
+        noise_sd: Annotated[float, Gt(0)],
+        kl_warmup: Annotated[int, Ge(0)],
+        **settings: Unpack[TaskSettings],
     ) -> None:
+        super().__init__(data, **settings)
         self.data, self.noise_sd, self.kl_warmup = data, noise_sd, kl_warmup
-        self.train = data.train.to(device, dtype)
-        self.splits = {
-            name: _asked(part.to(device, dtype))
-            for name, part in (("validation", data.validation), ("test", data.test))
-        }
-        self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
+        self.splits = {name: _with_hidden_values(part) for name, part in self.splits.items()}
 
     @property
     def sizes(self) -> Mapping[str, int]:
         return {"features": len(self.data.channels)}
 
-    def training_batches(self, epoch: int, start: int) -> Iterator[IrregularBatch]:
-        step = start
-        while True:
-            chosen = drawn(len(self.train.shown.count), self.batch_size, self.seed, step)
-            split = self.train.of(chosen.to(self.train.shown.at.device))
-            split = split._replace(shown=tightened(split.shown, (0,)))
-            random = generator(self.seed, "posterior", step)
-            yield IrregularBatch(split, random, annealed(step, self.kl_warmup))
-            step += 1
+    def training_batch(self, step: int) -> IrregularBatch:
+        split = self.training_examples(step)
+        split = split._replace(shown=shrink_grid(split.shown, (0,)))
+        noise = Noise(seeded_generator(self.seed, "posterior", step))
+        return IrregularBatch(split, noise, kl_weight(step, self.kl_warmup))
 
     def evaluation_batches(self, split: str) -> Iterator[IrregularBatch]:
-        whole = self.splits[split]
-        places = torch.arange(len(whole.shown.count), device=whole.shown.at.device)
-        for i, part in enumerate(places.split(self.eval_batch_size)):
-            yield IrregularBatch(_tight(whole.of(part)), generator("evaluation", i), 1.0)
+        for i, part in enumerate(self.evaluation_examples(split)):
+            yield IrregularBatch(_shrink(part), Noise(seeded_generator("evaluation", i)), 1.0)
 
-    def loss(self, model: nn.Module, batch: IrregularBatch) -> Loss:
+    def loss(self, model: SeriesModel, batch: IrregularBatch) -> Loss:
         shown = batch.split.shown
-        predicted = model(shown, batch.random)
-        nll = -(log_normal(shown.x, predicted.means, self.noise_sd) * shown.seen).sum((2, 3))
-        nll, kl = nll.mean(0), predicted.kl
-        metrics = {"nll_nats": nll.mean(), "kl_nats": kl.mean()}
-        return Loss((nll + batch.weight * kl).mean(), {k: v.detach() for k, v in metrics.items()})
+        predicted = model(shown, batch.noise)
+        log_p = normal_log_density(shown.x, predicted.means, self.noise_sd)
+        nll = -(log_p * shown.seen).sum((2, 3)).mean(0)
+        return variational_loss(nll, predicted.kl, batch.weight)
 
-    def scores(self, model: nn.Module, batch: IrregularBatch) -> Mapping[str, Tensor]:
-        """Of each series, means over its hidden values. mse_carried: of saying the last value
-        shown before, for comparison. log_likelihood_nats: as in `latent_ode`, nats a value.
+    def scores(self, model: SeriesModel, batch: IrregularBatch) -> Mapping[str, Tensor]:
+        """Means over the hidden values of each series.
+
+        mse_carried is the error of carrying the last shown value forward, for comparison.
+        log_likelihood_nats is as in `latent_ode`, per value.
         """
         shown, hidden = batch.split
-        x = model.predict(shown, hidden.at, batch.random)  # pyright: ignore[reportCallIssue]
+        x = model.predict(shown, hidden.at, batch.noise)
         count = hidden.seen.sum((1, 2))
-        density = (log_normal(hidden.x, x, self.noise_sd) * hidden.seen).sum((2, 3))
+        log_p = (normal_log_density(hidden.x, x, self.noise_sd) * hidden.seen).sum((2, 3))
 
         def mean(squares: Tensor) -> Tensor:
             return (squares * hidden.seen).sum((1, 2)) / count
 
         return {
             "mse_hidden": mean((x.mean(0) - hidden.x).square()),
-            "mse_carried": mean((_last_before(shown, hidden.at) - hidden.x).square()),
-            "log_likelihood_nats": log_mean(density) / count,
+            "mse_carried": mean((_carried_forward(shown, hidden.at) - hidden.x).square()),
+            "log_likelihood_nats": log_mean_exp(log_p) / count,
         }
 
-    def concluded(self, means: Mapping[str, float]) -> Mapping[str, float]:
-        return rooted(means)
+    def finalize_scores(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        return take_roots(means)
 
-    def findings(self, model: nn.Module) -> Mapping[str, object]:
+    def diagnostics(self, model: SeriesModel) -> Mapping[str, object]:
         """The root mean square error of every channel in the file's units, over all hidden values
         of the test series.
         """
@@ -115,48 +110,49 @@ class Irregular:
         count = torch.zeros_like(squares)
         for batch in self.evaluation_batches("test"):
             shown, hidden = batch.split
-            x = model.predict(shown, hidden.at, batch.random).mean(0)  # pyright: ignore
+            x = model.predict(shown, hidden.at, batch.noise).mean(0)
             error = ((x - hidden.x).square() * hidden.seen).sum((0, 1))
             squares += error.double().cpu()
             count += hidden.seen.sum((0, 1)).cpu()
         rmse = (squares / count.clamp(min=1)).sqrt() * self.data.sd
-        named = zip(self.data.channels, rmse.tolist(), count.tolist(), strict=True)
-        return {"rmse_by_channel": {name: value for name, value, n in named if n}}
+        channels = zip(self.data.channels, rmse.tolist(), count.tolist(), strict=True)
+        return {"rmse_by_channel": {name: value for name, value, n in channels if n}}
 
-    def pictures(self, model: nn.Module, *, final: bool) -> Iterator[Picture]:
+    def pictures(self, model: SeriesModel, *, final: bool) -> Iterator[Picture]:
         from node_repro.figures import irregular
 
-        test, data = self.splits["test"], self.data
-        few = test.of(torch.arange(min(SHOWN, len(test.shown.count)), device=test.shown.at.device))
-        grid = few.shown.grid
+        data, examples = self.data, self.first_test_examples(SHOWN)
+        grid = examples.shown.grid
         places = torch.linspace(0, len(grid) - 1, min(POINTS, len(grid))).long()
-        asked = places.to(few.shown.at.device).expand(len(few.shown.count), -1)
-        x = model.predict(few.shown, asked, generator("pictures")).double().cpu()  # pyright: ignore
+        at = places.to(examples.shown.at.device).expand(examples.examples, -1)
+        x = model.predict(examples.shown, at, Noise(seeded_generator("pictures"))).double().cpu()
 
-        def original(values: Tensor) -> np.ndarray:
+        def in_units(values: Tensor) -> np.ndarray:
             return (values.double().cpu() * data.sd + data.mean).numpy()
 
         times = (grid * (data.span / SPAN) + data.start).numpy()
         shown, hidden = (
-            (times[part.at.cpu()], original(part.x), part.seen.cpu().numpy()) for part in few
+            (times[part.at.cpu()], in_units(part.x), part.seen.cpu().numpy()) for part in examples
         )
-        content = irregular.predictions(times[places], original(x), shown, hidden, data.channels)
+        content = irregular.predictions(times[places], in_units(x), shown, hidden, data.channels)
         yield Picture("predictions.png", content)
 
 
-def _asked(split: SeriesSplit) -> SeriesSplit:
-    """The series that something is hidden of."""
-    return split.of(torch.nonzero(split.hidden.seen.any(2).any(1))[:, 0])
+def _with_hidden_values(split: SeriesSplit) -> SeriesSplit:
+    """The series with at least one hidden value."""
+    return split.select(torch.nonzero(split.hidden.seen.any(2).any(1))[:, 0])
 
 
-def _tight(split: SeriesSplit) -> SeriesSplit:
-    """On the grid of its own times and the start: no state is kept for other batches' times."""
+def _shrink(split: SeriesSplit) -> SeriesSplit:
+    """The series on the grid of their own times and its start, without other batches' times."""
     places = torch.cat((split.shown.at.flatten(), split.hidden.at.flatten())).unique().tolist()
-    return SeriesSplit(*(tightened(part, (0, *places)) for part in split))
+    return SeriesSplit(*(shrink_grid(part, (0, *places)) for part in split))
 
 
-def _last_before(shown: Series, places: Tensor) -> Tensor:
-    """The values shown last before the places (B, m): (B, m, D); 0, the mean, before the first."""
+def _carried_forward(shown: Series, places: Tensor) -> Tensor:
+    """The last shown values before the grid indices (B, m), as (B, m, D); before the first one 0,
+    the mean.
+    """
     known = torch.searchsorted(shown.at.contiguous(), places.contiguous())
     known = torch.minimum(known, shown.count[:, None])
     last = (known - 1).clamp(min=0)[..., None].expand(-1, -1, shown.x.shape[2])

@@ -1,142 +1,123 @@
-"""Spirals, irregularly observed: the latent ODE and its rivals (section 5, figures 8-10, table 2).
+"""Irregularly observed spirals: latent ODE and baselines (section 5, figures 8 to 10, table 2).
 
 Training sees n noisy points of each window of 100. The score is the prediction of the 100 points
-that follow. Loss of a trajectory: -sum_i log N(x_i; mean_i, noise_sd^2) over its seen points, the
-mean of the posterior's samples, plus the posterior's divergence from its prior. A rival has no
-posterior, and predicts each point from those before it.
+after it. The loss of a trajectory is -sum_i log N(x_i; mean_i, noise_sd^2) over its observed
+points, averaged over posterior samples, plus the divergence of the posterior from the prior. The
+baselines have no posterior and predict each point from those before it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, NamedTuple, Unpack
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from annotated_types import Ge, Gt
+from torch import Tensor
 
-from node_repro.data.order import drawn
-from node_repro.data.series import Series, generator
+from node_repro.data.generated import seeded_generator
+from node_repro.data.sharding import Noise
 from node_repro.data.spirals import WINDOW, SpiralData, SpiralSplit
-from node_repro.tasks import Loss, Picture
-from node_repro.tasks.likelihood import annealed, log_mean, log_normal, rooted
-from node_repro.tasks.probe import probe_accuracy, with_products
+from node_repro.models import LatentSeriesModel, SeriesModel
+from node_repro.models.gaussian import normal_log_density
+from node_repro.tasks import Loss, Picture, SplitTask, TaskSettings
+from node_repro.tasks.arrays import to_numpy
+from node_repro.tasks.likelihood import kl_weight, log_mean_exp, take_roots, variational_loss
+from node_repro.tasks.linear_probe import probe_accuracy, with_products
 
-SHOWN = 8  # test trajectories in a picture of reconstructions
+SHOWN = 8  # test trajectories in figure 8
 STEPS = 7  # values of a latent dimension in figure 9, and of each axis of the latent plane
 
 
 class SpiralBatch(NamedTuple):
-    """random: for the noise of this batch. weight: of the divergence in the loss."""
+    """Spirals, the noise of their posterior samples, and the weight of the KL term in the loss."""
 
     split: SpiralSplit
-    random: torch.Generator
+    noise: Noise
     weight: float
 
 
-@runtime_checkable
-class Generative(Protocol):
-    """A model with a latent state that can be set: z(t0) -> z(t) -> x(t)."""
+class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
+    """Prediction of spirals beyond the window in which they are observed.
 
-    def posterior(self, series: Series) -> Any: ...  # noqa: ANN401
-
-    def path(self, z0: Tensor, ts: Tensor) -> Tensor: ...
-
-    def decode(self, z: Tensor) -> Tensor: ...
-
-
-class SpiralPrediction:
-    """noise_sd: of the observations in the likelihood. kl_warmup: steps over which the divergence
-    comes to count.
+    Args:
+        data: The spirals.
+        noise_sd: Standard deviation of the observations in the likelihood.
+        kl_warmup: Iterations over which the weight of the KL term is annealed from 0 to 1.
+        settings: Settings of the run.
     """
 
     loss_metric = "loss_nats"
-    selected_by = "loss_nats"
-    iterations_per_epoch = None
+    selection_metric = "loss_nats"
 
     def __init__(
         self,
         *,
         data: SpiralData,
-        noise_sd: float,
-        kl_warmup: int,
-        batch_size: int,
-        eval_batch_size: int,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
+        noise_sd: Annotated[float, Gt(0)],
+        kl_warmup: Annotated[int, Ge(0)],
+        **settings: Unpack[TaskSettings],
     ) -> None:
-        self.train = data.train.to(device, dtype)
-        self.splits = {
-            "validation": data.validation.to(device, dtype),
-            "test": data.test.to(device, dtype),
-        }
+        super().__init__(data, **settings)
         self.noise_sd, self.kl_warmup = noise_sd, kl_warmup
-        self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
 
     @property
     def sizes(self) -> Mapping[str, int]:
         return {"features": 2}
 
-    def training_batches(self, epoch: int, start: int) -> Iterator[SpiralBatch]:
-        step = start
-        while True:
-            chosen = drawn(len(self.train.direction), self.batch_size, self.seed, step)
-            random = generator(self.seed, "posterior", step)
-            split = self.train.of(chosen.to(self.train.direction.device))
-            yield SpiralBatch(split, random, annealed(step, self.kl_warmup))
-            step += 1
+    def training_batch(self, step: int) -> SpiralBatch:
+        noise = Noise(seeded_generator(self.seed, "posterior", step))
+        return SpiralBatch(self.training_examples(step), noise, kl_weight(step, self.kl_warmup))
 
     def evaluation_batches(self, split: str) -> Iterator[SpiralBatch]:
-        whole = self.splits[split]
-        places = torch.arange(len(whole.direction), device=whole.direction.device)
-        for i, part in enumerate(places.split(self.eval_batch_size)):
-            yield SpiralBatch(whole.of(part), generator("evaluation", i), 1.0)
+        for i, part in enumerate(self.evaluation_examples(split)):
+            yield SpiralBatch(part, Noise(seeded_generator("evaluation", i)), 1.0)
 
-    def loss(self, model: nn.Module, batch: SpiralBatch) -> Loss:
-        predicted = model(batch.split.observed, batch.random)
-        nll, kl = -self._seen(batch, predicted.means).mean(0), predicted.kl
-        metrics = {"nll_nats": nll.mean(), "kl_nats": kl.mean()}
-        return Loss((nll + batch.weight * kl).mean(), {k: v.detach() for k, v in metrics.items()})
+    def loss(self, model: SeriesModel, batch: SpiralBatch) -> Loss:
+        predicted = model(batch.split.observed, batch.noise)
+        nll = -self._log_likelihood(batch, predicted.means).mean(0)
+        return variational_loss(nll, predicted.kl, batch.weight)
 
-    def scores(self, model: nn.Module, batch: SpiralBatch) -> Mapping[str, Tensor]:
-        """Of each trajectory; squares are means over its points and both coordinates.
+    def scores(self, model: SeriesModel, batch: SpiralBatch) -> Mapping[str, Tensor]:
+        """Scores of each trajectory; squares are means over its points and both coordinates.
 
-        log_likelihood_nats: log of the mean over S posterior samples of the density of all future
-        noisy points together, divided by their number: nats a point.
+        log_likelihood_nats is the log density of all noisy points after the window together, under
+        the mixture of the posterior samples, divided by the number of points.
         """
         clean, noisy = batch.split.clean, batch.split.noisy
-        predicted = model(batch.split.observed, batch.random)
-        x = self._predict(model, batch.split, batch.random)
+        predicted = model(batch.split.observed, batch.noise)
+        x = self._predict(model, batch.split, batch.noise)
         mean, ahead = x.mean(0), slice(WINDOW, None)
-        density = log_normal(noisy[:, ahead], x[:, :, ahead], self.noise_sd).sum((2, 3))
+        log_p = normal_log_density(noisy[:, ahead], x[:, :, ahead], self.noise_sd).sum((2, 3))
         return {
-            "loss_nats": predicted.kl - self._seen(batch, predicted.means).mean(0),
+            "loss_nats": predicted.kl - self._log_likelihood(batch, predicted.means).mean(0),
             "kl_nats": predicted.kl,
-            "log_likelihood_nats": log_mean(density) / WINDOW,
-            "mse_noisy": _square(mean[:, ahead] - noisy[:, ahead]),
-            "mse_clean": _square(mean[:, ahead] - clean[:, ahead]),
-            "mse_sample": _square(x[0, :, ahead] - noisy[:, ahead]),
-            "mse_window": _square(mean[:, :WINDOW] - clean[:, :WINDOW]),
+            "log_likelihood_nats": log_mean_exp(log_p) / WINDOW,
+            "mse_noisy": _mean_square(mean[:, ahead] - noisy[:, ahead]),
+            "mse_clean": _mean_square(mean[:, ahead] - clean[:, ahead]),
+            "mse_sample": _mean_square(x[0, :, ahead] - noisy[:, ahead]),
+            "mse_window": _mean_square(mean[:, :WINDOW] - clean[:, :WINDOW]),
         }
 
-    def concluded(self, means: Mapping[str, float]) -> Mapping[str, float]:
-        return rooted(means)
+    def finalize_scores(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        return take_roots(means)
 
-    def findings(self, model: nn.Module) -> Mapping[str, object]:
-        """How well a plane tells the direction of a spiral from the posterior's mean of z(t0): from
-        its coordinates, and from these and their products.
+    def diagnostics(self, model: SeriesModel) -> Mapping[str, object]:
+        """How well a linear probe of the posterior mean of z(t0) predicts a spiral's direction.
 
-        Where starts lie all around the centre, nothing but chance makes the first possible: turned
-        half around, a spiral keeps its direction, and a plane through the centre its change of
-        sign. Two planes of rotation, one a direction, are told apart by squares.
+        One probe reads the coordinates of z, another one these and their products.
+
+        Rotated by a half turn, a spiral keeps its direction while z(t0) changes sign. If starts lie
+        all around the centre, the coordinates alone therefore predict the direction by chance only.
+        If the two directions rotate in two different planes, products tell them apart.
         """
-        if not isinstance(model, Generative):
+        if not isinstance(model, LatentSeriesModel):
             return {}
         test = self.splits["test"]
         z0, z0_test = (model.posterior(x.observed).mean for x in (self.train, test))
 
         def accuracy(features: Callable[[Tensor], Tensor]) -> float:
-            known, asked = features(z0), features(z0_test)
-            return probe_accuracy(known, self.train.direction, asked, test.direction)
+            return probe_accuracy(
+                features(z0), self.train.direction, features(z0_test), test.direction
+            )
 
         return {
             "direction_probe_accuracy": accuracy(lambda z: z),
@@ -144,41 +125,39 @@ class SpiralPrediction:
             "observation_sd": self.noise_sd,
         }
 
-    def pictures(self, model: nn.Module, *, final: bool) -> Iterator[Picture]:
+    def pictures(self, model: SeriesModel, *, final: bool) -> Iterator[Picture]:
         from node_repro.figures import npz, spirals
 
-        test = self.splits["test"]
-        few = test.of(torch.arange(min(SHOWN, len(test.direction)), device=test.clean.device))
-        x = self._predict(model, few, generator("pictures"))
+        examples = self.first_test_examples(SHOWN)
+        x = self._predict(model, examples, Noise(seeded_generator("pictures")))
         arrays = {
-            "seen": _numpy(few.observed.x),
-            "clean": _numpy(few.clean),
-            "predicted": _numpy(x.mean(0)),
-            "sample": _numpy(x[0]),
+            "seen": to_numpy(examples.observed.x),
+            "clean": to_numpy(examples.clean),
+            "predicted": to_numpy(x.mean(0)),
+            "sample": to_numpy(x[0]),
         }
         yield Picture("figure8_predictions.png", spirals.predictions(**arrays))
         if not final:
             return
         yield Picture("figure8_predictions.npz", npz(**arrays))
-        if isinstance(model, Generative):
-            yield from self._latent_pictures(model, test)
+        if isinstance(model, LatentSeriesModel):
+            yield from self._latent_pictures(model, self.splits["test"])
 
-    def _latent_pictures(self, model: Generative, test: SpiralSplit) -> Iterator[Picture]:
+    def _latent_pictures(self, model: LatentSeriesModel, test: SpiralSplit) -> Iterator[Picture]:
         from node_repro.figures import spirals
 
         ts = test.observed.grid
         z0 = model.posterior(test.observed).mean
-        directions = _numpy(test.direction)
-        yield Picture(
-            "figure8c_latent.png", spirals.latent_paths(_numpy(model.path(z0, ts)), directions)
-        )
-        sd = z0.std(0)
-        start = z0[test.direction.argmax()]  # the first that turns counter-clockwise, if any does
+        directions = to_numpy(test.direction)
+        paths = spirals.latent_paths(to_numpy(model.path(z0, ts)), directions)
+        yield Picture("figure8c_latent.png", paths)
+        start = z0[test.direction.argmax()]  # the first counter-clockwise one, if there is any
         steps = torch.linspace(-2, 2, STEPS).to(z0)
-        moved = start + steps[:, None, None] * torch.diag(sd)  # (STEPS, L, L): step, dimension
+        moved = start + steps[:, None, None] * torch.diag(z0.std(0))  # (STEPS, L, L)
         x = model.decode(model.path(moved, ts))
-        drawn_x = spirals.moved_dimension(_numpy(x), _numpy(steps))
-        yield Picture("figure9_one_dimension.png", drawn_x)
+        yield Picture(
+            "figure9_one_dimension.png", spirals.moved_dimension(to_numpy(x), to_numpy(steps))
+        )
         axes = torch.linalg.svd(z0 - z0.mean(0), full_matrices=False).Vh[:2]
         spread = ((z0 - z0.mean(0)) @ axes.T).std(0)
         a, b = torch.meshgrid(steps, steps, indexing="ij")
@@ -187,25 +166,22 @@ class SpiralPrediction:
         coordinates = ((z0 - z0.mean(0)) @ axes.T) / spread
         yield Picture(
             "latent_exploration.png",
-            spirals.latent_plane(_numpy(x), _numpy(steps), _numpy(coordinates), directions),
+            spirals.latent_plane(to_numpy(x), to_numpy(steps), to_numpy(coordinates), directions),
         )
 
-    def _seen(self, batch: SpiralBatch, means: Tensor) -> Tensor:
-        """log p of what was seen of each trajectory, (S, B)."""
-        seen = batch.split.observed
-        return (log_normal(seen.x, means, self.noise_sd) * seen.seen).sum((2, 3))
+    def _log_likelihood(self, batch: SpiralBatch, means: Tensor) -> Tensor:
+        """log p of the observed points of each trajectory, (S, B)."""
+        observed = batch.split.observed
+        log_p = normal_log_density(observed.x, means, self.noise_sd)
+        return (log_p * observed.seen).sum((2, 3))
 
     @staticmethod
-    def _predict(model: nn.Module, split: SpiralSplit, random: torch.Generator) -> Tensor:
-        """Every point of the window and of its future, (S, B, 2 WINDOW, 2)."""
+    def _predict(model: SeriesModel, split: SpiralSplit, noise: Noise) -> Tensor:
+        """Every point of the window and after it, (S, B, 2 WINDOW, 2)."""
         places = torch.arange(2 * WINDOW, device=split.clean.device)
-        return model.predict(split.observed, places.expand(len(split.clean), -1), random)  # pyright: ignore
+        return model.predict(split.observed, places.expand(len(split.clean), -1), noise)
 
 
-def _square(error: Tensor) -> Tensor:
+def _mean_square(error: Tensor) -> Tensor:
     """The mean square of each trajectory, (B,)."""
     return error.square().mean((1, 2))
-
-
-def _numpy(x: Tensor) -> np.ndarray:
-    return x.detach().cpu().numpy()

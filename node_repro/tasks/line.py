@@ -1,87 +1,79 @@
-"""A line by its rate of change alone: dy/dx = a from a known start, beside y = a x + b.
+"""A line as the solution of dy/dx = a from a known start, compared with y = a x + b.
 
-The solver supplies the constant, which is a parameter fewer because the start is given instead of
-found. Least squares through the start has one parameter, too, and the same solution.
+The ODE has one parameter less because the start is given instead of fitted. Least squares through
+the start has one parameter, too, and the same solution.
 """
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from node_repro.data.line import LENGTH, LineData, OnLine
-from node_repro.data.order import drawn
-from node_repro.tasks import Loss, Picture
-from node_repro.tasks.deep import plain
-from node_repro.tasks.likelihood import rooted
+from node_repro.data.generated import shuffled_indices
+from node_repro.data.line import LENGTH, LineData, LinePoints
+from node_repro.models import LineModel
+from node_repro.tasks import Loss, Picture, Task, TaskSettings
+from node_repro.tasks.arrays import to_numpy
+from node_repro.tasks.likelihood import take_roots
 
 
-class LineFit:
-    """data: noisy points x (N,), y (N, 1) of a line, and its start. With one parameter there is
-    nothing to select, so that the training points stand for the validation.
+class LineFit(Task[LineModel, LinePoints]):
+    """Fits a line. With one parameter there is nothing to select, so the validation split is the
+    training split.
+
+    Args:
+        data: Noisy points of a line, and its start.
+        settings: Settings of the run.
     """
 
     loss_metric = "squared_error"
-    selected_by = "rmse_values"
-    iterations_per_epoch = None
+    selection_metric = "rmse_values"
+    evaluates_whole_split = True
 
-    def __init__(
-        self,
-        *,
-        data: LineData,
-        batch_size: int,
-        eval_batch_size: int,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
+    def __init__(self, *, data: LineData, **settings: Unpack[TaskSettings]) -> None:
+        super().__init__(**settings)
         self.data = data
-        self.batch_size, self.seed = batch_size, seed
-        self.start = torch.full((1,), data.start, dtype=dtype, device=device)
+        self.start = torch.full((1,), data.start, dtype=self.dtype, device=self.device)
 
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        return {}
+    def training_batch(self, step: int) -> LinePoints:
+        train = self.data.train
+        indices = shuffled_indices(len(train.x), self.batch_size, self.seed, step).sort().values
+        return LinePoints(*(part[indices] for part in train))
 
-    def training_batches(self, epoch: int, start: int) -> Iterator[OnLine]:
-        step = start
-        while True:
-            chosen = drawn(len(self.data.train.x), self.batch_size, self.seed, step).sort().values
-            yield OnLine(*(part[chosen] for part in self.data.train))
-            step += 1
-
-    def evaluation_batches(self, split: str) -> Iterator[OnLine]:
+    def evaluation_batches(self, split: str) -> Iterator[LinePoints]:
         yield {"validation": self.data.train, "test": self.data.test}[split]
 
-    def loss(self, model: nn.Module, batch: OnLine) -> Loss:
-        return Loss(F.mse_loss(self._solved(model, batch.x), batch.y.to(self.start)), {})
+    def loss(self, model: LineModel, batch: LinePoints) -> Loss:
+        return Loss(F.mse_loss(self._solve(model, batch.x), batch.y.to(self.start)), {})
 
-    def scores(self, model: nn.Module, batch: OnLine) -> Mapping[str, Tensor]:
-        y = self._solved(model, batch.x)
+    def scores(self, model: LineModel, batch: LinePoints) -> Mapping[str, Tensor]:
+        y = self._solve(model, batch.x)
         noisy = (y - batch.y.to(self.start))[:, 0].square()
         clean = (y - batch.clean.to(self.start))[:, 0].square()
         return {"squared_error": noisy, "mse_values": noisy, "mse_function": clean}
 
-    def concluded(self, means: Mapping[str, float]) -> Mapping[str, float]:
-        return rooted(means)
+    def finalize_scores(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        return take_roots(means)
 
-    def findings(self, model: nn.Module) -> Mapping[str, object]:
-        """The slope found by training, by one-parameter least squares through the start, and by
-        two-parameter least squares; RMSE against the line on the test points."""
+    def diagnostics(self, model: LineModel) -> Mapping[str, object]:
+        """Slopes by training, by one-parameter least squares through the start and by two-parameter
+        least squares, and RMSE on the test points.
+        """
         x, y, _ = self.data.train
         y, sd, slope = y[:, 0], self.data.noise_sd, self.data.slope
         through = float((x * (y - self.data.start)).sum() / x.square().sum())
         a, b = self._least_squares()
         test = self.data.test
-        solved = self._solved(model, test.x).double().cpu()
+        solved = self._solve(model, test.x).double().cpu()
         return {
             "slope": slope,
             "ode": {
                 "parameters": 1,
-                "slope": float(model.slope),  # pyright: ignore[reportArgumentType]
-                "slope_error": float(model.slope) - slope,  # pyright: ignore[reportArgumentType]
+                "slope": model.slope,
+                "slope_error": model.slope - slope,
                 "slope_standard_error": sd / math.sqrt(float(x.square().sum())),
                 "rmse_function": _rms(solved - test.clean),
                 "rmse_values": _rms(solved - test.y),
@@ -98,36 +90,34 @@ class LineFit:
             },
         }
 
-    def pictures(self, model: nn.Module, *, final: bool) -> Iterator[Picture]:
+    def pictures(self, model: LineModel, *, final: bool) -> Iterator[Picture]:
         from node_repro.figures import depth
 
         x, y, _ = self.data.train
         xs = torch.linspace(0, LENGTH, 2, dtype=torch.float64)
         a, b = self._least_squares()
         lines = {
-            "the line": self.data.start + self.data.slope * xs,
+            "true line": self.data.start + self.data.slope * xs,
             "dy/dx = a from y(0): 1 parameter": model(self.start, xs)[:, 0],
             "y = a x + b: 2 parameters": a * xs + b,
         }
-        yield Picture(
-            "line.png",
-            depth.lines(
-                plain(xs),
-                {name: plain(line) for name, line in lines.items()},
-                plain(torch.stack((x, y[:, 0]), dim=1)),
-                self.data.start,
-            ),
+        content = depth.lines(
+            to_numpy(xs),
+            {name: to_numpy(line) for name, line in lines.items()},
+            to_numpy(torch.stack((x, y[:, 0]), dim=1)),
+            self.data.start,
         )
+        yield Picture("line.png", content)
 
     def _least_squares(self) -> tuple[float, float]:
-        """a and b of y = a x + b."""
+        """a and b of the least-squares line y = a x + b."""
         x, y, _ = self.data.train
         rows = torch.stack((x, torch.ones_like(x)), dim=1)
         a, b = torch.linalg.lstsq(rows, y).solution[:, 0].tolist()
         return a, b
 
-    def _solved(self, model: nn.Module, x: Tensor) -> Tensor:
-        """y at x: (N,), rising, solved from the start at 0: (N, 1)."""
+    def _solve(self, model: LineModel, x: Tensor) -> Tensor:
+        """y (N, 1) at increasing x (N,), solved from the start at 0."""
         return model(self.start, torch.cat((x.new_zeros(1), x)))[1:]
 
 

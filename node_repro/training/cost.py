@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from node_repro.ode.block import SolvesODE
 from node_repro.ode.solution import Stats
 
 LARGEST = (
@@ -57,8 +58,7 @@ def step_sizes(model: nn.Module) -> list[float]:
 
 
 def _solves(model: nn.Module) -> list[Stats]:
-    said = (getattr(module, "stats", None) for module in model.modules())
-    return [stats for stats in said if isinstance(stats, Stats)]
+    return [module.stats for module in model.modules() if isinstance(module, SolvesODE)]
 
 
 @dataclass

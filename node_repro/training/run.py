@@ -9,13 +9,13 @@ from torch import nn
 
 from node_repro.config import Component, Config, ODEConfig
 from node_repro.config.signature import harmless, plain
+from node_repro.data.sharding import Share
 from node_repro.ode.solution import SolverError
 from node_repro.runs.environment import SECONDS_TO_TELL
 from node_repro.runs.metrics import read_metrics
 from node_repro.runs.result import ModelResult, RunResult
 from node_repro.runs.run_directory import RunDirectory
 from node_repro.runs.summary import summary
-from node_repro.share import Share
 from node_repro.training import build
 from node_repro.training.cost import step_sizes
 from node_repro.training.panels import Panels
@@ -182,12 +182,12 @@ class Run:
     def _diagnostics(self) -> dict:
         self.model.eval()
         with torch.no_grad():
-            return dict(self.task.findings(self.model))
+            return dict(self.task.diagnostics(self.model))
 
     def _tested(self) -> RunResult:
         """Tests the last and the selected model."""
         config, data, position = self.config, self.data, self.trainer.position
-        metric = self.task.selected_by
+        metric = self.task.selection_metric
         last, selected = tested(self.trainer)
         return RunResult(
             task=config.task.name,

@@ -176,7 +176,7 @@ class Trainer:
         count = max((len(x) for x in whole.values()), default=0)
         means = {name: float(x.mean()) for name, x in whole.items()}
         errors = {name: float(x.std(correction=0)) / math.sqrt(count) for name, x in whole.items()}
-        scores = dict(self.task.concluded(means))
+        scores = dict(self.task.finalize_scores(means))
         if not any(map(math.isnan, nfe)):
             scores["nfe_forward"] = sum(nfe) / len(nfe)
         scores["evaluation_seconds"] = time.perf_counter() - began
@@ -266,7 +266,7 @@ class Trainer:
             return
         scores = self.evaluate("validation").scores
         position.evaluated = step
-        score = scores[self.task.selected_by]
+        score = scores[self.task.selection_metric]
         best = score < position.best
         if best:
             position.best, position.best_step = score, step

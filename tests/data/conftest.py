@@ -8,7 +8,14 @@ import pytest
 from tiny_mnist import SUMS, TEST, TRAIN
 
 from node_repro.data import download
-from node_repro.data.verified import PUBLISHED
+from node_repro.data.mnist_files import PUBLISHED
+
+
+class Unreachable:
+    """A data set of torchvision whose server does not answer."""
+
+    mirrors = ("http://nowhere.invalid/",)
+    resources = (("train-images-idx3-ubyte.gz", "-"),)
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +27,7 @@ def tiny_published_sets_and_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setitem(PUBLISHED, "fashion_mnist", fashion)
     monkeypatch.delenv("NODE_REPRO_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(download, "torchvision_dataset", lambda name: Unreachable)
     monkeypatch.setattr(download, "_any_answers", lambda urls: False)
 
     def no_network(*_: object, **__: object) -> None:

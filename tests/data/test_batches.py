@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from node_repro.data import Batch, DataError, Split, holdout, split_to
-from node_repro.data.batches import batches_per_epoch, crop, evaluation_batches, training_batches
+from node_repro.data.image_batches import (
+    batches_per_epoch,
+    crop,
+    evaluation_batches,
+    training_batches,
+)
 
 
 def split_of(size: int) -> Split:
@@ -158,7 +163,7 @@ def test_holdout_parts_every_image_once_and_the_same_way_for_the_same_seed() -> 
 
 @pytest.mark.parametrize("count", [-1, 50, 51])
 def test_holding_out_nothing_sensible_is_a_data_error(count: int) -> None:
-    with pytest.raises(DataError, match=f"Cannot hold {count} of 50 images out"):
+    with pytest.raises(DataError, match=f"Cannot hold out {count} of 50 images"):
         holdout(SPLIT, count, 0)
 
 

@@ -104,16 +104,16 @@ def test_rows_in_any_order_give_the_same_series(source: SeriesCSV) -> None:
     [
         ("", "line 1: the header must be id,time,channel,value"),
         ("id,time,value\n", "line 1: the header must be"),
-        (HEADER, "a header and no rows"),
-        (HEADER + "a,1,x,2\na,1,x\n", "line 3: 4 cells are expected, not 3"),
-        (HEADER + "a,one,x,2\n", "line 2: the time 'one' is no finite number"),
-        (HEADER + "a,1,x,1_000\n", "line 2: the value '1_000' is no finite number"),
-        (HEADER + "a,1,x,nan\n", "line 2: the value 'nan' is no finite number; leave the row out"),
-        (HEADER + "a,1,x,\n", "line 2: the value '' is no finite number; leave the row out"),
-        (HEADER + "a,inf,x,2\n", "line 2: the time 'inf' is no finite"),
+        (HEADER, "no rows"),
+        (HEADER + "a,1,x,2\na,1,x\n", "line 3: .*4 cells, not 3"),
+        (HEADER + "a,one,x,2\n", "line 2: the time 'one' .* finite number"),
+        (HEADER + "a,1,x,1_000\n", "line 2: the value '1_000' .* finite number"),
+        (HEADER + "a,1,x,nan\n", "line 2: the value 'nan'.* finite number; .* row"),
+        (HEADER + "a,1,x,\n", "line 2: the value ''.* finite number; .* row"),
+        (HEADER + "a,inf,x,2\n", "line 2: the time 'inf' .* finite"),
         (HEADER + ",1,x,2\n", "line 2: the id is empty"),
         (HEADER + "a,1,,2\n", "line 2: the channel is empty"),
-        (HEADER + "a,1,x,2\nb,1,x,2\na,1.0,x,3\n", "line 4: 'x' of 'a' .* in line 2 already"),
+        (HEADER + "a,1,x,2\nb,1,x,2\na,1.0,x,3\n", "line 4: 'x' of 'a' .* in line 2"),
         (HEADER + 'a,1,"x,2\n', "line 2: "),
         (HEADER + "a,1,x,2\n", "holds 1 series; at least 5"),
         (HEADER + "".join(f"{i},1,x,2\n" for i in range(9)), "all values are at the time 1"),
@@ -142,7 +142,7 @@ def test_missing_and_binary_files_are_refused_in_a_sentence(source: SeriesCSV) -
 def test_a_series_with_nothing_to_show_is_refused(source: SeriesCSV) -> None:
     with Path(source.path).open("a") as file:
         file.write("late,170,a,1\n")
-    with pytest.raises(DataError, match="1 series have no time before the part"):
+    with pytest.raises(DataError, match="1 series have no time .* decrease data.part"):
         replace(source, hide="after", part=0.4).load()
 
 
@@ -168,14 +168,14 @@ def test_series_to_select_or_test_of_which_nothing_is_hidden_are_refused(source:
     rows = [f"s{i},{j},a,{i + j}" for i in range(10) for j in range(5)]
     for late in range(10):  # the part holds times of one series alone
         Path(source.path).write_text(HEADER + "\n".join([*rows, f"s{late},9,a,1"]))
-        with pytest.raises(DataError, match=r"nothing of the series that data\.seed=0 draws"):
+        with pytest.raises(DataError, match=r"data\.part=0\.2 hides nothing .* data\.seed=0"):
             replace(source, hide="after", part=0.2).load()
 
 
-def test_channels_that_no_training_series_shows_are_told_of(source: SeriesCSV) -> None:
+def test_channels_without_training_values_are_named(source: SeriesCSV) -> None:
     assert source.load().notice is None
-    text, told = table(), 0
+    text, notices = table(), 0
     for i in range(10):
         Path(source.path).write_text(text + f"s{i},100.5,rare,80\n")
-        told += source.load().notice == "no training series shows rare: not learned"
-    assert told >= 4  # of ten series, the two to select and the two to test
+        notices += "no training series has values of rare" in (source.load().notice or "")
+    assert notices >= 4  # of ten series, the two to select and the two to test

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from node_repro.data import DataError
-from node_repro.data.series import padded, tightened
+from node_repro.data.series import pad_series, shrink_grid
 from node_repro.data.spirals import WINDOW, Shape, Spirals, paper_like, torchdiffeq
 
 SHAPES = (paper_like, torchdiffeq)
@@ -110,13 +110,13 @@ def test_tightened_series_say_the_same_on_a_smaller_grid() -> None:
     at = [torch.tensor([2, 5]), torch.tensor([9])]
     x = [torch.tensor([[1.0], [2.0]]).double(), torch.tensor([[3.0]]).double()]
     seen = [torch.ones(2, 1, dtype=torch.bool), torch.ones(1, 1, dtype=torch.bool)]
-    whole = padded(grid, at, x, seen)
+    whole = pad_series(grid, at, x, seen)
     assert whole.at.tolist() == [[2, 5], [9, 9]] and whole.seen[..., 0].tolist() == [
         [True, True],
         [True, False],
     ]
-    small = tightened(whole, (0, 10))
+    small = shrink_grid(whole, (0, 10))
     assert torch.equal(small.grid, grid[[0, 2, 5, 9, 10]])
     assert torch.equal(small.grid[small.at], grid[whole.at])
-    alone = tightened(whole.of(torch.tensor([1])), ())
+    alone = shrink_grid(whole.select(torch.tensor([1])), ())
     assert alone.at.tolist() == [[0]] and alone.x.tolist() == [[[3.0]]]

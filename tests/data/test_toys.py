@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from node_repro.config.choices import Choices, conf_folder, load
-from node_repro.data.curve import PLATEAUS
 from node_repro.data.curves import Curve as PlaneCurve
-from node_repro.data.labelled import Labelled
+from node_repro.data.labelled_points import LabelledCurves
+from node_repro.data.noisy_function import PLATEAUS
 from node_repro.training.build import found
 
 CHOICES = Choices([conf_folder()])
@@ -81,10 +81,10 @@ def distance(curve: PlaneCurve, label: int) -> Callable[[torch.Tensor], float]:
 
 
 def test_blur_moves_points_by_as_much_as_told() -> None:
-    shape = found("node_repro.data.labelled.MOONS")
+    shape = found("node_repro.data.labelled_points.MOONS")
 
     def points(noise: float) -> torch.Tensor:
-        return Labelled(shape=shape, points=2_000, noise=noise, seed=0).load().train.x
+        return LabelledCurves(shape=shape, points=2_000, noise=noise, seed=0).load().train.x
 
     moved = (points(0.1) - points(1e-9)) / shape.scale
     assert float(moved.std()) == pytest.approx(0.1, rel=0.07)

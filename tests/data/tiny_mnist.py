@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from node_repro.data import DataError
-from node_repro.data.verified import PUBLISHED
+from node_repro.data.mnist_files import PUBLISHED
 
 TRAIN, TEST = 40, 20
 REAL = dict(PUBLISHED)

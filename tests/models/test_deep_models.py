@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from node_repro.models.constant_slope import ConstantSlope
-from node_repro.models.deep import ends
 from node_repro.models.encoded_ode import EncodedODE
+from node_repro.models.encoder_decoder import encoder_decoder
 from node_repro.models.residual_chain import ResidualChain
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.integral import Integral
@@ -59,16 +59,16 @@ def test_output_is_the_decoded_end_of_the_path(build: Build, sizes: dict[str, An
 
 
 def test_without_dimensions_the_state_is_the_input_and_the_output_is_the_state() -> None:
-    assert [type(part) for part in ends(2, None, 2)[:2]] == [nn.Identity, nn.Identity]
-    encoder, decoder, size = ends(2, None, 3)
+    assert [type(part) for part in encoder_decoder(2, None, 2)[:2]] == [nn.Identity, nn.Identity]
+    encoder, decoder, size = encoder_decoder(2, None, 3)
     assert isinstance(encoder, nn.Identity) and isinstance(decoder, nn.Linear) and size == 2
-    assert ends(1, 4, 1).dimensions == 4
+    assert encoder_decoder(1, 4, 1).dimensions == 4
 
 
-def test_chain_adds_what_its_layers_say_at_the_places_that_it_tells() -> None:
+def test_chain_adds_what_its_layers_return_at_its_evaluation_points() -> None:
     model, x = chain(), points()[:1]
     z = model.path(x).z
-    places = model.evaluated(x)
+    places = model.evaluation_points(x)
     assert places.ts.tolist() == [0, 1, 2]
     torch.testing.assert_close(places.z, z[:-1, 0])
     for k in range(3):
@@ -81,14 +81,14 @@ def test_ode_solved_by_euler_with_step_one_is_a_chain_of_its_own_field() -> None
     for k in range(3):
         z = z + model.rate(float(k), z)
     torch.testing.assert_close(model(x), z)
-    assert model.evaluated(x[:1]).ts.tolist() == [0, 1, 2]
+    assert model.evaluation_points(x[:1]).ts.tolist() == [0, 1, 2]
 
 
-def test_every_evaluation_is_told_once_and_costs_nothing_of_the_model() -> None:
+def test_every_evaluation_is_listed_once_and_the_models_stats_are_unchanged() -> None:
     model, x = ode(), points()[2:3]
     model(x)
     stats = model.block.stats
-    ts, z = model.evaluated(x)
+    ts, z = model.evaluation_points(x)
     assert len(ts) == stats.nfe and model.block.stats is stats
     assert z.shape == (stats.nfe, 1) and float(ts.min()) == 0 and float(ts.max()) == 3
     torch.testing.assert_close(z[0], x[0])
@@ -109,7 +109,7 @@ def test_constant_slope_has_one_parameter_and_its_exact_gradient(gradient: Gradi
     xs = torch.tensor([0.0, 1.0, 2.5, 4.0], dtype=torch.float64)
     y0 = torch.tensor([2.0], dtype=torch.float64)
     with torch.no_grad():
-        model.block.f.a.fill_(0.5)  # pyright: ignore
+        model.block.f.get_parameter("a").fill_(0.5)
     assert model.slope == 0.5
     y = model(y0, xs)
     torch.testing.assert_close(y[:, 0], 2.0 + 0.5 * xs)

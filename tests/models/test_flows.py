@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
-from node_repro.models.continuous_flow import ContinuousFlow
-from node_repro.models.gaussian import log_normal
+from node_repro.data.sharding import Noise
+from node_repro.models.continuous_flow import ContinuousFlow, Dynamics
+from node_repro.models.gaussian import standard_normal_log_density
 from node_repro.models.mlp_cnf import MLPCNF, MLPDynamics
 from node_repro.models.planar_cnf import Constants, Hypernetwork, PlanarCNF, PlanarDynamics
 from node_repro.models.planar_flow import PlanarFlow, PlanarMap
 from tests.ode.chosen import GRADIENTS, adaptive
 
+Direction = Literal["to_data", "to_base"]
 SOLVE: dict[str, Any] = {"solver": adaptive("dopri5", 1e-9), "gradient": GRADIENTS["direct"]}
 
 
@@ -36,11 +38,11 @@ def planar_cnf(hyper_hidden: int | None = 8) -> PlanarCNF:
     return PlanarCNF(width=5, hyper_hidden=hyper_hidden, end=1.5, **SOLVE).double()
 
 
-def mlp_cnf(trace: str = "exact") -> MLPCNF:
+def mlp_cnf(trace: Literal["exact", "hutchinson"] = "exact") -> MLPCNF:
     return MLPCNF(hidden=8, layers=2, trace=trace, end=1.5, **SOLVE).double()
 
 
-def planar_flow(direction: str) -> PlanarFlow:
+def planar_flow(direction: Direction) -> PlanarFlow:
     flow = PlanarFlow(depth=6, direction=direction).double()
     with torch.no_grad():  # far from the identity
         for parameter in flow.parameters():
@@ -85,7 +87,7 @@ def straight(field: nn.Module, t: Tensor, z: Tensor) -> Tensor:
 def test_last_row_is_minus_the_trace_of_the_jacobian(name: str, dimension: int) -> None:
     field = DYNAMICS[name](dimension).double()
     z, t = points(dimension=dimension), torch.tensor(0.3, dtype=torch.float64)
-    f = field.drawn(columns(z))
+    f = field.bind(columns(z), None)
     if isinstance(field, PlanarDynamics):
         torch.testing.assert_close(f(t, columns(z))[:-1].T, straight(field, t, z))
         trace = trace_of(lambda z: straight(field, t, z), z)
@@ -130,9 +132,9 @@ def test_there_and_back_is_where_it_began(flow: ContinuousFlow | PlanarFlow) -> 
 
 def test_both_directions_give_the_same_density(flow: ContinuousFlow | PlanarFlow) -> None:
     with torch.no_grad():
-        drawn = flow.sample(points())
-        back = flow.log_density(drawn.x)
-    torch.testing.assert_close(back, drawn.log_density, rtol=0, atol=1e-6)
+        sample = flow.sample(points())
+        back = flow.log_density(sample.x)
+    torch.testing.assert_close(back, sample.log_density, rtol=0, atol=1e-6)
 
 
 def test_density_is_that_of_the_change_of_variables(flow: ContinuousFlow | PlanarFlow) -> None:
@@ -140,7 +142,9 @@ def test_density_is_that_of_the_change_of_variables(flow: ContinuousFlow | Plana
     jacobian = torch.stack(
         [torch.autograd.functional.jacobian(lambda v: flow.encode(v[None])[0], one) for one in x]
     )  # pyright: ignore[reportArgumentType, reportCallIssue]
-    expected = log_normal(flow.encode(x)) + torch.linalg.slogdet(jacobian).logabsdet
+    expected = (
+        standard_normal_log_density(flow.encode(x)) + torch.linalg.slogdet(jacobian).logabsdet
+    )
     torch.testing.assert_close(flow.log_density(x), expected, rtol=0, atol=1e-6)
 
 
@@ -181,11 +185,11 @@ def test_estimated_trace_is_right_on_average_and_the_same_throughout_a_solve() -
     exact, estimated = mlp_cnf(), mlp_cnf("hutchinson")
     estimated.load_state_dict(exact.state_dict())
     x = points(1)
-    f = estimated.dynamics.drawn(columns(x))  # pyright: ignore[reportCallIssue]
+    f = estimated.dynamics.bind(columns(x), Noise())
     t = torch.tensor(0.1, dtype=torch.float64)
     torch.testing.assert_close(f(t, columns(x)), f(t, columns(x)), rtol=0, atol=0)
     with torch.no_grad():
-        many = estimated.log_density(x.expand(20_000, 2))
+        many = estimated.log_density(x.expand(20_000, 2), noise=Noise())
         error = float(many.std()) / math.sqrt(len(many))
         assert error > 1e-4
         assert float(many.mean() - exact.log_density(x)) == pytest.approx(0, abs=4 * error)
@@ -197,12 +201,13 @@ def test_the_trace_is_estimated_in_training_only() -> None:
     x = points()
     with torch.no_grad():
         expected = exact.log_density(x)
-        assert (estimated.log_density(x) - expected).abs().max() > 1e-3
-        assert torch.equal(estimated.eval().log_density(x), expected)
+        assert (estimated.log_density(x, noise=Noise()) - expected).abs().max() > 1e-3
+        assert torch.equal(estimated.log_density(x), expected)
+        assert torch.equal(estimated.eval().log_density(x, noise=Noise()), expected)
 
 
 @pytest.mark.parametrize("direction", ["to_data", "to_base"])
-def test_a_new_planar_flow_is_near_the_identity_whatever_its_depth(direction: str) -> None:
+def test_a_new_planar_flow_is_near_the_identity_whatever_its_depth(direction: Direction) -> None:
     z = points(500)
     for depth in (8, 32):
         with torch.no_grad():
@@ -210,14 +215,14 @@ def test_a_new_planar_flow_is_near_the_identity_whatever_its_depth(direction: st
         assert torch.all((x.std(dim=0) / z.std(dim=0) - 1).abs() < 0.5)
 
 
-class Hamiltonian(nn.Module):
+class Hamiltonian(Dynamics):
     """dq/dt = dH/dp, dp/dt = -dH/dq with H = a(p) + b(q): its trace is exactly 0."""
 
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b = (nn.Linear(1, 1).double() for _ in range(2))
 
-    def drawn(self, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def bind(self, y: Tensor, noise: Noise | None) -> Callable[[Tensor, Tensor], Tensor]:
         return self
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
@@ -228,8 +233,8 @@ class Hamiltonian(nn.Module):
 def test_hamiltonian_flow_keeps_volume_and_carries_the_density_along() -> None:
     flow = ContinuousFlow(Hamiltonian(), end=2.0, **SOLVE)
     z = points(4)
-    drawn = flow.sample(z)
-    torch.testing.assert_close(drawn.log_density, log_normal(z))
+    sample = flow.sample(z)
+    torch.testing.assert_close(sample.log_density, standard_normal_log_density(z))
     for one in z:
         jacobian = torch.autograd.functional.jacobian(lambda v: flow.sample(v[None]).x[0], one)
         assert isinstance(jacobian, Tensor)

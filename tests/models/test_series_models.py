@@ -1,4 +1,4 @@
-"""The latent ODE, its rivals and the Poisson latent ODE: shapes, padding, divergences, seeds."""
+"""The latent ODE, its baselines and the Poisson latent ODE: shapes, padding, divergences, seeds."""
 
 import math
 from collections.abc import Callable
@@ -8,12 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from node_repro.data.series import Series, generator, padded
+from node_repro.data.generated import seeded_generator
+from node_repro.data.series import Series, pad_series
+from node_repro.data.sharding import Noise
+from node_repro.models import Posterior
 from node_repro.models.field_mlp import FieldMLP
 from node_repro.models.latent_ode import LatentODE
 from node_repro.models.poisson_ode import PoissonODE, log_weight
-from node_repro.models.recognition import Posterior, Recognition
-from node_repro.models.series import read
+from node_repro.models.recognition import Recognition
+from node_repro.models.series import read_rows
 from node_repro.models.series_rnn import SeriesRNN
 from node_repro.ode import RungeKutta
 from node_repro.ode.controllers.integral import Integral
@@ -25,6 +28,10 @@ PARTS = ("at", "x", "seen")  # of a Series, with a column for each observation
 GRID = torch.linspace(0, 3, 31).double()
 
 
+def noise(seed: int) -> Noise:
+    return Noise(seeded_generator(seed))
+
+
 def series(*counts: int, features: int = 2, seed: int = 0) -> Series:
     """Series with the given numbers of observations at random places."""
     random = torch.Generator().manual_seed(seed)
@@ -32,7 +39,7 @@ def series(*counts: int, features: int = 2, seed: int = 0) -> Series:
     for k in counts:
         at.append(torch.randperm(21, generator=random)[:k].sort().values)
         x.append(torch.randn(k, features, generator=random).double())
-    return padded(GRID, at, x, [torch.ones_like(one, dtype=torch.bool) for one in x])
+    return pad_series(GRID, at, x, [torch.ones_like(one, dtype=torch.bool) for one in x])
 
 
 def ode(**changes: Any) -> dict[str, Any]:
@@ -85,7 +92,7 @@ def test_sizes_are_those_of_the_paper() -> None:
 
 
 def test_shapes_are_samples_series_observations_channels() -> None:
-    seen, random = series(4, 7, 1), generator(0)
+    seen, random = series(4, 7, 1), noise(0)
     predicted = latent()(seen, random)
     assert predicted.means.shape == (3, 3, 7, 2) and predicted.kl.shape == (3,)
     where = torch.arange(31).expand(3, -1)
@@ -112,11 +119,11 @@ def test_a_series_is_predicted_as_if_it_were_alone(kind: str, cell: str) -> None
         "poisson": lambda: poisson(cell=cell),
     }[kind]()
     if isinstance(model, SeriesRNN):
-        both, one = (model(seen, generator(0)).means[0, 0, :4] for seen in (whole, alone))
+        both, one = (model(seen, noise(0)).means[0, 0, :4] for seen in (whole, alone))
         torch.testing.assert_close(both, one, rtol=1e-12, atol=1e-12)
         where = torch.arange(31)[None]
         first, same = (
-            model.predict(seen, where.expand(len(seen.at), -1), generator(0))[0, 0]
+            model.predict(seen, where.expand(len(seen.at), -1), noise(0))[0, 0]
             for seen in (whole, alone)
         )
         torch.testing.assert_close(first, same, rtol=1e-12, atol=1e-12)
@@ -134,7 +141,7 @@ def test_what_lies_in_the_padding_is_never_read(cell: str) -> None:
         mean, other = (model.recognition(given).mean for given in (seen, spoiled))
         assert torch.equal(mean, other)
     model, where = rnn(cell=cell), torch.arange(31).expand(2, -1)
-    one, other = (model.predict(given, where, generator(0)) for given in (seen, spoiled))
+    one, other = (model.predict(given, where, noise(0)) for given in (seen, spoiled))
     assert torch.equal(one, other)
 
 
@@ -166,7 +173,7 @@ def test_divergence_from_the_prior_is_that_of_torchs_normals() -> None:
     prior = torch.distributions.Normal(torch.zeros(6, 4).double(), 1.0)
     expected = torch.distributions.kl_divergence(normal, prior).sum(1)
     torch.testing.assert_close(posterior.kl(), expected)
-    z = posterior.sampled(3, generator(0))
+    z = posterior.sample(3, noise(0))
     expected = (prior.log_prob(z) - normal.log_prob(z)).sum(-1)
     torch.testing.assert_close(log_weight(posterior, z), expected)
 
@@ -175,7 +182,7 @@ def test_samples_have_the_posteriors_mean_and_deviation() -> None:
     posterior = Posterior(
         torch.tensor([[1.0, -2.0]]).double(), torch.tensor([[0.5, -1.0]]).double()
     )
-    z = posterior.sampled(40_000, generator(0))
+    z = posterior.sample(40_000, noise(0))
     sd = posterior.log_sd.exp()
     # standard errors: sd / 200 of the mean, sd / 280 of the deviation
     assert ((z.mean(0) - posterior.mean).abs() < 4 * sd / 200).all()
@@ -188,26 +195,26 @@ def test_the_generator_alone_decides_the_noise(
 ) -> None:
     model, seen = build(), series(4, 7)
     torch.manual_seed(1)
-    first = model(seen, generator(0))[0]
+    first = model(seen, noise(0))[0]
     torch.manual_seed(2)
-    assert torch.equal(first, model(seen, generator(0))[0])
-    assert not torch.equal(first, model(seen, generator(1))[0])
+    assert torch.equal(first, model(seen, noise(0))[0])
+    assert not torch.equal(first, model(seen, noise(1))[0])
 
 
 def test_forward_is_predict_at_the_observations() -> None:
     seen, whole = series(5, 5), latent(samples=5)
-    at_once = whole(seen, generator(0)).means
+    at_once = whole(seen, noise(0)).means
     # the solver's steps differ, as one grid ends earlier: equal to its tolerance of 1e-6
-    later = whole.predict(seen, torch.arange(31).expand(2, -1), generator(0))
-    torch.testing.assert_close(read(later, seen.at), at_once, rtol=1e-4, atol=1e-4)
+    later = whole.predict(seen, torch.arange(31).expand(2, -1), noise(0))
+    torch.testing.assert_close(read_rows(later, seen.at), at_once, rtol=1e-4, atol=1e-4)
     model = rnn()
-    one_ahead = model(seen, generator(0)).means
-    torch.testing.assert_close(model.predict(seen, seen.at, generator(0)), one_ahead)
+    one_ahead = model(seen, noise(0)).means
+    torch.testing.assert_close(model.predict(seen, seen.at, noise(0)), one_ahead)
 
 
 @pytest.mark.parametrize("gaps", [True, False])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_rival_runs_on_from_its_own_predictions(cell: str, gaps: bool) -> None:
+def test_a_baseline_runs_on_from_its_own_predictions(cell: str, gaps: bool) -> None:
     model, seen = rnn(cell=cell, gaps=gaps), series(4)
     where = places([25, 27, 28])
     t = torch.cat((GRID[seen.at[0]], GRID[where[0]]))
@@ -218,27 +225,27 @@ def test_a_rival_runs_on_from_its_own_predictions(cell: str, gaps: bool) -> None
         if i >= 3:
             said.append(model.out(hidden[0, 0]))
             x.append(said[-1])
-    found = model.predict(seen, where, generator(0))[0, 0]
+    found = model.predict(seen, where, noise(0))[0, 0]
     torch.testing.assert_close(found, torch.stack(said))
 
 
-def test_a_rival_between_observations_knows_only_what_came_before() -> None:
+def test_a_baseline_between_observations_knows_only_what_came_before() -> None:
     model, seen = rnn(), series(6)
     middle = int(seen.at[0, 3])
     where = places([middle])
-    before = model.predict(seen, where, generator(0))
+    before = model.predict(seen, where, noise(0))
     changed = seen._replace(x=seen.x.clone())
     changed.x[0, 3:] += 100.0
-    assert torch.equal(model.predict(changed, where, generator(0)), before)
+    assert torch.equal(model.predict(changed, where, noise(0)), before)
     changed.x[0, 2] += 1.0
-    assert not torch.equal(model.predict(changed, where, generator(0)), before)
+    assert not torch.equal(model.predict(changed, where, noise(0)), before)
 
 
 def test_the_rates_integral_is_solved_along_with_the_state() -> None:
     model, seen = poisson(), series(4, 7)
-    predicted = model.eval()(seen, generator(0))
+    predicted = model.eval()(seen, noise(0))
     ts = torch.linspace(0, 3, 3_001).double()
-    curve = model.intensity(seen, ts, generator(0))
+    curve = model.intensity(seen, ts, noise(0))
     assert (curve > 0).all()
     torch.testing.assert_close(
         predicted.integral, torch.trapezoid(curve, ts, dim=2), rtol=1e-5, atol=0
@@ -253,7 +260,7 @@ def test_a_rate_that_is_constant_gives_the_homogeneous_likelihood() -> None:
             layer.weight.zero_()
             layer.bias.fill_(0.0)
         layer.bias.fill_(math.log(2.5))
-    predicted = model(seen, generator(0))
+    predicted = model(seen, noise(0))
     torch.testing.assert_close(predicted.log_rate, torch.full((3, 2, 7), math.log(2.5)).double())
     torch.testing.assert_close(predicted.integral, torch.full((3, 2), 7.5).double())
 
@@ -261,7 +268,7 @@ def test_a_rate_that_is_constant_gives_the_homogeneous_likelihood() -> None:
 def test_every_parameter_of_every_model_gets_a_gradient() -> None:
     seen = series(4, 7)
     for model in (latent(), poisson(), rnn()):
-        predicted = model(seen, generator(0))
+        predicted = model(seen, noise(0))
         torch.stack([part.square().sum() for part in predicted]).sum().backward()
         missing = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
         assert not missing
@@ -279,14 +286,14 @@ def test_a_learned_field_is_the_slope_of_its_trajectories() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_rival_runs_on_from_a_single_observation(cell: str) -> None:
+def test_a_baseline_runs_on_from_a_single_observation(cell: str) -> None:
     model, seen = rnn(cell=cell), series(1, 1)
-    said = model(seen, generator(0)).means
+    said = model(seen, noise(0)).means
     torch.testing.assert_close(said, model.out(torch.zeros(9).double()).expand(1, 2, 1, 2))
     where = torch.arange(int(seen.at.max()) + 1, 31).expand(2, -1)
-    longer = padded(GRID, list(seen.at), list(seen.x), list(seen.seen))
+    longer = pad_series(GRID, list(seen.at), list(seen.x), list(seen.seen))
     longer = longer._replace(
         **{k: torch.cat((part, part), dim=1) for k, part in longer._asdict().items() if k in PARTS}
     )
-    found, same = (model.predict(given, where, generator(0)) for given in (seen, longer))
+    found, same = (model.predict(given, where, noise(0)) for given in (seen, longer))
     torch.testing.assert_close(found, same)

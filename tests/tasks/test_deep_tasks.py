@@ -1,10 +1,10 @@
-"""Regression, classification and the line: losses, scores, findings, figure 1, whole runs."""
+"""Regression, classification and the line: losses, scores, diagnostics, figure 1, whole runs."""
 
 import io
 import json
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +13,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from node_repro.config.choices import Choices, conf_folder
-from node_repro.data.curve import PLATEAUS, WAVE, Curve
-from node_repro.data.labelled import MOONS, Labelled
+from node_repro.data.labelled_points import MOONS, LabelledCurves
 from node_repro.data.line import Line
+from node_repro.data.noisy_function import PLATEAUS, WAVE, NoisyFunction
 from node_repro.figures import depth, png
+from node_repro.models import Deep, LineModel, Path
 from node_repro.tasks.classification import Classification
 from node_repro.tasks.line import LineFit
 from node_repro.tasks.regression import Regression
@@ -33,12 +34,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-class Path(NamedTuple):
-    ts: Tensor
-    z: Tensor
-
-
-class Known(nn.Module):
+class Known(Deep):
     """A map by two layers whose every state is known: z(1) = z(0) + shift, z(2) = z(1) + shift."""
 
     def __init__(self, shift: float, decoder: nn.Module | None = None) -> None:
@@ -57,29 +53,33 @@ class Known(nn.Module):
         steps = torch.arange(3, dtype=torch.float64)
         return Path(steps, x + self.shift * steps[:, None, None])
 
-    def evaluated(self, x: Tensor) -> Path:
+    def evaluation_points(self, x: Tensor) -> Path:
         ts, z = self.path(x)
         return Path(ts[:-1], z[:-1, 0])
 
 
-class Through(nn.Module):
+class Through(LineModel):
     """The line of a slope."""
 
     def __init__(self, slope: float) -> None:
         super().__init__()
-        self.slope = slope
+        self.known = slope
+
+    @property
+    def slope(self) -> float:
+        return self.known
 
     def forward(self, y0: Tensor, xs: Tensor) -> Tensor:
         return y0 + self.slope * xs[:, None]
 
 
 def regression(**changes: Any) -> Regression:
-    data = Curve(shape=PLATEAUS, points=20, noise_sd=0.1, seed=0).load()
+    data = NoisyFunction(shape=PLATEAUS, points=20, noise_sd=0.1, seed=0).load()
     return Regression(data=data, **(COMMON | changes))
 
 
 def classification(**changes: Any) -> Classification:
-    data = Labelled(shape=MOONS, points=20, noise=0.1, seed=0).load()
+    data = LabelledCurves(shape=MOONS, points=20, noise=0.1, seed=0).load()
     return Classification(data=data, **(COMMON | changes))
 
 
@@ -105,13 +105,13 @@ def test_regression_is_scored_against_noisy_values_and_against_the_function() ->
     with torch.no_grad():
         scores = [task.scores(Known(0.0), b) for b in task.evaluation_batches("test")]
     means = {k: float(torch.cat([s[k] for s in scores]).mean()) for k in scores[0]}
-    found = task.concluded(means)
+    found = task.finalize_scores(means)
     x, y, clean = task.splits["test"]
     assert len(x) == 1_000
     assert found["rmse_values"] == pytest.approx(float((x - y).square().mean()) ** 0.5)
     assert found["rmse_function"] == pytest.approx(float((x - clean).square().mean()) ** 0.5)
     assert found["squared_error"] == pytest.approx(found["rmse_values"] ** 2)
-    assert task.findings(Known(0.0)) == {"floor_rmse": 0.1}
+    assert task.diagnostics(Known(0.0)) == {"floor_rmse": 0.1}
 
 
 def test_figure_1_has_the_steps_of_the_layers_and_where_they_were_evaluated() -> None:
@@ -155,12 +155,12 @@ def test_classes_are_scored_and_a_line_through_the_inputs_is_no_better_than_it_c
     wrong = scorer(batch.x).argmax(1) != batch.label
     assert torch.equal(scores["error"], wrong)
     torch.testing.assert_close(task.loss(scorer, batch).loss, scores["loss_nats"].mean())
-    accuracy = task.findings(scorer)["linear_accuracy"]
+    accuracy = task.diagnostics(scorer)["linear_accuracy"]
     assert isinstance(accuracy, float) and 0.8 < accuracy < 0.95  # two moons: known to be near 0.87
 
 
 def test_line_without_noise_is_found_by_both_least_squares() -> None:
-    found: Any = line(noise_sd=0.0).findings(Through(0.7))
+    found: Any = line(noise_sd=0.0).diagnostics(Through(0.7))
     for name in ("ode", "least_squares_through_start", "least_squares"):
         assert found[name]["slope"] == pytest.approx(0.7)
     assert found["least_squares"]["intercept"] == pytest.approx(1.0)
@@ -169,11 +169,11 @@ def test_line_without_noise_is_found_by_both_least_squares() -> None:
 
 
 def test_standard_errors_are_the_spread_of_slopes_over_many_noises() -> None:
-    def findings(seed: int) -> Any:  # noqa: ANN401
+    def diagnostics(seed: int) -> Any:  # noqa: ANN401
         data = Line(slope=0.7, start=1.0, points=20, noise_sd=0.3, seed=seed).load()
-        return LineFit(data=data, **COMMON).findings(Through(0.7))
+        return LineFit(data=data, **COMMON).diagnostics(Through(0.7))
 
-    many = [findings(seed) for seed in range(300)]
+    many = [diagnostics(seed) for seed in range(300)]
     for name, told in (("least_squares_through_start", "ode"), ("least_squares", "least_squares")):
         errors = [(f[name]["slope"] - 0.7) / f[told]["slope_standard_error"] for f in many]
         # the root mean square of 300 standard normal numbers is 1 within 0.04; four of these

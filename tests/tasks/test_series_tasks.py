@@ -4,24 +4,33 @@ import math
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from node_repro.data.cubic_spiral import CubicSpiral, field
-from node_repro.data.order import drawn
+from node_repro.data.generated import shuffled_indices
 from node_repro.data.poisson_events import EventData, PoissonEvents
 from node_repro.data.series import Series
 from node_repro.data.series_csv import IrregularData, SeriesCSV
+from node_repro.data.sharding import Noise
 from node_repro.data.spirals import WINDOW, SpiralData, Spirals, paper_like
+from node_repro.models import (
+    EventModel,
+    EventPrediction,
+    SeriesModel,
+    SeriesPrediction,
+    TrajectoryModel,
+)
+from node_repro.models.gaussian import normal_log_density
 from node_repro.tasks.field_fit import FieldFit
 from node_repro.tasks.irregular import Irregular
-from node_repro.tasks.latent_ode import SpiralPrediction
-from node_repro.tasks.likelihood import annealed, log_mean, log_normal, rooted
+from node_repro.tasks.latent_ode import SpiralBatch, SpiralPrediction
+from node_repro.tasks.likelihood import kl_weight, log_mean_exp, take_roots
+from node_repro.tasks.linear_probe import probe_accuracy, with_products
 from node_repro.tasks.poisson import Poisson
-from node_repro.tasks.probe import probe_accuracy, with_products
 
 CPU: Any = {
     "batch_size": 7,
@@ -65,12 +74,7 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> IrregularData:
     return SeriesCSV(path=str(path), hide="between", part=0.3, seed=0).load()
 
 
-class Said(NamedTuple):
-    means: Tensor
-    kl: Tensor
-
-
-class Oracle(nn.Module):
+class Oracle(SeriesModel):
     """Says the truth, plus an error, for each of three samples: e, -e and 0."""
 
     def __init__(self, clean: Tensor, error: float) -> None:
@@ -78,12 +82,14 @@ class Oracle(nn.Module):
         self.clean = clean
         self.errors = torch.tensor([error, -error, 0.0]).double()[:, None, None, None]
 
-    def predict(self, series: Series, places: Tensor, random: torch.Generator) -> Tensor:
+    def predict(self, series: Series, places: Tensor, noise: Noise) -> Tensor:
         index = places[..., None].expand(-1, -1, 2)
         return self.clean.gather(1, index) + self.errors
 
-    def forward(self, series: Series, random: torch.Generator) -> Said:
-        return Said(self.predict(series, series.at, random), torch.full((len(series.at),), 2.0))
+    def forward(self, series: Series, noise: Noise) -> SeriesPrediction:
+        return SeriesPrediction(
+            self.predict(series, series.at, noise), torch.full((len(series.at),), 2.0)
+        )
 
 
 def means(parts: list[Mapping[str, Tensor]]) -> dict[str, float]:
@@ -95,7 +101,7 @@ def scored(task: SpiralPrediction, split: str, error: float) -> dict[str, float]
     for batch in task.evaluation_batches(split):
         model = Oracle(batch.split.clean, error)
         parts.append(task.scores(model, batch))
-    return dict(task.concluded(means(parts)))
+    return dict(task.finalize_scores(means(parts)))
 
 
 def prediction(data: SpiralData, **changes: Any) -> SpiralPrediction:
@@ -106,28 +112,28 @@ def prediction(data: SpiralData, **changes: Any) -> SpiralPrediction:
 def test_one_normal_is_torchs_and_several_are_a_mixture() -> None:
     x, mean = torch.randn(2, 5, generator=torch.Generator().manual_seed(0)).double()
     expected = torch.distributions.Normal(mean, 0.3).log_prob(x)
-    torch.testing.assert_close(log_normal(x, mean, 0.3), expected)
+    torch.testing.assert_close(normal_log_density(x, mean, 0.3), expected)
     values = torch.tensor([[-1000.0], [-1001.0]]).double()
-    assert float(log_mean(values)) == pytest.approx(-1000 + math.log((1 + math.exp(-1)) / 2))
+    assert float(log_mean_exp(values)) == pytest.approx(-1000 + math.log((1 + math.exp(-1)) / 2))
 
 
 def test_the_divergence_comes_to_count_linearly() -> None:
-    assert [annealed(step, 4) for step in (0, 1, 4, 9)] == [0.0, 0.25, 1.0, 1.0]
-    assert annealed(0, 0) == 1.0
+    assert [kl_weight(step, 4) for step in (0, 1, 4, 9)] == [0.0, 0.25, 1.0, 1.0]
+    assert kl_weight(0, 0) == 1.0
 
 
 def test_mean_squares_become_their_roots() -> None:
-    assert rooted({"mse_x": 4.0, "kl_nats": 9.0}) == {"rmse_x": 2.0, "kl_nats": 9.0}
+    assert take_roots({"mse_x": 4.0, "kl_nats": 9.0}) == {"rmse_x": 2.0, "kl_nats": 9.0}
 
 
 def test_every_example_is_drawn_equally_often_whatever_the_step_begun_at() -> None:
-    passes = [drawn(20, 5, 0, step) for step in range(8)]
+    passes = [shuffled_indices(20, 5, 0, step) for step in range(8)]
     for turn in (passes[:4], passes[4:]):
         assert sorted(torch.cat(turn).tolist()) == list(range(20))
     assert not torch.equal(torch.cat(passes[:4]), torch.cat(passes[4:]))
-    assert torch.equal(drawn(20, 5, 0, 6), passes[6])
-    assert not torch.equal(drawn(20, 5, 1, 6), passes[6])
-    assert len(drawn(3, 5, 0, 0)) == 3
+    assert torch.equal(shuffled_indices(20, 5, 0, 6), passes[6])
+    assert not torch.equal(shuffled_indices(20, 5, 1, 6), passes[6])
+    assert len(shuffled_indices(3, 5, 0, 0)) == 3
 
 
 def test_truth_scores_nothing_clean_and_the_noise_noisy(spirals: SpiralData) -> None:
@@ -157,7 +163,7 @@ def test_the_loss_is_the_negative_likelihood_of_what_was_seen_plus_the_divergenc
         loss, metrics = task.loss(model, batch)
         likelihoods = [
             torch.distributions.Normal(mean, 0.1).log_prob(seen.x).sum() / len(seen.x)
-            for mean in model(seen, batch.random).means
+            for mean in model(seen, batch.noise).means
         ]
         nll = -torch.stack(likelihoods).mean()
         torch.testing.assert_close(metrics["nll_nats"], nll)
@@ -165,15 +171,19 @@ def test_the_loss_is_the_negative_likelihood_of_what_was_seen_plus_the_divergenc
 
 
 def test_batches_and_their_noise_are_a_function_of_seed_and_step(spirals: SpiralData) -> None:
+    def seed(batch: SpiralBatch) -> int:
+        assert batch.noise.generator is not None
+        return batch.noise.generator.initial_seed()
+
     task = prediction(spirals)
     batches = task.training_batches(0, 0)
     first, second = next(batches), next(batches)
     again = next(prediction(spirals).training_batches(0, 1))
     assert torch.equal(second.split.noisy, again.split.noisy)
-    assert second.random.initial_seed() == again.random.initial_seed()
-    assert first.random.initial_seed() != second.random.initial_seed()
+    assert seed(second) == seed(again)
+    assert seed(first) != seed(second)
     other = next(prediction(spirals, seed=1).training_batches(0, 1))
-    assert other.random.initial_seed() != second.random.initial_seed()
+    assert seed(other) != seed(second)
 
 
 @pytest.mark.parametrize("size", [1, 4, 1_000])
@@ -219,22 +229,14 @@ def test_two_planes_of_rotation_are_told_apart_by_products_alone() -> None:
     assert with_products(z).shape == (400, 4 + 10)
 
 
-class Told(NamedTuple):
-    log_rate: Tensor
-    integral: Tensor
-    means: Tensor
-    kl: Tensor
-    log_weight: Tensor
-
-
-class TrueRate(nn.Module):
+class TrueRate(EventModel):
     """Knows the rate that drew the events, as three equal samples, and says circles of marks."""
 
     def __init__(self, data: EventData, phase: Tensor, factor: float = 1.0) -> None:
         super().__init__()
         self.data, self.phase, self.factor = data, phase, factor
 
-    def forward(self, events: Series, random: torch.Generator) -> Told:
+    def forward(self, events: Series, noise: Noise) -> EventPrediction:
         phase = self.phase[:, None]
         t = events.grid[events.at]
         log_rate = (self.factor * self.data.rate.at(t, phase)).log().expand(3, -1, -1)
@@ -242,9 +244,9 @@ class TrueRate(nn.Module):
         integral = self.factor * self.data.rate.integral(end, self.phase).expand(3, -1)
         means = self.data.mark(t, phase)[..., : events.x.shape[2]].expand(3, -1, -1, -1)
         zero = torch.zeros(3, len(phase)).double()
-        return Told(log_rate, integral, means, zero[0], zero)
+        return EventPrediction(log_rate, integral, means, zero[0], zero)
 
-    def intensity(self, events: Series, ts: Tensor, random: torch.Generator) -> Tensor:
+    def intensity(self, events: Series, ts: Tensor, noise: Noise) -> Tensor:
         return self.factor * self.data.rate.at(ts, self.phase[:, None]).expand(3, -1, -1)
 
 
@@ -313,15 +315,19 @@ def test_batches_of_events_lie_on_grids_of_their_own(events: EventData) -> None:
 def test_findings_compare_expected_with_true_and_observed_counts(events: EventData) -> None:
     task = poisson(events, eval_batch_size=100)
     phase = task.splits["test"].phase
-    found = task.findings(TrueRate(events, phase, 1.1))
+    found = task.diagnostics(TrueRate(events, phase, 1.1))
     assert found["integral_ratio"] == pytest.approx(1.1)
     assert found["observed_events"] == int(events.test.events.count.sum())
 
 
-class Carried(nn.Module):
+class Carried(SeriesModel):
     """Says the last value shown before each place."""
 
-    def predict(self, shown: Series, places: Tensor, random: torch.Generator) -> Tensor:
+    def forward(self, series: Series, noise: Noise) -> SeriesPrediction:
+        raise NotImplementedError
+
+    def predict(self, series: Series, places: Tensor, noise: Noise) -> Tensor:
+        shown = series
         said = torch.zeros(len(places), places.shape[1], shown.x.shape[2]).double()
         for b in range(len(places)):
             for j in range(places.shape[1]):
@@ -344,7 +350,7 @@ def test_hidden_values_alone_are_scored_beside_the_last_one_shown(ward: Irregula
         scores = task.scores(Carried(), batch)
         torch.testing.assert_close(scores["mse_hidden"], scores["mse_carried"])
         hidden = batch.split.hidden
-        said = Carried().predict(batch.split.shown, hidden.at, batch.random)[0]
+        said = Carried().predict(batch.split.shown, hidden.at, batch.noise)[0]
         for b in range(len(hidden.count)):
             error = (said[b] - hidden.x[b])[hidden.seen[b]]
             assert float(scores["mse_hidden"][b]) == pytest.approx(float(error.square().mean()))
@@ -356,18 +362,18 @@ def test_series_are_evaluated_on_grids_of_their_own_times(ward: IrregularData) -
     for i, batch in enumerate(task.evaluation_batches("test")):
         assert len(batch.split.shown.grid) <= 7 < len(whole.shown.grid)  # 6 times and the start
         assert torch.equal(batch.split.shown.grid, batch.split.hidden.grid)
-        for part, given in zip(batch.split, whole.of(torch.tensor([i])), strict=True):
+        for part, given in zip(batch.split, whole.select(torch.tensor([i])), strict=True):
             k = int(part.count[0])
             assert torch.equal(part.grid[part.at[0, :k]], given.grid[given.at[0, :k]])
             assert torch.equal(part.x[0, :k], given.x[0, :k])
 
 
 def test_errors_by_channel_are_in_the_units_of_the_file(ward: IrregularData) -> None:
-    class Mean(nn.Module):
-        def predict(self, shown: Series, places: Tensor, random: torch.Generator) -> Tensor:
+    class Mean(Carried):
+        def predict(self, series: Series, places: Tensor, noise: Noise) -> Tensor:
             return torch.zeros(1, len(places), places.shape[1], 2).double()
 
-    found = irregular(ward).findings(Mean())["rmse_by_channel"]
+    found = irregular(ward).diagnostics(Mean())["rmse_by_channel"]
     assert isinstance(found, dict) and set(found) == {"a", "b"}
     for j, name in enumerate(ward.channels):
         hidden = ward.test.hidden
@@ -381,7 +387,7 @@ def field_fit(**changes: Any) -> FieldFit:
     return FieldFit(data=data, **options)
 
 
-class TrueField(nn.Module):
+class TrueField(TrajectoryModel):
     """Euler's steps, many of them, along the true field; or along a multiple of it."""
 
     def __init__(self, factor: float = 1.0) -> None:
@@ -409,7 +415,7 @@ def test_the_true_field_fits() -> None:
     assert float(task.loss(TrueField(1.5), batch).loss) > 1e-2
     whole = next(task.evaluation_batches("test"))
     scores = task.scores(TrueField(1.5), whole)
-    assert task.concluded(means([scores]))["field_error"] == pytest.approx(0.5)
+    assert task.finalize_scores(means([scores]))["field_error"] == pytest.approx(0.5)
 
 
 def test_windows_are_a_function_of_seed_and_step() -> None:

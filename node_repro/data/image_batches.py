@@ -1,8 +1,8 @@
-"""Batches cut from whole tensors: the augmentation of the paper's MNIST runs (random crops of a
-zero-padded image) as one indexing of a strided view, on the device that holds the split.
+"""Batches of images, with random crops of zero-padded images as augmentation.
 
-The order and the crops are drawn on the CPU, for a whole epoch at once, from a generator of their
-own seeded by (seed, epoch): they are the same on every device and wherever a run resumes.
+A crop of a whole batch is one indexing of a strided view, on the device that holds the split. Order
+and crops of an epoch are drawn on the CPU from a generator seeded by (seed, epoch), so they are the
+same on every device and after a resume.
 """
 
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from node_repro.data import Batch, Split
-from node_repro.data.seeds import generator
+from node_repro.data.generated import seeded_generator
 
 
 def batches_per_epoch(split: Split, batch_size: int) -> int:
-    """How many training batches an epoch has: the whole ones, or one of the whole, smaller set.
+    """The number of training batches in an epoch: the full ones, at least one.
 
-    Raises ValueError where `batch_size` is below 1.
+    Raises ValueError if `batch_size` is below 1.
     """
     _require("batch_size", batch_size, 1)
     size = len(split.labels)
@@ -37,17 +37,17 @@ def training_batches(
 ) -> Iterator[Batch]:
     """The shuffled, randomly cropped batches of one epoch, from batch number `start` on.
 
-    An image is padded with `crop_padding` zeros on each side and cropped to its size at an offset
-    of its own. The last, incomplete batch is dropped, unless the set is smaller than a batch.
-    Raises ValueError where `batch_size` is below 1, or `crop_padding` or `start` below 0.
+    Each image is padded with `crop_padding` zeros on every side and cropped to its original size at
+    a random offset. An incomplete last batch is dropped, unless it is the only one.
+    Raises ValueError if `batch_size` is below 1, or `crop_padding` or `start` is below 0.
     """
     count = batches_per_epoch(split, batch_size)
     _require("crop_padding", crop_padding, 0)
     _require("start", start, 0)
     size, device = len(split.labels), split.images.device
-    drawn = generator(seed, epoch)
-    order = torch.randperm(size, generator=drawn).to(device)
-    offsets = torch.randint(2 * crop_padding + 1, (size, 2), generator=drawn).to(device)
+    generator = seeded_generator(seed, epoch, bits=64)
+    order = torch.randperm(size, generator=generator).to(device)
+    offsets = torch.randint(2 * crop_padding + 1, (size, 2), generator=generator).to(device)
     white = _white(dtype, device)
 
     def batches() -> Iterator[Batch]:
@@ -65,7 +65,7 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Every image once, in order and uncropped; the last batch may be smaller.
 
-    Raises ValueError where `batch_size` is below 1.
+    Raises ValueError if `batch_size` is below 1.
     """
     _require("batch_size", batch_size, 1)
     white = _white(dtype, split.images.device)
@@ -74,9 +74,9 @@ def evaluation_batches(
 
 
 def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
-    """Pad images (B, H, W) with zeros and cut (B, H, W) out at `offsets`, int64 (B, 2) of (y, x).
+    """Pad images (B, H, W) with zeros and crop them to (B, H, W) at `offsets`, int64 (B, 2).
 
-    Offsets are in 0 .. 2 * padding; (padding, padding) gives the image back.
+    Offsets (y, x) are in 0 ... 2 * padding; (padding, padding) returns the image unchanged.
     """
     if padding == 0:
         return images
@@ -84,14 +84,14 @@ def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
     padded = F.pad(images, (padding,) * 4)
     rows, columns = padded.shape[1:]
     first = (torch.arange(count, device=images.device) * rows + offsets[:, 0]) * columns
-    # Every place of the padded pixels, seen as the corner of a window; no memory is used.
+    # A view with one window for every padded pixel as its corner; it takes no memory.
     corners = padded.numel() - (height - 1) * columns - (width - 1)
     windows = padded.as_strided((corners, height, width), (1, columns, 1))
     return windows.index_select(0, first + offsets[:, 1])
 
 
 def _white(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """255 as a tensor on the device: dividing by a Python number, CUDA multiplies by 1/255."""
+    """255 as a tensor, because CUDA divides by a Python number as a multiplication by 1/255."""
     return torch.tensor(255, dtype=dtype, device=device)
 
 
@@ -99,6 +99,6 @@ def _scaled(images: Tensor, white: Tensor) -> Tensor:
     return images.to(white.dtype).div_(white).unsqueeze(1)
 
 
-def _require(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, not {value}.")
+def _require(name: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, not {value}.")
