@@ -142,7 +142,7 @@ def test_missing_and_binary_files_are_refused_in_a_sentence(source: SeriesCSV) -
 def test_a_series_with_nothing_to_show_is_refused(source: SeriesCSV) -> None:
     with Path(source.path).open("a") as file:
         file.write("late,170,a,1\n")
-    with pytest.raises(DataError, match="1 series have no time .* decrease data.part"):
+    with pytest.raises(DataError, match=r"1 series have no time .* decrease data\.part"):
         replace(source, hide="after", part=0.4).load()
 
 
