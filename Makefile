@@ -7,7 +7,7 @@ BESIDE := --numprocesses auto --maxprocesses 8 --dist worksteal
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-cuda check reproduce-all list report smoke bench numerics tensorboard clean
+.PHONY: help install demo test test-all test-cuda check reproduce-all list report smoke bench numerics docs tensorboard clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -77,6 +77,11 @@ numerics: $(VENV)/installed  ## orders, work and precision of the solvers: docs/
 
 tensorboard: $(VENV)/installed  ## every run below OUT, on http://localhost:6006/#custom_scalars
 	$(BIN)/tensorboard --logdir "$$OUT" --host localhost --port 6006
+
+docs: $(VENV)/installed  ## the documentation as a site in outputs/site; broken links are errors
+	$(INSTALL) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet -f .mkdocs.yml
+	@echo "open outputs/site/index.html"
 
 clean:  ## remove the environment and caches, keep outputs
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
