@@ -212,7 +212,7 @@ def test_vmap_over_events_and_dense_solutions_is_refused_by_name() -> None:
             torch.func.vmap(solve)(rows)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own use of it
+@pytest.mark.filterwarnings("ignore:.*torch.jit")  # torch's own use of it
 def test_torch_funcs_derivatives_go_through_direct_solves() -> None:
     solve, y0 = decay(real(0.7), "direct"), real(1, 2)
     exact = math.exp(-0.7) * torch.eye(2, dtype=torch.float64)
@@ -220,7 +220,7 @@ def test_torch_funcs_derivatives_go_through_direct_solves() -> None:
         torch.testing.assert_close(jacobian(solve)(y0), exact, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own use of it
+@pytest.mark.filterwarnings("ignore:.*torch.jit")  # torch's own use of it
 @pytest.mark.parametrize("gradient", AGAIN)
 def test_other_gradients_refuse_torch_func_and_forward_mode_by_name(gradient: str) -> None:
     solve, y0 = decay(real(0.7), gradient), real(1, 2)
