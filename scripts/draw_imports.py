@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 mpl.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "node_repro"
@@ -76,7 +76,11 @@ def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
     """The graph without the arrows that longer paths imply."""
 
     def below(name: str) -> set[str]:
-        return set().union(*({other} | below(other) for other in graph[name])) if graph[name] else set()
+        return (
+            set().union(*({other} | below(other) for other in graph[name]))
+            if graph[name]
+            else set()
+        )
 
     return {
         name: {other for other in others if not any(other in below(o) for o in others - {other})}
@@ -86,7 +90,9 @@ def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
 
 def description(graph: dict[str, set[str]]) -> str:
     """The arrows as text: "cli -> config, report; ..."."""
-    return "; ".join(f"{name} -> {', '.join(sorted(graph[name])) or 'none'}" for name in sorted(graph))
+    return "; ".join(
+        f"{name} -> {', '.join(sorted(graph[name])) or 'none'}" for name in sorted(graph)
+    )
 
 
 def svg(graph: dict[str, set[str]]) -> str:
