@@ -2,8 +2,8 @@
 
     python scripts/draw_imports.py
 
-Packages stand on levels; each imports only packages on lower levels. The arrows that follow from others
-are left out (the transitive reduction). The picture's description lists the levels and arrows as text,
+Packages stand on levels, and each imports only packages on lower levels. Arrows that follow from
+others are left out (the transitive reduction). The picture's description holds all arrows as text,
 which tests/test_layers.py compares with the imports.
 """
 
