@@ -1,13 +1,13 @@
-"""How many evaluations of f the adjoint's backward solve needs beside the forward one, by solver,
-norm of the error, size of the loss's gradient and tolerance.
+"""Evaluations of f in the adjoint's backward solve beside those of the forward solve, by solver,
+error norm, size of the loss gradient and tolerance.
 
 python scripts/backward_evaluations.py [--batch 1] [--hidden 128] [--json FILE]
 
-f is a perceptron of one hidden layer, tanh(W1 [t, y] + b1), on y of 64 numbers, with 16,704
-parameters at 128 hidden units, in float64 from t = 0 to 1; rtol = atol = the tolerance, forward and
-backward. Entries of dL/dy(1) of size 1 stand for a loss that is a sum; a mean over a batch makes
-them small beside atol. Counts only: no time is measured, and the result is the same everywhere but
-for rounding.
+f is a perceptron with one hidden layer, tanh(W1 [t, y] + b1), on a state of 64 numbers. With 128
+hidden units it has 16,704 parameters. It is solved in float64 from t = 0 to 1 with rtol = atol =
+tolerance, forward and backward. Entries of dL/dy(1) of size 1 correspond to a loss that is a sum; a
+mean over a batch makes them small compared with atol. Only evaluations are counted, so the results
+are the same on every machine up to rounding.
 """
 
 import argparse
@@ -35,8 +35,8 @@ DOPRI5 = RungeKutta(DOPRI5_STEPS, Integral(rtol=1.0, atol=1.0))
 
 
 class Contender(NamedTuple):
-    """fresh: the backward solve begins with an automatic first step, whatever the forward one did;
-    else it goes on with the forward one's last. scipy's solvers always begin afresh.
+    """fresh: the backward solve chooses its first step automatically; otherwise it starts with the
+    last step size of the forward solve. scipy's integrators always choose it automatically.
     """
 
     name: str
@@ -120,7 +120,7 @@ def measured(
     scales: Iterable[float] = SCALES,
     tolerances: Iterable[float] = TOLERANCES,
 ) -> Iterator[Count]:
-    """Counts in the order of the arguments, tolerances running fastest."""
+    """The counts for all combinations of the arguments; the tolerance varies fastest."""
     f = Perceptron(size, hidden, gain, seed)
     generator = torch.Generator().manual_seed(seed + 1)
     y0, direction = (
@@ -133,7 +133,7 @@ def measured(
 
 
 def table(counts: list[Count]) -> str:
-    """Markdown: a row for each solver, norm and scale; forward/backward (ratio) by tolerance."""
+    """A Markdown table with a row for each solver, norm and scale: forward / backward (ratio)."""
     heads = " | ".join(f"{tolerance:.0e}" for tolerance in TOLERANCES)
     lines = [
         f"| solver | norm backwards | entries of dL/dy(1) | {heads} |",
@@ -149,10 +149,19 @@ def table(counts: list[Count]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Backward beside forward evaluations of f.")
     parser.add_argument("--hidden", type=int, default=128, help="hidden units (default 128)")
-    parser.add_argument("--batch", type=int, default=1, help="states at a time (default 1)")
-    parser.add_argument("--gain", type=float, default=2.0, help="of the weights (default 2)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and states (default 0)")
-    parser.add_argument("--json", type=Path, help="write the counts here, too")
+    parser.add_argument(
+        "--batch", type=int, default=1, help="states that are solved together (default 1)"
+    )
+    parser.add_argument(
+        "--gain",
+        type=float,
+        default=2.0,
+        help="standard deviation of the weights times sqrt(inputs) (default 2)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the weights and states (default 0)"
+    )
+    parser.add_argument("--json", type=Path, help="also write the counts to this file")
     given = parser.parse_args()
     options = {k: getattr(given, k) for k in ("hidden", "batch", "gain", "seed")}
     counts = list(measured(**options))

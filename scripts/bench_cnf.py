@@ -1,7 +1,9 @@
-"""One training iteration of a continuous normalizing flow beside torchdiffeq and diffrax, in turns.
+"""One training iteration of a continuous normalizing flow beside torchdiffeq and diffrax,
+interleaved.
 
-Forward, loss and backward of a batch of two circles through a planar flow with hypernetwork (2-D,
-64 units, hypernetwork 32, batch 512, t 0 ... 10, dopri5), trained for a moment:
+Forward pass, loss and backward pass of a batch of two circles through a planar flow with a
+hypernetwork (2-D, 64 units, hypernetwork of 32, batch 512, t from 0 to 10, dopri5), after a few
+training iterations:
 
     ours, adjoint / seminorm / checkpointed / direct
     torchdiffeq, same f          its adjoint on our module, trace in closed form
@@ -11,8 +13,8 @@ Forward, loss and backward of a batch of two circles through a planar flow with 
     diffrax                      jitted, warm, trace in closed form (recursive checkpoints); with
                                  --jax-python, an interpreter that has jax and diffrax
 
-Beside every time: evaluations of f forward and backward, and the relative error of the whole
-gradient against dopri8 at 1e-10 in float64. Each row is a process of its own.
+Each row also shows the evaluations of f, forward and backward, and the relative error of the whole
+gradient against dopri8 at 1e-10 in float64. Each row runs in its own process.
 """
 
 import argparse
@@ -55,7 +57,7 @@ PEERS = ("torchdiffeq, same f", "torchdiffeq, its own f", "torchdiffeq, backprop
 
 
 class Start(NamedTuple):
-    """What all contenders share. exact: the reference gradient, flat."""
+    """What all contenders start from. exact: the flattened reference gradient."""
 
     weights: dict[str, Tensor]
     x: Tensor
@@ -81,7 +83,7 @@ def relative(found: Tensor, exact: Tensor) -> float:
 
 
 class Ours:
-    """A row of ours."""
+    """A row of this project."""
 
     def __init__(self, start: Start, gradient: GradientMethod) -> None:
         keep_freed_memory()
@@ -104,7 +106,7 @@ class Ours:
 
 
 class PeersField(nn.Module):
-    """f of (z, log p) for torchdiffeq. by_autograd: as in its example, else our closed form."""
+    """f of (z, log p) for torchdiffeq. by_autograd: the trace as in its example, else exact."""
 
     def __init__(self, dynamics: PlanarDynamics, *, by_autograd: bool) -> None:
         super().__init__()
@@ -130,7 +132,7 @@ class PeersField(nn.Module):
 
 
 class Torchdiffeq:
-    """A row of torchdiffeq's."""
+    """A row of torchdiffeq."""
 
     def __init__(self, start: Start, name: str) -> None:
         torch.set_num_threads(start.threads)
@@ -159,7 +161,7 @@ class Torchdiffeq:
 
 
 class Diffrax:
-    """bench_cnf_jax.py in another interpreter, one line a turn."""
+    """bench_cnf_jax.py in another interpreter, one line for each iteration."""
 
     def __init__(self, start: Start, python: str, folder: Path) -> None:
         path = folder / "bench_cnf.npz"
@@ -196,7 +198,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def reference(weights: dict[str, Tensor], x: Tensor) -> Tensor:
-    """The gradient by order 8 at 1e-10 in float64."""
+    """The gradient by dopri8 at 1e-10 in float64."""
     exact = built(1e-10, Checkpointed()).double()
     exact.solver = RungeKutta(DOPRI8, Integral(rtol=1e-10, atol=1e-10))
     exact.load_state_dict(weights)
@@ -205,11 +207,13 @@ def reference(weights: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def main() -> None:
-    """Run the comparison; print a table, write it as JSON."""
+    """Run the comparison, print a table and write it as JSON."""
     parser = argparse.ArgumentParser(description="a continuous flow's iteration beside its peers'")
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--warm-up", type=int, default=100, help="training iterations before")
+    parser.add_argument(
+        "--warm-up", type=int, default=100, help="training iterations before the measurement"
+    )
     parser.add_argument("--tolerance", type=float, default=1e-5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

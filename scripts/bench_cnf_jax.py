@@ -1,6 +1,7 @@
-"""diffrax's side of bench_cnf.py: run there by an interpreter that has jax and diffrax.
+"""The diffrax row of bench_cnf.py, run by an interpreter that has jax and diffrax.
 
-Reads a line, does one iteration (forward, loss, gradient), answers with the number of steps.
+For each line on standard input it does one iteration (forward, loss, gradient) and prints the
+number of steps.
 """
 
 import sys

@@ -1,22 +1,22 @@
-"""One training iteration of a latent ODE, ours beside torchdiffeq's, interleaved; and how backward
-grows with the observation times.
+"""One training iteration of a latent ODE beside torchdiffeq and diffrax, interleaved; and the time
+of the backward pass against the number of observation times.
 
 The model is that of torchdiffeq's latent ODE example: a recurrent encoder of 25 units that runs
-backwards, a latent state of 4, f with two hidden layers of 20, a decoder of 20; its 1,000
-trajectories of 100 points, all in one batch, dopri5 at rtol 5e-7 and atol 1e-9 (the example leaves
-torchdiffeq's rtol of 1e-7, which float32 cannot resolve and our solver refuses). Encoder, decoder
-and loss are the same modules in every row, which differ in the solve alone:
+backwards, a latent state of 4 numbers, f with two hidden layers of 20 and a decoder of 20. Its
+1,000 trajectories of 100 points form one batch. dopri5 runs at rtol 5e-7 and atol 1e-9; the example
+uses torchdiffeq's default rtol of 1e-7, which float32 cannot resolve and this project refuses.
+Encoder, decoder and loss are the same modules in every row; only the solve differs:
 
     ours, direct                autograd through the steps
-    ours, checkpointed          the same gradient, states kept, steps redone
+    ours, checkpointed          the same gradient; states are kept, steps repeated
     ours, adjoint               one backward solve, with a jump at every observation
     torchdiffeq, backprop       its odeint, autograd through its steps
     torchdiffeq, adjoint        its odeint_adjoint, as its example's --adjoint
-    diffrax                     where --jax names a python that has it; else "not run"
+    diffrax                     if --jax names an interpreter that has it
 
-Beside every time: evaluations of f, and the relative error of the gradient against order 8 at
-1e-9 in float64. `--times 20,2000` compares backward alone for so many observation times in the same
-span instead. Each row is a process of its own.
+Each row also shows the evaluations of f and the relative error of the gradient against dopri8 at
+1e-9 in float64. `--times 20,2000` times only the backward pass, for these numbers of observation
+times in the same span. Each row runs in its own process.
 """
 
 import argparse
@@ -57,7 +57,7 @@ PEERS = {
 
 
 class Start(NamedTuple):
-    """What every contender starts from. exact: the gradient of the few, in float64."""
+    """What all contenders start from. exact: the float64 gradient on a few trajectories."""
 
     weights: dict[str, Tensor]
     x: Tensor
@@ -69,7 +69,7 @@ class Start(NamedTuple):
 
 
 class ExampleField(nn.Module):
-    """f of the example: 4-20-20-4, ELU. Counts its calls, as its peer does not."""
+    """f of the example: 4-20-20-4 with ELU. It counts its calls, since torchdiffeq does not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class ExampleField(nn.Module):
 
 
 class Model(nn.Module):
-    """Encoder, field, decoder; the solve is handed in."""
+    """Encoder, field and decoder; the solve is an argument."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Model(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(4, 20), nn.ReLU(), nn.Linear(20, 2))
 
     def loss(self, x: Tensor, ts: Tensor, solve: Any) -> Tensor:  # noqa: ANN401
-        """The negative ELBO; the posterior's noise is the same every time."""
+        """The negative ELBO; the noise of the posterior is the same in every iteration."""
         hidden, _ = self.cell(x.flip(1))
         mean, log_variance = self.posterior(hidden[:, -1]).chunk(2, dim=1)
         noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(0)).to(mean)
@@ -104,7 +104,7 @@ class Model(nn.Module):
 
 
 class Solve:
-    """f, z0, ts -> states: by us with a gradient method, or by a peer's function."""
+    """f, z0, ts -> states, by this project with a gradient method or by torchdiffeq."""
 
     def __init__(self, name: str, rtol: float, atol: float) -> None:
         self.name, self.rtol, self.atol = name, rtol, atol
@@ -119,7 +119,7 @@ class Solve:
 
 
 class Training:
-    """A whole iteration but the optimizer's step, as a contender."""
+    """A contender: a whole iteration except the optimizer step."""
 
     def __init__(self, start: Start, name: str) -> None:
         keep_freed_memory()
@@ -131,7 +131,7 @@ class Training:
         self._learn(self.start.x)
 
     def report(self) -> dict[str, Any]:
-        """Evaluations of f forward and backward, and the gradient's error on the few."""
+        """Evaluations of f, forward and backward, and the gradient error on a few trajectories."""
         nfe = self._learn(self.start.x)
         self._learn(self.start.x[: self.start.few])
         error = float((flat(self.model) - self.start.exact).norm() / self.start.exact.norm())
@@ -148,7 +148,7 @@ class Training:
 
 
 class Backward:
-    """The backward pass alone, through a solve with so many observation times."""
+    """A contender: the backward pass through a solve with a number of observation times."""
 
     def __init__(self, start: Start, name: str, count: int, batch: int) -> None:
         keep_freed_memory()
@@ -175,7 +175,7 @@ def flat(model: nn.Module) -> Tensor:
 
 
 def prepared(trajectories: int, iterations: int, rtol: float, atol: float, few: int) -> Start:
-    """The model trained for a moment, so that its field has something to solve."""
+    """The model after a few training iterations."""
     source = Spirals(
         shape=torchdiffeq_like,
         trajectories=10 * trajectories // 7 + 1,
@@ -210,7 +210,7 @@ def prepared(trajectories: int, iterations: int, rtol: float, atol: float, few: 
 
 
 def diffrax(python: str | None, start: Start, rounds: int) -> dict[str, Any]:
-    """The same iteration in diffrax, by another interpreter; {} where there is none."""
+    """The same iteration in diffrax, by another interpreter; {} if there is none."""
     if python is None:
         return {}
     import numpy as np
@@ -229,17 +229,21 @@ def diffrax(python: str | None, start: Start, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the comparison; print a table, write it as JSON."""
+    """Run the comparison, print a table and write it as JSON."""
     parser = argparse.ArgumentParser(description="a latent ODE's iteration beside torchdiffeq's")
     parser.add_argument("--trajectories", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--warm-up", type=int, default=100, help="training iterations before")
+    parser.add_argument(
+        "--warm-up", type=int, default=100, help="training iterations before the measurement"
+    )
     parser.add_argument("--rtol", type=float, default=5e-7)
     parser.add_argument("--atol", type=float, default=1e-9)
     parser.add_argument("--error-batch", type=int, default=16)
-    parser.add_argument("--times", help="20,2000: backward alone, for so many times")
-    parser.add_argument("--batch", type=int, default=100, help="states, with --times")
-    parser.add_argument("--jax", help="a python that has diffrax")
+    parser.add_argument(
+        "--times", help="as in 20,2000: time only the backward pass for these numbers of times"
+    )
+    parser.add_argument("--batch", type=int, default=100, help="number of states, with --times")
+    parser.add_argument("--jax", help="an interpreter that has diffrax")
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
     chosen = parser.parse_args()
     start = prepared(
@@ -270,7 +274,7 @@ def main() -> None:
 
 
 def growth(start: Start, counts: list[int], batch: int, rounds: int) -> list[dict[str, Any]]:
-    """For every method of ours, backward at each count, its ratio to the first count."""
+    """Time of the backward pass for each gradient and count, and its ratio to the first count."""
     rows = []
     for name in OURS:
         entries = [

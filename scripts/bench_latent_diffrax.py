@@ -1,8 +1,9 @@
-"""The iteration of bench_latent.py in diffrax; run by it with a python that has diffrax and jax.
+"""The diffrax row of bench_latent.py, run by an interpreter that has jax and diffrax.
 
-usage: python bench_latent_diffrax.py start.npz rounds. Prints JSON: for diffrax's default adjoint
-(recursive checkpoints) and for its backward solve the seconds of an iteration, compiled and warm,
-and the seconds of the first, which compiles.
+    python bench_latent_diffrax.py start.npz rounds
+
+prints JSON with the seconds of a compiled, warm iteration, and of the first one, which compiles,
+for diffrax's default adjoint (recursive checkpoints) and for its backsolve adjoint.
 """
 
 # pyright: reportMissingImports=false

@@ -1,18 +1,18 @@
-"""One ODE-Net training iteration, ours beside torchdiffeq's odeint_adjoint, interleaved.
+"""One training iteration of the ODE-Net beside torchdiffeq's odeint_adjoint, interleaved.
 
-Forward, loss and backward of a batch of digits through the network of Table 1, at the same
-tolerance with dopri5, on a network that was trained for a moment:
+Forward pass, loss and backward pass of a batch of digits through the network of table 1, with
+dopri5 at the same tolerance, after a few training iterations:
 
-    ours, adjoint              our solver and adjoint
-    ours, seminorm             the same; parameter gradients do not control the backward steps
-    ours, checkpointed         the same, with the exact gradient of the discrete solution
-    torchdiffeq, same f        its solver and adjoint on our very module (time channel folded),
-                               with the allocator set as in our runs
-    torchdiffeq, its own f     as shipped: its example's module (time channel concatenated) with
-                               the same weights, and the allocator as it is
+    ours, adjoint              this project
+    ours, seminorm             the same; gradients of parameters do not control the backward steps
+    ours, checkpointed         the same, with the gradient of the discrete solution
+    torchdiffeq, same f        its solver and adjoint on our module (folded time channel), with the
+                               allocator set as in our runs
+    torchdiffeq, its own f     the module of its example (concatenated time channel) with the same
+                               weights and the default allocator
 
-Beside every time: evaluations of f forward and backward, and the relative error of the whole
-gradient on the first digits against dopri8 at 1e-7 in float64. Each row is a process of its own.
+Each row also shows the evaluations of f, forward and backward, and the relative error of the whole
+gradient on the first digits against dopri8 at 1e-7 in float64. Each row runs in its own process.
 """
 
 import argparse
@@ -43,8 +43,8 @@ from node_repro.training.build import keep_freed_memory
 
 
 class Row(NamedTuple):
-    """A row of the table. gradient: ours, or None for torchdiffeq's adjoint; folded: our module of
-    f; allocator: freed memory is kept, as in every run of ours.
+    """A row of the table. gradient: of this project, or None for torchdiffeq's adjoint. folded: use
+    our module for f. allocator: keep freed memory, as our runs do.
     """
 
     name: str
@@ -63,7 +63,7 @@ ROWS = (
 
 
 class Start(NamedTuple):
-    """What every contender starts from: weights, digits, and the exact gradient on few of them."""
+    """What all contenders start from: weights, digits, and the float64 gradient on some of them."""
 
     stem: Literal["residual", "conv"]
     tolerance: float
@@ -74,14 +74,16 @@ class Start(NamedTuple):
     exact: Tensor
 
     def network(self) -> ODENet:
-        """The trained network, on the host."""
+        """The trained network, on the CPU."""
         network = built(self.stem, self.tolerance)
         network.load_state_dict(self.weights)
         return network
 
 
 class ConcatField(nn.Module):
-    """The field of torchdiffeq's MNIST example: time as a 65th channel. Weights as in `field`."""
+    """The field of torchdiffeq's MNIST example, with time as a 65th channel and the weights of
+    `field`.
+    """
 
     def __init__(self, field: ConvField) -> None:
         super().__init__()
@@ -110,7 +112,7 @@ class ConcatField(nn.Module):
 
 
 class PeerBlock(nn.Module):
-    """torchdiffeq's solver and adjoint in the place of our block; counts calls of f."""
+    """torchdiffeq's solver and adjoint in place of our ODEBlock; it counts the calls of f."""
 
     def __init__(self, f: nn.Module, tolerance: float) -> None:
         super().__init__()
@@ -130,7 +132,7 @@ class PeerBlock(nn.Module):
 
 
 class Network:
-    """A stem, a block and a head that learn from a batch, as a contender of the bench."""
+    """A contender: stem, block and head trained on a batch."""
 
     def __init__(self, start: Start, row: Row) -> None:
         if row.allocator:
@@ -153,7 +155,7 @@ class Network:
         self._learn(*self.start.batch)
 
     def report(self) -> dict[str, Any]:
-        """Evaluations of f forward and backward, and the gradient's error on few digits."""
+        """Evaluations of f, forward and backward, and the gradient error on some digits."""
         nfe = self._learn(*self.start.batch)
         self._learn(*self.start.few)
         exact = self.start.exact
@@ -186,18 +188,18 @@ class Network:
 
 
 def gradients(module: nn.Module) -> dict[str, Tensor]:
-    """By name, in float64."""
+    """The gradients by name, in float64."""
     named = module.named_parameters()
     return {name: p.grad.double() for name, p in named if p.grad is not None}
 
 
 def flat(found: dict[str, Tensor]) -> Tensor:
-    """One vector, in the order of the names."""
+    """All gradients as one vector, in the order of the names."""
     return torch.cat([found[name].flatten() for name in sorted(found)])
 
 
 def reference(network: ODENet, images: Tensor, labels: Tensor) -> Tensor:
-    """The gradient by the discrete solution of order 8 at 1e-7, in float64."""
+    """The gradient of the discrete solution by dopri8 at 1e-7 in float64."""
     exact = copy.deepcopy(network).double()
     exact.block.solver = RungeKutta(DOPRI8, Integral(rtol=1e-7, atol=1e-7))
     exact.block.gradient = Checkpointed()
@@ -207,14 +209,14 @@ def reference(network: ODENet, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def built(stem: Literal["residual", "conv"], tolerance: float) -> ODENet:
-    """The network of Table 1 with dopri5."""
+    """The network of table 1 with dopri5."""
     torch.manual_seed(0)
     solver = RungeKutta(DOPRI5, Integral(rtol=tolerance, atol=tolerance))
     return ODENet(stem=stem, channels=64, solver=solver, gradient=Adjoint())
 
 
 def trained(network: ODENet, iterations: int, digits: Batch) -> None:
-    """Lets it see some batches of 128."""
+    """Train the network on some batches of 128."""
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     for _ in range(iterations):
         picked = torch.randint(len(digits.labels), (128,))
@@ -224,11 +226,13 @@ def trained(network: ODENet, iterations: int, digits: Batch) -> None:
 
 
 def main() -> None:
-    """Run the comparison; print a table, write it as JSON."""
+    """Run the comparison, print a table and write it as JSON."""
     parser = argparse.ArgumentParser(description="ODE-Net's iteration beside torchdiffeq's")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--warm-up", type=int, default=40, help="training iterations before")
+    parser.add_argument(
+        "--warm-up", type=int, default=40, help="training iterations before the measurement"
+    )
     parser.add_argument("--tolerance", type=float, default=1e-3)
     parser.add_argument("--stem", choices=("conv", "residual"), default="conv")
     parser.add_argument("--error-batch", type=int, default=16)
@@ -272,7 +276,7 @@ def main() -> None:
 
 
 def describe(device: torch.device) -> str:
-    """The device in words."""
+    """A description of the device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu, {platform.machine()}, {torch.get_num_threads()} threads"

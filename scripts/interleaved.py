@@ -1,7 +1,8 @@
-"""Times contenders side by side: each in a process of its own, one iteration each in turn.
+"""Interleaved timing of contenders, each in its own process.
 
-A process of its own keeps a contender's allocator, threads and caches from another's; turns let
-the machine's slow moments fall on all alike, so that ratios taken round by round are steady.
+Separate processes keep allocators, threads and caches apart. The contenders run one iteration each
+in turn, so that a slow phase of the machine affects all of them and the ratios of a round are
+stable.
 """
 
 import multiprocessing
@@ -13,19 +14,19 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Contender(Protocol):
-    """What is timed, and what it says of itself once it has run."""
+    """Something to time, with a report about its last iteration."""
 
     def iterate(self) -> None:
-        """One iteration, finished when this returns."""
+        """Do one iteration; it is finished when this returns."""
         ...
 
     def report(self) -> dict[str, Any]:
-        """What stands beside its time: evaluations, errors."""
+        """What the table shows beside the time: evaluations and errors."""
         ...
 
 
 class Entry(NamedTuple):
-    """A contender by name: build(*arguments) is called in its own process."""
+    """A named contender. build(*arguments) is called in the contender's own process."""
 
     name: str
     build: Callable[..., Contender]
@@ -33,8 +34,8 @@ class Entry(NamedTuple):
 
 
 def compare(entries: Sequence[Entry], rounds: int, *, warm_up: int = 2) -> list[dict[str, Any]]:
-    """A row for every entry: its report, the median and the extremes of its seconds, and the median
-    of its ratio to the first entry, round by round.
+    """A row for every entry: its report, the median, minimum and maximum of its seconds, and the
+    median over rounds of its ratio to the first entry.
     """
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []

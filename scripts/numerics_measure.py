@@ -1,7 +1,7 @@
-"""What `make numerics` measures: work and error of solvers, orders, errors of gradients.
+"""The measurements of `make numerics`: work and error of solvers, orders, errors of gradients.
 
-Solvers, gradient methods and problems are those under test: tests/ode/chosen.py, problems.py,
-detest.py and orders.py. Evaluations of f are counted, no time is taken.
+The solvers, gradient methods and problems are those of the tests (tests/ode/chosen.py, problems.py,
+detest.py and orders.py). Evaluations of f are counted; nothing is timed.
 """
 
 import math
@@ -45,8 +45,8 @@ DIGITS = 1e-12  # errors below this are those of the references
 
 
 class Point(NamedTuple):
-    """One solve at a tolerance: its evaluations of f, its error at the end, its largest error at
-    any output; in units of 1 + |y|, a root mean square over the elements.
+    """A solve at one tolerance: evaluations of f, error at the end, and largest error at any
+    output. Errors are root mean squares over the elements in units of 1 + |y|.
     """
 
     tol: float
@@ -60,7 +60,7 @@ Solve = Callable[[Problem, Tensor, float], tuple[Tensor, int]]
 
 
 def host(name: str, tol: float) -> Solver:
-    """One of scipy's solvers behind our contract."""
+    """One of scipy's integrators by our adapter."""
     choice = chosen.HOSTS[name]
     module, cls = choice["_target_"].rsplit(".", 1)
     options = {k: v for k, v in choice.items() if k != "defaults" and not k.startswith("_")}
@@ -89,7 +89,7 @@ def ours(name: str) -> Solve:
 
 
 def torchdiffeqs(name: str) -> Solve:
-    """A solver of torchdiffeq."""
+    """Work and error of a solver of torchdiffeq."""
 
     def solve(problem: Problem, ts: Tensor, tol: float) -> tuple[Tensor, int]:
         f = chosen.Calls(problem.f)
@@ -101,7 +101,7 @@ def torchdiffeqs(name: str) -> Solve:
 
 
 def scipys(name: str) -> Solve:
-    """A solver of scipy."""
+    """Work and error of a solver of scipy."""
 
     def solve(problem: Problem, ts: Tensor, tol: float) -> tuple[Tensor, int]:
         span = (float(ts[0]), float(ts[-1]))
@@ -121,13 +121,13 @@ PEERS = {f"torchdiffeq {name}": torchdiffeqs(name) for name in ("dopri5", "dopri
 
 
 def tolerances(name: str) -> list[float]:
-    """From 1e-2 on: as far as the order lets a solver go in some thousand steps."""
+    """Tolerances from 1e-2 down to what a method of this order reaches in some thousand steps."""
     order = chosen.ADAPTIVE[name].order if name in chosen.ADAPTIVE else 3 if "bosh3" in name else 5
     return [10.0**-k for k in range(2, {1: 5, 2: 6, 3: 8}.get(order, 11))]
 
 
 def curve(solve: Solve, problem: Problem, ts: Tensor, tols: Iterable[float]) -> list[Point]:
-    """Work and error, a point a tolerance; a solver that gives up twice is given up."""
+    """Work and error for each tolerance; the curve ends after a second failed solve."""
     aim = torch.stack([problem.at(float(t)) for t in ts])
     points, failures = [], 0
     for tol in tols:
@@ -147,7 +147,7 @@ def curve(solve: Solve, problem: Problem, ts: Tensor, tols: Iterable[float]) -> 
 
 
 def work_precision() -> dict[str, dict[str, list[Point]]]:
-    """For every problem and solver the curve of end errors."""
+    """The curve of end errors for every problem and solver."""
     return {
         problem.name: {
             name: curve(solve, problem, chosen.real(problem.t0, problem.t1), tolerances(name))
@@ -168,7 +168,7 @@ PAIRS = {
 
 
 def front(points: list[Point], where: str) -> np.ndarray:
-    """(error, nfe) of the points that no cheaper one beats, by falling error."""
+    """(error, nfe) of the points that no cheaper point beats, by decreasing error."""
     best, kept = math.inf, []
     for point in sorted(points, key=lambda point: point.nfe):
         error = getattr(point, where)
@@ -179,8 +179,8 @@ def front(points: list[Point], where: str) -> np.ndarray:
 
 
 def ratio(a: list[Point], b: list[Point], where: str) -> float | None:
-    """The geometric mean of NFE(a) / NFE(b) at 20 errors that both reach, log NFE interpolated over
-    log error; None where they have less than half a decade in common.
+    """The geometric mean of NFE(a) / NFE(b) at 20 errors that both reach, with log NFE interpolated
+    over log error; None if their ranges overlap by less than half a decade.
     """
     fronts = front(a, where), front(b, where)
     if min(map(len, fronts)) < 2:
@@ -194,8 +194,8 @@ def ratio(a: list[Point], b: list[Point], where: str) -> float | None:
 
 
 class Comparison(NamedTuple):
-    """Of a pair of solvers: a ratio for every problem of DETEST that has one, and their geometric
-    mean; by the errors at t = 20 (end) and by the largest at t = 1, 2, ..., 20 (outputs).
+    """A pair of solvers: the ratio for every problem of DETEST that has one, and their geometric
+    mean, by the error at t = 20 (end) and by the largest error at t = 1, 2, ..., 20 (outputs).
     """
 
     end: dict[str, float]
@@ -205,7 +205,7 @@ class Comparison(NamedTuple):
 
 
 def detest() -> tuple[dict[str, dict[str, list[Point]]], dict[str, Comparison]]:
-    """Every curve over DETEST, and our evaluations at equal true error over torchdiffeq's."""
+    """All curves over DETEST, and the ratio of our evaluations to torchdiffeq's at equal error."""
     ts = torch.linspace(0, 20, 21, dtype=torch.float64)
     names = dict.fromkeys(name for pair in PAIRS.values() for name in pair)
     curves = {
@@ -234,7 +234,9 @@ def _mean(ratios: Iterable[float]) -> float:
 
 
 class Orders(NamedTuple):
-    """Stated order of the solution, and slopes measured; None where there is nothing to measure."""
+    """The stated order of the solution and the measured slopes; None if there is nothing to
+    measure.
+    """
 
     stated: int
     solution: float
@@ -247,8 +249,8 @@ class Orders(NamedTuple):
 
 
 def measured_orders() -> dict[str, Orders]:
-    """As tests/ode/test_orders.py measures them; the dense output's is its error's within a step
-    less one.
+    """Orders as tests/ode/test_orders.py measures them. That of dense output is the order of its
+    error within a step minus one.
     """
     found = {}
     for name, method in chosen.METHODS.items():
@@ -268,7 +270,7 @@ def measured_orders() -> dict[str, Orders]:
 
 
 def _gradients(gradient: str, by: Solver) -> list[Tensor]:
-    """Of a weighted sum of outputs of a small network, by y0, three times and every parameter."""
+    """Gradients of a weighted sum of outputs with respect to y0, three times and all parameters."""
     f = chosen.Net(seed=1, gain=1.5)
     y0, ts = chosen.leaf(0.5, -0.2, 0.9), chosen.leaf(0.0, 0.8, 2.0)
     method = chosen.GRADIENTS[gradient]
@@ -285,8 +287,8 @@ GRADIENT_STEP = 0.02
 
 
 def gradient_errors() -> dict[str, dict[str, float | str]]:
-    """By solver and gradient method the largest error of any gradient, relative to the size of that
-    gradient; "refused" where the library does so. The reference is direct through dopri8 at 1e-13.
+    """The largest relative error of any gradient, by solver and gradient method; "refused" if the
+    library refuses the combination. The reference is direct through dopri8 at 1e-13.
     """
     aim = _gradients("direct", chosen.adaptive("dopri8", 1e-13))
 
@@ -313,7 +315,7 @@ def gradient_errors() -> dict[str, dict[str, float | str]]:
 
 
 def controller() -> dict[str, Any]:
-    """The numbers of the step-size control that all of ours are measured with."""
+    """The controller settings that all solvers of this project are measured with."""
     by = chosen.adaptive()
     assert isinstance(by, RungeKutta)
     return {"name": type(by.controller).__name__, **vars(by.controller)}

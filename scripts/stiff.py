@@ -1,5 +1,5 @@
-"""Stiff problems: accuracy and costs of the implicit methods beside scipy's Radau and BDF, and a
-stiff neural ODE that is trained. Prints the tables of docs/numerics.md.
+"""Stiff problems: accuracy and cost of the implicit methods beside scipy's Radau and BDF, and the
+training of a stiff neural ODE. Prints the tables of docs/numerics.md.
 
     python scripts/stiff.py            # all tables
     python scripts/stiff.py learn      # one of orders, costs, learn, dense
@@ -34,7 +34,7 @@ F64 = torch.float64
 
 
 class Stiff(NamedTuple):
-    """A problem with its tight reference (y at t1) and the smallest scale of every component."""
+    """A problem with an accurate y(t1) and the smallest scale of every component."""
 
     name: str
     f: Callable[[Tensor, Tensor], Tensor]
@@ -61,7 +61,7 @@ def robertson(t: Tensor, y: Tensor) -> Tensor:
 
 
 def esdirk(rtol: float, atol: float | Tensor) -> RungeKutta:
-    """The adaptive method as conf/solver/esdirk54.yaml has it."""
+    """esdirk54 with the settings of conf/solver/esdirk54.yaml."""
     return RungeKutta(ESDIRK54, PI(rtol=rtol, atol=atol), max_steps=1_000_000)
 
 
@@ -110,7 +110,7 @@ PROBLEMS = (
 
 
 class Cost(NamedTuple):
-    """One solve: the largest relative error at t1, and what it cost."""
+    """The largest relative error of a solve at t1, and its cost."""
 
     error: float
     nfe: int
@@ -162,7 +162,7 @@ def table_of_costs() -> None:
 
 
 class Reactions(nn.Module):
-    """Robertson's reactions with unknown rates: dy/dt = S r, r_i = k_i(y) times its monomial.
+    """Robertson's reactions with unknown rates: dy/dt = S r, where r_i is k_i(y) times a monomial.
 
     k_i = exp(theta_i + net_i), where the network sees the logarithms of the concentrations.
     """
@@ -197,7 +197,7 @@ def data(t1: float) -> tuple[Tensor, Tensor]:
 
 
 def learn(seed: int, iterations: int, t1: float, lr: float = 0.05) -> tuple[list[float], int, int]:
-    """Adam on the mean square of the scaled errors; losses, evaluations forward and backward."""
+    """Train by Adam on the mean square of the scaled errors; returns losses and evaluations."""
     ts, target = data(t1)
     scale = target.abs().amax(0)
     f = Reactions(seed)
@@ -217,7 +217,7 @@ def learn(seed: int, iterations: int, t1: float, lr: float = 0.05) -> tuple[list
 
 
 def table_of_learning(iterations: int = 60, t1: float = 1e5) -> None:
-    print("| seed | loss at first | loss at last | f forward | f backward | seconds |")
+    print("| seed | first loss | last loss | f forward | f backward | seconds |")
     print("|---|---|---|---|---|---|")
     for seed in range(2):
         start = time.perf_counter()
@@ -255,7 +255,7 @@ def table_of_learning(iterations: int = 60, t1: float = 1e5) -> None:
 
 
 def table_of_dense() -> None:
-    """Where factorising stops to pay: a diffusion equation of n unknowns, trbdf2, 5 steps."""
+    """LU against GMRES: a diffusion equation with n unknowns, 5 steps of trbdf2."""
     print("| unknowns | LU, seconds | GMRES, seconds | products |\n|---|---|---|---|")
     usual = linear_system.LARGEST_DENSE
     for n in (64, 128, 256, 512, 1024, 2048):

@@ -1,4 +1,4 @@
-"""`make numerics`: measures, draws, and writes the tables of docs/numerics.md.
+"""Measure and draw work-precision diagrams, and write the tables of docs/numerics.md.
 
 python scripts/work_precision.py [--out docs/results/numerics] [--page docs/numerics.md]
 Everything measured goes to numerics.json; --redraw draws and writes from that file again.
@@ -38,7 +38,7 @@ GENERAL = ("dopri5", "tsit5", "dopri8", "bosh3")
 
 
 def measured() -> dict[str, Any]:
-    """All numbers, as plain containers."""
+    """All measurements as plain containers."""
     import numerics_measure as measure
 
     curves, comparisons = measure.detest()
@@ -60,8 +60,8 @@ def measured() -> dict[str, Any]:
 
 
 def style(name: str) -> dict[str, Any]:
-    """A solver's colour and marker; a line is solid for ours, dashed for torchdiffeq's or for
-    methods coupled with themselves, dotted for scipy's.
+    """Colour, marker and line style of a solver: solid for this project, dashed for torchdiffeq and
+    for reversible methods, dotted for scipy.
     """
     key = name.split()[-1].removeprefix("reversible_").removeprefix("adaptive_")
     line = "--" if "torchdiffeq" in name or "reversible" in name else "-"
@@ -74,7 +74,7 @@ def style(name: str) -> dict[str, Any]:
 
 
 def draw_problem(axes: Axes, title: str, curves: dict[str, Any], names: Sequence[str]) -> None:
-    """Work over error for some solvers on one problem."""
+    """Draw work against error for some solvers on one problem."""
     for name in names:
         points = [(end, nfe) for _, nfe, end, _ in curves.get(name, ()) if 1e-13 < end < 1]
         if points:
@@ -85,7 +85,7 @@ def draw_problem(axes: Axes, title: str, curves: dict[str, Any], names: Sequence
 
 
 def draw_work(results: dict[str, Any], names: Sequence[str], title: str) -> Figure:
-    """A panel a problem, with one legend."""
+    """A panel for each problem and one legend."""
     figure, panels = plt.subplots(2, 3, figsize=(12, 7.4), sharex=True, layout="constrained")
     for axes, (problem, curves) in zip(panels.flat, results.items(), strict=True):
         draw_problem(axes, problem, curves, names)
@@ -101,7 +101,7 @@ def draw_work(results: dict[str, Any], names: Sequence[str], title: str) -> Figu
 
 
 def draw_detest(ratios: dict[str, Any]) -> Figure:
-    """Every problem's ratio, a row of dots a pair."""
+    """The ratios of all problems, as a row of dots for each pair of solvers."""
     figure, axes = plt.subplots(figsize=(12, 4.6), layout="constrained")
     marks = ["o", "s", "D", "^", "v"]
     colours = ["#D55E00", "#0072B2", "#E69F00", "#009E73", "#56B4E9"]
@@ -125,7 +125,7 @@ def draw_detest(ratios: dict[str, Any]) -> Figure:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table: names to the left, numbers to the right."""
+    """A Markdown table with left-aligned names and right-aligned numbers."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
 
@@ -135,7 +135,7 @@ def number(value: float | str | None, form: str = ".2f") -> str:
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """The parts of the page that are measured, by the names of their markers."""
+    """The measured parts of the page, by the names of their markers."""
     orders = table(
         ("solver", "order", "y", "∂/∂y0", "∂/∂θ", "embedded", "measured", "dense", "measured"),
         [
@@ -182,7 +182,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
 
 def fill(page: str, parts: dict[str, str]) -> str:
-    """The page with what stands between <!-- name --> and <!-- end --> replaced."""
+    """The page with the text between <!-- name --> and <!-- end --> replaced."""
     for name, text in parts.items():
         pattern = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
         page, count = re.subn(pattern, lambda m, t=text: m[1] + t + "\n" + m[2], page, flags=re.S)
@@ -192,11 +192,11 @@ def fill(page: str, parts: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Measure or read, draw, write."""
+    """Measure or read the numbers, draw the figures and write the page."""
     parser = argparse.ArgumentParser(description="what the solvers do on problems of known answer")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "numerics")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "numerics.md")
-    parser.add_argument("--redraw", action="store_true", help="from the numbers of the last run")
+    parser.add_argument("--redraw", action="store_true", help="use the numbers of the last run")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
