@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from node_repro.ode.engines import SolveOptions
 from node_repro.ode.field import Plain
 from node_repro.ode.gradients import Problem
 from node_repro.ode.methods import State
@@ -27,7 +28,7 @@ class Direct:
             )
         backward = Stats()
         trajectory = solver.solve(
-            Plain(problem.f, backward), State(problem.y0), problem.ts, norm=problem.norm
+            Plain(problem.f, backward), State(problem.y0), problem.ts, SolveOptions(problem.norm)
         )
         ys, stats = trajectory.ys, trajectory.stats
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from node_repro.ode.engines import Mesh, Start
+from node_repro.ode.engines import Mesh, SolveOptions, Start
 from node_repro.ode.field import Counted, Plain, VectorField
 from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
 from node_repro.ode.gradients.declared import declared, evaluation
@@ -68,7 +68,7 @@ class _Solve(Function):
         y0 = y0.detach()
         with run.saved.solving() as f:
             trajectory = run.solver.solve(
-                Plain(f, evaluate=run.evaluate), State(y0), ts.detach(), norm=run.norm
+                Plain(f, evaluate=run.evaluate), State(y0), ts.detach(), SolveOptions(run.norm)
             )
         run.mesh, run.stats = trajectory.mesh, trajectory.stats
         if trajectory.slope is not None:

@@ -1,0 +1,126 @@
+"""The base of the controllers that keep the error of every step within tolerances."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Annotated, Generic, Self
+
+from annotated_types import Gt, Lt
+from torch import Tensor
+
+from node_repro.ode.controllers import Memory, SolveStart, StepDecision
+from node_repro.ode.initial_step import initial_step
+from node_repro.ode.norm import Tolerances
+from node_repro.ode.solution import SolverError
+
+LONGER = 1.125  # than planned: the last step by a tenth, and every step by the rounding of t
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveController(ABC, Generic[Memory]):
+    """Accepts a step when its error is at most atol + rtol |y|, as the solve's norm measures it.
+
+    The next step is h times a factor that the subclass computes from the error, within bounds
+    (Hairer, Norsett, Wanner: Solving ODEs I, II.4, eq. (4.13)).
+
+    Args:
+        rtol: Relative tolerance: a number, or a tensor that broadcasts to y.
+        atol: Absolute tolerance, in the units of y: a number, or a tensor that broadcasts to y.
+        safety: Factor by which the next step is shorter than the error estimate would allow.
+        factor_min: Smallest ratio of a step to the one before it.
+        factor_max: Largest ratio of a step to the one before it.
+        first_step: Length of the first step; None chooses it from f and the tolerances.
+        min_step: A step as short as this is accepted whatever its finite error; None for no bound.
+        max_step: The longest step, of which the last may be a tenth longer; None for no bound.
+
+    Raises:
+        SolverError: A number is out of its range (kind bad_input).
+    """
+
+    rtol: float | Tensor
+    atol: float | Tensor
+    safety: Annotated[float, Gt(0), Lt(1)] = 0.9
+    factor_min: Annotated[float, Gt(0), Lt(1)] = 0.2
+    factor_max: Annotated[float, Gt(1)] = 10.0
+    first_step: Annotated[float, Gt(0)] | None = None
+    min_step: Annotated[float, Gt(0)] | None = None
+    max_step: Annotated[float, Gt(0)] | None = None
+
+    def __post_init__(self) -> None:
+        Tolerances.from_numbers(self.rtol, self.atol)
+        if not 0 < self.safety < 1 or not 0 < self.factor_min < 1 < self.factor_max:
+            raise SolverError(
+                "bad_input", "safety and factor_min must lie in (0, 1), factor_max above 1"
+            )
+        for name in ("first_step", "min_step", "max_step"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise SolverError("bad_input", f"{name} must be positive, not {value}")
+        if self._least > self._most:
+            raise SolverError(
+                "bad_input",
+                f"min_step = {self.min_step:g} is longer than max_step = {self.max_step:g}",
+            )
+
+    @property
+    def tolerances(self) -> Tolerances:
+        """rtol and atol together."""
+        return self._tolerances
+
+    @cached_property
+    def _tolerances(self) -> Tolerances:
+        return Tolerances.from_numbers(self.rtol, self.atol)
+
+    @property
+    def _least(self) -> float:
+        return self.min_step or 0.0
+
+    @property
+    def _most(self) -> float:
+        return self.max_step or math.inf
+
+    def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> Self:
+        """The same controller with other tolerances; None keeps one."""
+        return replace(
+            self,
+            rtol=self.rtol if rtol is None else rtol,
+            atol=self.atol if atol is None else atol,
+        )
+
+    def first(self, start: SolveStart) -> float:
+        """first_step if it is given, or else the automatic choice (Solving ODEs I, II.4)."""
+        if self.first_step is not None:
+            return math.copysign(self._within(self.first_step), start.end - start.t)
+        h = initial_step(
+            start.f,
+            start.t,
+            start.state,
+            start.slope,
+            end=start.end,
+            error_order=start.error_order,
+            tolerances=self.tolerances,
+            norm=start.norm,
+        )
+        return math.copysign(self._within(abs(h)), h)
+
+    @abstractmethod
+    def judge(
+        self, error: float, h: float, error_order: int, state: Memory | None
+    ) -> StepDecision[Memory]:
+        """See Controller.judge."""
+
+    def acceptable(self, error: float, h: float) -> bool:
+        """Whether a step of size h with this error, in units of the tolerance, is good enough."""
+        return error <= 1.0 or (abs(h) <= LONGER * self._least and math.isfinite(error))
+
+    def bounded(self, h: float, factor: float, *, grow: bool) -> float:
+        """h times the factor, within its bounds; without grow at most h."""
+        if math.isnan(factor):
+            factor = self.factor_min
+        highest = self.factor_max if grow else 1.0
+        size = self._within(abs(h) * min(highest, max(self.factor_min, factor)))
+        return math.copysign(size, h)
+
+    def _within(self, size: float) -> float:
+        return max(min(size, self._most), self._least)
