@@ -1,4 +1,4 @@
-"""How a stepping loop fails: messages that say where, how large the state is, and what to change."""
+"""How a stepping loop fails: messages that say where, and what to change."""
 
 import math
 from typing import Any, NamedTuple
@@ -96,9 +96,9 @@ def too_many(max_steps: int, end: float, at: Failure) -> SolverError:
     """All the steps that were allowed are taken."""
     return SolverError(
         "max_steps",
-        f"{max_steps} steps were not enough: t = {at.t:g} of {end:g}, step {at.h:.3g}{at.worst_error}; "
-        "the problem may be stiff or the tolerance too small: raise rtol and atol, or raise "
-        "max_steps",
+        f"{max_steps} steps were not enough: t = {at.t:g} of {end:g}, step {at.h:.3g}"
+        f"{at.worst_error}; the problem may be stiff or the tolerance too small: raise rtol and "
+        "atol, or raise max_steps",
         t=at.t,
         h=at.h,
     )
