@@ -48,7 +48,7 @@ class AdaptiveController(ABC, Generic[Memory]):
     max_step: Annotated[float, Gt(0)] | None = None
 
     def __post_init__(self) -> None:
-        Tolerances.from_numbers(self.rtol, self.atol)
+        Tolerances.create(self.rtol, self.atol)
         if not 0 < self.safety < 1 or not 0 < self.factor_min < 1 < self.factor_max:
             raise SolverError(
                 "bad_input", "safety and factor_min must lie in (0, 1), factor_max above 1"
@@ -70,7 +70,7 @@ class AdaptiveController(ABC, Generic[Memory]):
 
     @cached_property
     def _tolerances(self) -> Tolerances:
-        return Tolerances.from_numbers(self.rtol, self.atol)
+        return Tolerances.create(self.rtol, self.atol)
 
     @property
     def _least(self) -> float:

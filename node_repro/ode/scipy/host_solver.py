@@ -44,7 +44,7 @@ class HostSolver:
     first_step: float | None = None
 
     def __post_init__(self) -> None:
-        Tolerances.from_numbers(self.rtol, self.atol)
+        Tolerances.create(self.rtol, self.atol)
         first = self.first_step
         if first is not None and not (math.isfinite(first) and first > 0):
             raise SolverError("bad_input", f"first_step must be positive, not {first}")
@@ -175,7 +175,7 @@ class HostSolver:
     @property
     def _tolerances(self) -> Tolerances:
         """rtol and atol together."""
-        return Tolerances.from_numbers(self.rtol, self.atol)
+        return Tolerances.create(self.rtol, self.atol)
 
     def _empty(
         self, f: Field, state: State, times: list[float], seen: int, stats: Stats
