@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from node_repro.config.option import Option
 
 
-
 def _option(
     key: str,
     type: type[bool] | type[int] | type[float] | type[str],
@@ -38,9 +37,6 @@ def _option(
 
 
 COMPONENT_OPTIONS = (
-    _option("task._data_", str, "the kind of data it learns from", fixed=True, semantic=False),
-    _option("task._model_", str, "the kind of model it trains", fixed=True, semantic=False),
-    _option("task._whole_", bool, "evaluates all at once", fixed=True, semantic=False),
     _option("task.crop_padding", int, "random crops, pixels of padding", low=0, high=28),
     _option("task.validation", int, "images held out", low=1, null="5000, of the embedded 500"),
     _option("task.noise_sd", float, "deviation of observations in the likelihood", above=0),
@@ -48,8 +44,6 @@ COMPONENT_OPTIONS = (
     _option("task.kl_warmup", int, "steps over which the divergence comes to count", low=0),
     _option("task.window", int, "points of a training window", low=2),
     _option("task.annealing", int, "iterations until the target has its height", low=1, null="0"),
-    _option("model._kind_", str, "what it maps to what", fixed=True, semantic=False),
-    _option("model._ode_", bool, "solves an ODE", fixed=True, semantic=False),
     _option("model.hidden", int, "units of the hidden layer", low=1),
     _option("model.stem", str, "layers before the blocks", choices=("residual", "conv")),
     _option("model.blocks", int, "residual blocks", low=1),
@@ -68,28 +62,9 @@ COMPONENT_OPTIONS = (
     _option("model.dimensions", int, "of the state", low=1, null="those of the input"),
     _option("model.direction", str, "of the maps", choices=("to_data", "to_base")),
     _option("solver.method", str, "dotted path of the method", fixed=True),
-    _option("solver._target_", str, "dotted path of the class", fixed=True),
     _option("solver.scipy_method", str, "method of scipy.integrate.solve_ivp", fixed=True),
     _option("solver.max_order", int, "highest order", low=1, high=12),
-    _option(
-        "solver._steps_",
-        str,
-        "single ones, that can be redone; reversible ones; or hidden in a solver of its own",
-        choices=("single", "reversible", "own"),
-        fixed=True,
-        semantic=False,
-    ),
-    _option(
-        "gradient._steps_",
-        str,
-        "which steps of a solver it needs",
-        choices=("any", "single", "reversible"),
-        fixed=True,
-        semantic=False,
-    ),
-    _option("solver._adaptive_", bool, "estimates its error", fixed=True, semantic=False),
     _option("solver.max_steps", int, "steps of one solve before it is given up", low=1),
-    _option("controller._adaptive_", bool, "needs the error", fixed=True, semantic=False),
     _option("controller.step_size", float, "length of every step but the last", above=0),
     _option("controller.safety", float, "aim this far below the tolerance", above=0, below=1),
     _option("controller.factor_min", float, "strongest shrinking of a step", above=0, below=1),
@@ -104,8 +79,6 @@ COMPONENT_OPTIONS = (
         choices=tuple(f"node_repro.ode.norm.{name}" for name in ("FULL", "SEMI", "FLAT")),
         fixed=True,
     ),
-    *_BACKWARD,
-    _option("data._kind_", str, "what it holds", fixed=True, semantic=False),
     _option("data.dataset", str, "which set", choices=("mnist", "fashion_mnist"), fixed=True),
     _option("data.root", str, "folder of the files", null="the cache folder", semantic=False),
     _option(
@@ -156,42 +129,14 @@ COMPONENT_OPTIONS = (
     _option("data.hide", str, "which times are predicted", choices=("between", "after")),
     _option("data.part", float, "how large a part is hidden", above=0, below=1),
     _option("data.seed", int, "seed of the data, apart from that of the run", low=0),
-    _option(
-        "optimizer._lr_batch_",
-        int,
-        "the batch size that lr is given for",
-        low=1,
-        null="any",
-        fixed=True,
-        semantic=False,
-    ),
     _option("optimizer.lr", float, "learning rate; of sgd for batches of 128", above=0),
     _option("optimizer.momentum", float, "momentum", low=0, below=1),
     _option("schedule.final", float, "last rate as a fraction of lr", low=0, high=1),
     _option("schedule.warmup", float, "fraction of the run that warms up", low=0, below=1),
     _option("schedule.milestones", float, "where the rate falls", above=0, below=1, many=True),
     _option("schedule.factor", float, "what the rate is multiplied with there", above=0, high=1),
-    *(
-        _option(
-            f"{group}._target_",
-            str,
-            "dotted path of the class",
-            null="the solver's own" if group == "controller" else None,
-            fixed=True,
-        )
-        for group in COMPONENTS
-    ),
 )
 PROBE = (
-    _option("probe._target_", str, "dotted path of the class", fixed=True, semantic=False),
-    _option(
-        "probe._experiments_",
-        str,
-        "experiments whose runs it is for",
-        many=True,
-        fixed=True,
-        semantic=False,
-    ),
     _option("probe.tolerances", float, "rtol = atol", above=0, many=True, least=1, semantic=False),
     _option("probe.batches", int, "minibatches", low=1, semantic=False),
     _option("probe.batch", int, "examples of a minibatch", low=1, semantic=False),

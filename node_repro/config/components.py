@@ -10,8 +10,8 @@ from typing import Any
 
 from node_repro.config import Component, ConfigError, SolverConfig, Value, source
 from node_repro.config.choices import Choices
-from node_repro.config.options import COMPONENTS, component_options
 from node_repro.config.option import Option
+from node_repro.config.options import COMPONENTS, component_options
 
 
 def section(choices: Choices, group: str, name: str) -> dict[str, Any]:
@@ -101,7 +101,9 @@ def kinds_wanted(group: str, task: str) -> set[str]:
     if found is None:
         return set()
     module, loss = found
-    return source.types_of(loss.args.args[1].annotation, module) if len(loss.args.args) > 1 else set()
+    return (
+        source.types_of(loss.args.args[1].annotation, module) if len(loss.args.args) > 1 else set()
+    )
 
 
 def kinds_given(group: str, target: str) -> list[str]:
@@ -112,6 +114,16 @@ def kinds_given(group: str, target: str) -> list[str]:
         loaded = source.types_of(found[1].returns, found[0]) if found else set()
         definitions = [source.require(path) for path in sorted(loaded)]
     return [one.path for each in definitions for one in source.ancestors(each)]
+
+
+def of_kind(choices: Choices, group: str, kind: str) -> list[str]:
+    """The data that load, or the models that are, a class of this name."""
+
+    def kinds(name: str) -> set[str]:
+        target = str(section(choices, group, name)["_target_"])
+        return {path.rpartition(".")[2] for path in kinds_given(group, target)}
+
+    return [name for name in choices.names(group) if kind in kinds(name)]
 
 
 def fits_task(group: str, target: str, task: str) -> bool:
@@ -127,7 +139,7 @@ def _values(
     for key in given:
         if f"{group}.{key}" not in options:
             raise ConfigError(f"{group}={name} has no key '{group}.{key}'")
-    values = section(choices, group, name) | given
+    values = {**section(choices, group, name), **given}
     return {
         key: options[f"{group}.{key}"].check(list(value) if isinstance(value, tuple) else value)
         for key, value in values.items()

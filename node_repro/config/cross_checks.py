@@ -13,7 +13,9 @@ _NAME_LENGTH = 100
 _GROUP_NORM_GROUPS = 32
 
 
-def check_kinds(targets: Mapping[str, str | None], chosen: Mapping[str, Any], choices: Choices) -> None:
+def check_kinds(
+    targets: Mapping[str, str | None], chosen: Mapping[str, Any], choices: Choices
+) -> None:
     """ConfigError for data or a model of another kind than the task takes."""
     task = str(targets["task"])
     for group, verb in (("data", "learns from"), ("model", "trains")):

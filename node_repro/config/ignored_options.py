@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from node_repro.config import Config, ConfigError
+from node_repro.config import Config, ConfigError, source
 from node_repro.config.choices import Choices
 from node_repro.config.components import takes
 from node_repro.config.options import GROUPS, ODE_GROUPS
@@ -36,8 +36,8 @@ RULES = (
         ("rtol", "atol"),
         lambda facts: facts["solves_ode"] and not facts["error_controlled"],
         "controller={controller} controls no error",
-        ", or choose an adaptive solver; controller.step_size sets the accuracy, and gradient.{key} "
-        "is the tolerance of an adjoint's backward solve",
+        ", or choose an adaptive solver; controller.step_size sets the accuracy, and "
+        "gradient.{key} is the tolerance of an adjoint's backward solve",
     ),
     Rule(
         ("gradient.rtol", "gradient.atol"),
@@ -117,7 +117,8 @@ def known_facts(
         **values,
         **{group: chosen[group] for group in ("task", "model", "data", "controller", "gradient")},
         "solves_ode": takes(str(targets["model"]), "solver"),
-        "evaluates_at_once": not takes(str(targets["task"]), "eval_batch_size"),
+        "evaluates_at_once": source.attribute(str(targets["task"]), "evaluates_whole_split")
+        or chosen["task"] in ("field_fit", "line"),
         "error_controlled": controlled,
         "backward_controlled": controlled,
         "backward_target": targets["solver"],
@@ -126,9 +127,7 @@ def known_facts(
 
 def reason(key: str, facts: Facts, origin: str = "") -> str | None:
     """Why a key has no effect and what to do, as one sentence; None if it has one."""
-    if not facts["solves_ode"] and (
-        key in ("rtol", "atol") or key.partition(".")[0] in ODE_GROUPS
-    ):
+    if not facts["solves_ode"] and (key in ("rtol", "atol") or key.partition(".")[0] in ODE_GROUPS):
         return f"model={facts['model']} solves no ODE: remove {key}={origin}"
     for rule in RULES:
         if key in rule.keys and rule.holds(facts):

@@ -23,7 +23,7 @@ class Option:
     Args:
         key: The dotted key that is typed.
         meaning: What the constructor's docstring says about it.
-        type: Of the value, or of each value of a list; None if only words are allowed.
+        value_type: Of the value, or of each value of a list; None if only words are allowed.
         limits: Pairs as (">=", 0).
         words: Texts that are allowed, or allowed beside a number.
         many: Whether the value is a list.
@@ -35,7 +35,7 @@ class Option:
 
     key: str
     meaning: str = ""
-    type: type[bool] | type[int] | type[float] | type[str] | None = None
+    value_type: type[bool] | type[int] | type[float] | type[str] | None = None
     limits: tuple[tuple[str, float], ...] = ()
     words: tuple[str, ...] = ()
     many: bool = False
@@ -58,7 +58,7 @@ class Option:
             words = "the dotted path of an object" if self.dotted else "any value"
         else:
             many = f"one of {', '.join(self.words)}" if len(self.words) > 1 else "".join(self.words)
-            words = " or ".join(part for part in (many, _NOUNS.get(self.type, "")) if part)
+            words = " or ".join(part for part in (many, _NOUNS.get(self.value_type, "")) if part)
         words += "".join(
             f"{' and' if i else ''} {sign} {bound:.10g}"
             for i, (sign, bound) in enumerate(self.limits)
@@ -79,11 +79,13 @@ class Option:
                 and len(value) >= self.least
                 and all(self._fits(item) for item in value)
             ):
-                return tuple(float(item) if self.type is float else item for item in value)
+                return tuple(float(item) if self.value_type is float else item for item in value)
         elif isinstance(value, bool | int | float | str) and self._fits(value):
             if self.dotted:
                 return ObjectPath(value)
-            return float(value) if self.type is float and not isinstance(value, str) else value
+            return (
+                float(value) if self.value_type is float and not isinstance(value, str) else value
+            )
         shown = str(value).lower() if isinstance(value, bool) else value
         shown = "null" if value is None else shown
         meaning = f" ({self.summary})" if self.meaning else ""
@@ -91,10 +93,10 @@ class Option:
 
     def _fits(self, value: object) -> bool:
         if isinstance(value, str):
-            if self.type is not str:
+            if self.value_type is not str:
                 return value in self.words or (self.dotted and "." in value)
             return bool(value.strip(" \0"))
-        kinds = (int, float) if self.type is float else (self.type,)
+        kinds = (int, float) if self.value_type is float else (self.value_type,)
         if type(value) not in kinds or not isinstance(value, int | float):
             return False
         return math.isfinite(value) and all(

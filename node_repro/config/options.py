@@ -1,4 +1,4 @@
-"""Which options a choice has: the keys of its yaml, as the constructor of its class declares them."""
+"""The options of a choice: the keys of its yaml, as the constructor of its class declares them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -61,8 +61,10 @@ def component_options(group: str, section: Mapping[str, Any]) -> dict[str, Optio
                 names = ", ".join(sorted(declared))
                 raise ConfigError(f"{target} has no argument {name!r} ({group}.{name}): {names}")
             key = f"{group}.{name}"
-            found[key] = declared[name] if declared[name].meaning else LEGACY.get(key)
-            found[key] = found[key] or declared[name]
+            option, legacy = declared[name], LEGACY.get(key)
+            if legacy and not (option.meaning and (option.limits or not legacy.limits)):
+                option = legacy
+            found[key] = option
     return found
 
 

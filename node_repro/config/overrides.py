@@ -94,20 +94,19 @@ def declared(key: str, choices: Choices) -> list[Option]:
 def _fact(key: str, choices: Choices) -> ConfigError:
     group = key.partition(".")[0]
     names = ", ".join(choices.names(group))
-    return ConfigError(f"{key!r} is fixed by the choice of {group}; choose another {group}: {names}")
+    return ConfigError(
+        f"{key!r} is fixed by the choice of {group}; choose another {group}: {names}"
+    )
 
 
 def unknown_key(key: str, choices: Choices) -> ConfigError:
     """The error for a key that does not exist: the nearest one and where it belongs."""
-    keys = {
-        f"{group}.{name}" if group != "task" else name
-        for group in GROUPS
-        if group not in ("profile", "experiment")
-        for choice in choices.names(group)
-        for name in choices.keys(group, choice)
-    }
-    known = {*root_options(), *(one for one in keys if "._" not in one)}
-    near = nearest(key, [*GROUPS, *sorted(known)])
+    known = [*GROUPS, *root_options()]
+    for group in GROUPS:
+        if group not in ("profile", "experiment"):
+            for choice in choices.names(group):
+                known += options_of(choices, group, choice)
+    near = nearest(key, known)
     if near is None:
         return ConfigError(f"unknown key {key!r}; `node-run --help` lists the keys")
     belongs = "" if near in root_options() else belonging(near, choices)

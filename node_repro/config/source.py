@@ -175,7 +175,7 @@ def _option(name: str, parameter: Parameter, meaning: str) -> Option:
     if parameter.annotation is None:
         return replace(option, free=True)
     option = _widened(option, parameter.annotation, parameter.module)
-    plain = option.type is not None or option.words or option.free
+    plain = option.value_type is not None or option.words or option.free
     return option if plain else replace(option, dotted=True)
 
 
@@ -191,7 +191,7 @@ def _widened(option: Option, node: ast.expr, module: Module) -> Option:
         return _subscripted(option, node, module)
     name = _last(node)
     if name in _PLAIN:
-        return option if option.type is float else replace(option, type=_PLAIN[name])
+        return option if option.value_type is float else replace(option, value_type=_PLAIN[name])
     if name in ("object", "Any"):
         return replace(option, free=True)
     alias = _look_up(module, node)

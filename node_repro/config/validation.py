@@ -14,17 +14,17 @@ from node_repro.config.backward import backward_config
 from node_repro.config.choices import Choices, leaves
 from node_repro.config.components import controls_error, solver_config, takes
 from node_repro.config.cross_checks import check_kinds, check_together
+from node_repro.config.experiments import PROBES
 from node_repro.config.ignored_options import check_ignored, known_facts
 from node_repro.config.options import (
     COMPONENTS,
     GROUPS,
-    ODE_GROUPS,
     component_options,
     root_options,
 )
 from node_repro.config.overrides import misplaced_key, unknown_key
 
-_NO_KEYS = ("profile", "budget", *GROUPS)
+_NO_KEYS = ("profile", "budget", PROBES, *GROUPS)
 
 
 def validate(
@@ -152,14 +152,19 @@ def _build(
             error_controlled=controls_error(parts["controller"]),
         )
         ode = replace(forward, backward=backward_config(forward, choices))
+    trainer: dict[str, Any] = options("trainer")
     tolerances = ("rtol", "atol")  # of the ODE, if the model has one
     root = {key: values[key] for key in root_options() if "." not in key and key not in tolerances}
     return Config(
         **root,
         probe=component("probe") if chosen.get("probe") else None,
-        **{group: part for group, part in parts.items() if group not in ODE_GROUPS},
+        task=parts["task"],
+        model=parts["model"],
         ode=ode,
-        trainer=TrainerConfig(**options("trainer")),  # pyright: ignore[reportArgumentType]
+        data=parts["data"],
+        optimizer=parts["optimizer"],
+        schedule=parts["schedule"],
+        trainer=TrainerConfig(**trainer),
         profile=str(chosen["profile"]),
         experiment=chosen.get("experiment"),
     )

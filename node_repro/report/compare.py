@@ -14,7 +14,6 @@ from typing import Any
 import yaml
 
 from node_repro.config import ConfigError
-from node_repro.config.options import OPTIONS
 from node_repro.runs.metrics import METRICS
 from node_repro.runs.result import read_result
 
@@ -96,9 +95,8 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         elif f"{prefix}{key}" not in _NOT_COMPARED and not key.startswith("_"):
-            option = OPTIONS.get(f"{prefix}{key}")
             shown = "null" if value is None else str(value)
-            yield f"{prefix}{key}", shown.lower() if option and option.type is bool else shown
+            yield f"{prefix}{key}", shown.lower() if isinstance(value, bool) else shown
 
 
 def _numbers(result: Mapping[str, Any]) -> dict[str, float]:

@@ -6,6 +6,7 @@ state, so states (and the twins of a reversible method) are all that is kept.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.autograd import Function
@@ -24,6 +25,8 @@ from node_repro.ode.solver import RungeKutta, Solver
 @dataclass(frozen=True)
 class Checkpointed:
     """Exact to rounding; memory is one state a step."""
+
+    needs: ClassVar[str] = "runge_kutta"
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
         known = declared(problem, "checkpointed")

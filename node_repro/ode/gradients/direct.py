@@ -4,6 +4,7 @@ The gradient is that of the discrete solution, exact to rounding; memory grows w
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,8 @@ from node_repro.ode.solver import Solver
 @dataclass(frozen=True)
 class Direct:
     """Rejected steps leave nothing behind; the choice of the steps is not differentiated."""
+
+    needs: ClassVar[str] = "runge_kutta"
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
         if not solver.differentiable:

@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ from node_repro.ode.solver import RungeKutta, Solver
 @dataclass(frozen=True)
 class Reversible:
     """Warns where the way back strays so far that the gradient has lost half of its digits."""
+
+    needs: ClassVar[str] = "reversible"
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
         known = declared(problem, "reversible")
