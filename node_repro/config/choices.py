@@ -47,10 +47,17 @@ class Choices:
         return next((path for path in paths if path.is_file()), None)
 
     def content(self, group: str, name: str) -> dict[str, Any]:
-        """What one choice's yaml contains, not resolved; ConfigError if there is no such choice."""
+        """What one choice's yaml contains, not resolved, over what the choices of the same group in
+        its defaults list contain. ConfigError if there is no such choice.
+        """
         if group == "experiment" and (one := self.described(name)):
             return to_content(one)
-        return load(self.path(group, name))
+        own = load(self.path(group, name))
+        bases = (entry for entry in own.get("defaults", []) if isinstance(entry, str))
+        content: dict[str, Any] = {}
+        for base in bases:
+            content |= {} if base == "_self_" else self.content(group, base)
+        return content | own
 
     def experiments(self) -> dict[str, Experiment]:
         """Every experiment by name: those described in Python, and those of yaml files."""
@@ -66,17 +73,6 @@ class Choices:
             return one
         comment = self.comment("experiment", name)
         return from_values(name, comment, dict(leaves(load(self.path("experiment", name)))))
-
-    def content(self, group: str, name: str) -> dict[str, Any]:
-        """What one choice's yaml contains, not resolved, over what the choices of the same group in
-        its defaults list contain. ConfigError if there is no such choice.
-        """
-        own = load(self.path(group, name))
-        bases = (entry for entry in own.get("defaults", []) if isinstance(entry, str))
-        content: dict[str, Any] = {}
-        for base in bases:
-            content |= {} if base == "_self_" else self.content(group, base)
-        return content | own
 
     def keys(self, group: str, name: str) -> list[str]:
         """The dotted keys that one choice has below its group."""
