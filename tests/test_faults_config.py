@@ -135,6 +135,7 @@ FAULTS: list[tuple[list[str], list[str]]] = [
     (["solver=lsoda", "gradient=direct"], ["solver=lsoda", "gradient=adjoint"]),
     (["data=u1"], ["task=mnist", "data=fashion_mnist or data=mnist"]),
     (["task=cnf", "data=u1"], ["task=cnf", "data=u1", "data=two_moons"]),
+    (["task=cnf", "model=mlp"], ["task=cnf", "model=mlp", "model=planar_flow"]),
     (["task=cnf", "trainer.iterations=null"], ["trainer.iterations=null", ">= 1"]),
     (["task=cnf", "data.limit=3"], ["data.limit", "data=fashion_mnist"]),
     (["data=fashion_mnist", "profile=smoke"], ["embedded", "data.source=auto"]),
@@ -178,6 +179,8 @@ FAULTS: list[tuple[list[str], list[str]]] = [
     (["solver=lsoda", "gradient=adjoint_flat"], ["LSODA", "gradient=adjoint"]),
     (["task=poisson", "task.mark_sd=1"], ["data.marks=false", "remove task.mark_sd="]),
     (["experiment=table2_rnn_30", "task.kl_warmup=9"], ["model=rnn", "remove task.kl_warmup="]),
+    (["task=line", "trainer.eval_batch_size=9"], ["task=line", "all examples at once"]),
+    (["experiment=demo_field_fit", "trainer.eval_batch_size=9"], ["task=field_fit"]),
     (["task=field_fit", "data.seed=1"], ["data=cubic_spiral", "remove data.seed="]),
     (
         ["schedule=step", "schedule.milestones=[]", "schedule.factor=0.5"],

@@ -117,8 +117,7 @@ def known_facts(
         **values,
         **{group: chosen[group] for group in ("task", "model", "data", "controller", "gradient")},
         "solves_ode": takes(str(targets["model"]), "solver"),
-        "evaluates_at_once": source.attribute(str(targets["task"]), "evaluates_whole_split")
-        or chosen["task"] in ("field_fit", "line"),
+        "evaluates_at_once": source.attribute(str(targets["task"]), "evaluates_whole_split"),
         "error_controlled": controlled,
         "backward_controlled": controlled,
         "backward_target": targets["solver"],

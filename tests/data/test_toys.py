@@ -15,7 +15,7 @@ from node_repro.data.noisy_function import PLATEAUS
 from node_repro.training.build import import_object
 
 CHOICES = Choices([conf_folder()])
-KINDS = ("CurveData", "ClassData", "LineData")
+KINDS = ("RegressionData", "ClassificationData", "LineData")
 
 
 def made(name: str, **changes: float) -> Any:  # noqa: ANN401
@@ -41,7 +41,7 @@ def test_data_are_a_function_of_their_seed_alone(name: str) -> None:
     assert data.name and data.notice is None and str(len(data.train[0])) in data.description
 
 
-@pytest.mark.parametrize("name", of_kind(CHOICES, "data", "CurveData"))
+@pytest.mark.parametrize("name", of_kind(CHOICES, "data", "RegressionData"))
 def test_points_lie_in_their_range_and_the_noise_is_as_large_as_told(name: str) -> None:
     data = made(name, noise_sd=0.2)
     x, y, clean = data.test
@@ -63,7 +63,7 @@ def test_line_goes_through_its_start_at_its_slope_and_its_points_are_sorted() ->
     torch.testing.assert_close(y[:, 0], 3.0 - 2.0 * x)
 
 
-@pytest.mark.parametrize("name", of_kind(CHOICES, "data", "ClassData"))
+@pytest.mark.parametrize("name", of_kind(CHOICES, "data", "ClassificationData"))
 def test_every_point_is_labelled_by_the_branch_that_it_lies_on(name: str) -> None:
     data = made(name, noise=1e-9)
     shape = import_object(str(load(CHOICES.path("data", name))["shape"]))
