@@ -138,7 +138,7 @@ def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
     if config.job != "train":
         _refuse_several(f"job={config.job}")
     if config.job == "report":
-        from node_repro.report.write import report
+        from node_repro.report.job import report
 
         garbage.collect()
         return report(config)

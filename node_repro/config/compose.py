@@ -1,4 +1,4 @@
-"""From overrides to a `Config`, by hydra."""
+"""From words to a `Config`, by hydra's grammar and composition."""
 
 from collections.abc import Sequence
 from pathlib import Path

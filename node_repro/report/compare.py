@@ -1,151 +1,132 @@
-"""`node-run job=compare`: where configurations differ, and what came of them, side by side.
+"""`node-run job=compare`: the differences between configurations, and their results.
 
-Read from config.yaml and result.json alone. An argument is the directory of a finished run, or one
-that holds several seeds, whose numbers are then a mean ± the standard deviation over them, or the
-one above that, if it holds a single configuration.
+Only config.yaml and result.json are read. An argument is the directory of a finished run, or a
+folder of several seeds, whose numbers are then a mean ± standard deviation over seeds, or the
+folder above that, if it holds a single configuration.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
-
-import yaml
+from typing import Any, NamedTuple
 
 from node_repro.config import ConfigError
+from node_repro.report.statistics import spread
+from node_repro.report.tables import Column, align, format_cell
 from node_repro.runs.metrics import METRICS
-from node_repro.runs.result import read_result
+from node_repro.runs.result import RunResult
+from node_repro.runs.stored_run import StoredRun
 
 _NOT_COMPARED = {"seed", "name", "outputs", "progress", "debug", "device", "profile", "threads"}
-_COST = "nfe_forward nfe_backward step_seconds saved_bytes peak_bytes".split()
+_COST = "nfe_forward nfe_backward step_seconds saved_bytes peak_bytes seconds".split()
 _FACTS = "data profile device iterations parameters".split()
+_UNITS = {"fraction": (100.0, " %"), "bytes": (1e-6, " MB"), "seconds": (1.0, " s")}
+_UNITS |= {"nats": (1.0, " nats")}
+_DIGITS = {" %": 2, " MB": 2, " nats": 4, "": 4, " s": 3}
 
 
-@dataclass(frozen=True)
-class Column:
-    """One argument of runs=: the results of one configuration, one for each seed."""
+class Argument(NamedTuple):
+    """One argument of runs=: a configuration (dotted keys) and its results, one for each seed."""
 
     title: str
-    config: Mapping[str, str]  # dotted keys
-    results: Sequence[Mapping[str, Any]]
+    config: Mapping[str, str]
+    results: Sequence[RunResult]
 
 
 def compare(runs: Sequence[str]) -> str:
-    """The table. ConfigError for a directory without a finished run, naming it."""
-    columns = _titled([_column(Path(run)) for run in runs])
-    keys = dict.fromkeys(key for column in columns for key in column.config)
-    configs = [(key, [column.config.get(key, "-") for column in columns]) for key in keys]
-    differing = [(key, values) for key, values in configs if len(set(values)) > 1]
-    names = dict.fromkeys(name for column in columns for name in _numbers(column.results[0]))
-    numbers = [(name, [_told(name, column) for column in columns]) for name in names]
-    facts = [(fact, [_fact(fact, column) for column in columns]) for fact in ("seeds", *_FACTS)]
-    rows = [
-        ("", [column.title for column in columns]),
-        *(differing or [("the configurations are the same", [])]),
-        ("", []),
-        *facts,
-        *numbers,
-    ]
-    return _aligned(rows)
+    """The differing keys of the configurations, and their results, as an aligned table.
+
+    Raises:
+        ConfigError: A directory holds no finished run, or a file of it cannot be read.
+    """
+    arguments = _shorten_titles([_read(Path(run)) for run in runs])
+    keys = dict.fromkeys(key for one in arguments for key in one.config)
+    configs = [[key, *(one.config.get(key, "-") for one in arguments)] for key in keys]
+    differing = [row for row in configs if len(set(row[1:])) > 1]
+    metrics = dict.fromkeys(name for one in arguments for name in _numbers(one.results[0]))
+    return align(
+        [
+            ["", *(one.title for one in arguments)],
+            *(differing or [["the configurations are the same"]]),
+            [""],
+            ["seeds", *(", ".join(str(result.seed) for result in a.results) for a in arguments)],
+            *([fact, *(_format_fact(fact, one) for one in arguments)] for fact in _FACTS),
+            *([name, *(_format_number(name, one) for one in arguments)] for name in metrics),
+        ]
+    )
 
 
-def _column(path: Path) -> Column:
-    folders = [path] if (path / "config.yaml").is_file() else _seeds(path)
+def _read(path: Path) -> Argument:
+    folders = [path] if (path / "config.yaml").is_file() else _find_seeds(path)
     finished = [folder for folder in folders if (folder / "result.json").is_file()]
     if not finished:
-        why = "is not finished" if folders else "is no run, nor a folder with the seeds of one"
-        raise ConfigError(f"runs={path}: it {why}; `node-run list` shows which there are")
+        why = "is not finished" if folders else "is neither a run nor a folder with its seeds"
+        raise ConfigError(f"runs={path}: it {why}; `node-run list` shows all runs")
+    config = StoredRun(finished[0]).config
+    if not config:
+        raise ConfigError(f"runs={path}: config.yaml cannot be read")
     try:
-        config = yaml.safe_load((finished[0] / "config.yaml").read_text(encoding="utf-8"))
-        results = [read_result(folder / "result.json") for folder in finished]
-        if not isinstance(config, dict):
-            raise ValueError("config.yaml holds no keys")
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        results = [RunResult.read(folder / "result.json") for folder in finished]
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"runs={path}: a file of it cannot be read: {reason}") from error
-    return Column(str(path), dict(_flat(config)), results)
+        raise ConfigError(f"runs={path}: result.json cannot be read: {reason}") from error
+    return Argument(str(path), dict(_flatten(config)), results)
 
 
-def _seeds(path: Path) -> list[Path]:
-    """The runs in a folder of seeds, or of one configuration's seeds."""
+def _find_seeds(path: Path) -> list[Path]:
+    """The runs in a folder of seeds, or in a folder with the seeds of a single configuration."""
     if not (folders := sorted(path.glob("seed*"))):
         folders = sorted(path.glob("*/seed*"))
-        if len(below := sorted({folder.parent.name for folder in folders})) > 1:
+        if len(names := sorted({folder.parent.name for folder in folders})) > 1:
             raise ConfigError(
-                f"runs={path}: there are several configurations in it, name one: {', '.join(below)}"
+                f"runs={path}: it holds several configurations, name one of {', '.join(names)}"
             )
     return folders
 
 
-def _titled(columns: list[Column]) -> list[Column]:
-    """With the paths' parts that tell them apart, in place of the whole paths."""
-    parts = [Path(column.title).parts for column in columns]
+def _shorten_titles(arguments: list[Argument]) -> list[Argument]:
+    """Without the leading parts that all paths share."""
+    parts = [Path(one.title).parts for one in arguments]
     same = 0
     while all(len(one) > same + 1 for one in parts) and len({one[same] for one in parts}) == 1:
         same += 1
     return [
-        Column("/".join(one[same:]), column.config, column.results)
-        for one, column in zip(parts, columns, strict=True)
+        argument._replace(title="/".join(one[same:]))
+        for argument, one in zip(arguments, parts, strict=True)
     ]
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in content.items():
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         elif f"{prefix}{key}" not in _NOT_COMPARED and not key.startswith("_"):
-            shown = "null" if value is None else str(value)
-            yield f"{prefix}{key}", shown.lower() if isinstance(value, bool) else shown
+            text = "null" if value is None else str(value)
+            yield f"{prefix}{key}", text.lower() if isinstance(value, bool) else text
 
 
-def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
-    """Row -> number: the selected and the last model's scores, then what they cost."""
+def _numbers(result: RunResult) -> dict[str, float]:
+    """Row -> number: the scores of the selected and of the last model, and the training's cost."""
     rows: dict[str, float] = {}
-    for model in ("selected", "last"):
-        for name, value in result[model]["test"].items():
-            if name in METRICS and METRICS[name].label:
-                rows[f"{model}.{name}"] = value
-        if "nfe_forward" in result[model]["test"]:
-            rows[f"{model}.nfe_forward"] = result[model]["test"]["nfe_forward"]
-    training = result["training"]
-    rows |= {f"training.{name}": training[name] for name in _COST if name in training}
-    return rows | ({"training.seconds": training["seconds"]} if "seconds" in training else {})
+    for name in ("selected", "last"):
+        test = result.models[name].test
+        shown = [metric for metric in test if metric in METRICS and METRICS[metric].label]
+        shown += ["nfe_forward"] if "nfe_forward" in test else []
+        rows |= {f"{name}.{metric}": test[metric] for metric in shown}
+    training = result.training
+    return rows | {f"training.{name}": training[name] for name in _COST if name in training}
 
 
-def _told(row: str, column: Column) -> str:
-    """A number with its unit: "0.58 ± 0.03 %"; empty where a run has no such number."""
-    found = [numbers[row] for one in column.results if row in (numbers := _numbers(one))]
-    if not found:
+def _format_number(row: str, argument: Argument) -> str:
+    """As in "0.58 ± 0.03 %"; empty if no run has the number."""
+    numbers = (_numbers(result).get(row) for result in argument.results)
+    if (value := spread(numbers)) is None:
         return ""
     name = row.rpartition(".")[2]
-    scale, unit = _unit(name)
-    digits = 2 if unit in ("%", "MB") else 4 if unit in ("nats", "") else 3
-    if name.startswith("nfe"):
-        digits, unit = 1, ""
-    spread = f" ± {stdev(found) * scale:.{digits}f}" if len(found) > 1 else ""
-    return f"{mean(found) * scale:.{digits}f}{spread} {unit}".rstrip()
+    scale, unit = _UNITS.get(METRICS[name].unit if name in METRICS else "seconds", (1.0, ""))
+    digits = 1 if name.startswith("nfe") else _DIGITS[unit]
+    column: Column[Any] = Column("", lambda _: value, digits)
+    return f"{format_cell(value.scaled(scale), column)}{unit}"
 
 
-def _unit(name: str) -> tuple[float, str]:
-    unit = METRICS[name].unit if name in METRICS else "seconds"
-    known = {"fraction": (100.0, "%"), "bytes": (1e-6, "MB"), "seconds": (1.0, "s")}
-    return known.get(unit, (1.0, unit if unit == "nats" else ""))
-
-
-def _fact(fact: str, column: Column) -> str:
-    if fact == "seeds":
-        return ", ".join(str(one["seed"]) for one in column.results)
-    values = dict.fromkeys(str(one[fact]) for one in column.results)
-    return ", ".join(values)
-
-
-def _aligned(rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """Every column as wide as its widest entry."""
-    full = [[key, *values] for key, values in rows if values]
-    widths = [max(map(len, cells)) for cells in zip(*full, strict=True)]
-    lines = []
-    for key, values in rows:
-        cells = [key, *values] if values else [key]
-        lines.append("  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=False)).rstrip())
-    return "\n".join(lines) + "\n"
+def _format_fact(fact: str, argument: Argument) -> str:
+    return ", ".join(dict.fromkeys(str(getattr(result, fact)) for result in argument.results))

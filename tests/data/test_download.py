@@ -2,9 +2,7 @@
 
 import socket
 import sys
-from email.message import Message
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -25,7 +23,7 @@ class FakeServer:
     resources = (("train-images-idx3-ubyte.gz", "-"),)
     folder = "MNIST"
     failure: Exception | None = None
-    changed: ClassVar[dict[str, bytes]] = {}
+    changed: dict[str, bytes] = {}  # noqa: RUF012
 
     def __init__(self, root: Path, download: bool) -> None:
         assert download
@@ -108,7 +106,7 @@ def test_a_refusing_server_does_not_hide_one_that_answers(monkeypatch: pytest.Mo
         if "good" in request.full_url:
             return Answer()
         if "forbidden" in request.full_url:
-            raise download.urllib.error.HTTPError(request.full_url, 403, "no", Message(), None)
+            raise download.urllib.error.HTTPError(request.full_url, 403, "no", None, None)  # type: ignore[arg-type]
         raise OSError("no route")
 
     monkeypatch.setattr(download.urllib.request, "urlopen", open_url)

@@ -1,6 +1,6 @@
-"""The report, made of small run directories as real runs leave them."""
+"""The report, made of small run directories with the files of real runs."""
 
-import csv as standard_csv
+import csv
 import io
 import json
 import math
@@ -16,21 +16,15 @@ from PIL import Image
 
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.config.compose import compose
-from node_repro.report import (
-    TOLERANCE,
-    Artifact,
-    Column,
-    Spread,
-    Table,
-    Verdict,
-    csv,
-    latex,
-    words,
-)
-from node_repro.report.contents import CONTENTS
-from node_repro.report.pictures import first_arrays, taken
-from node_repro.report.runs import Run, Runs, read_runs
-from node_repro.report.write import report
+from node_repro.report.artifact import Artifact, Claim, Verdict
+from node_repro.report.drawings import run_arrays, run_picture
+from node_repro.report.format import format_number
+from node_repro.report.job import report
+from node_repro.report.render import render_latex
+from node_repro.report.section import find_sections
+from node_repro.report.selection import Seeds, Selection, select_runs
+from node_repro.report.statistics import Spread
+from node_repro.report.tables import Column, Table, format_cell, to_csv
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -104,19 +98,30 @@ def made(outputs: Path, *words: str) -> Path:
     return outputs / "report"
 
 
-def read(outputs: Path) -> Runs:
-    choices = Choices([conf_folder()])
-    return read_runs(outputs, "quick", dict.fromkeys(choices.names("experiment"), ""))
+def read(outputs: Path) -> Selection:
+    return select_runs(outputs, "quick", Choices([conf_folder()]).names("experiment"))
+
+
+def artifacts(outputs: Path) -> list[Artifact]:
+    selection = read(outputs)
+    return [section(selection) for section in find_sections()]
 
 
 def artifact(outputs: Path, name: str) -> Artifact:
-    (found,) = (a for a in (section(read(outputs)) for section in CONTENTS) if a.name == name)
+    (section,) = (section for section in find_sections() if section.name == name)
+    return section(read(outputs))
+
+
+def claim(outputs: Path, name: str, *words: str) -> Claim:
+    """The claim of a section whose text has all these words."""
+    claims = artifact(outputs, name).claims
+    (found,) = (c for c in claims if all(word in c.text for word in words))
     return found
 
 
 def row_of(folder: Path, table: str, heading: str) -> dict[str, str]:
     with open(folder / "tables" / f"{table}.csv", encoding="utf-8") as file:
-        (row,) = (r for r in standard_csv.DictReader(file) if heading in r.values())
+        (row,) = (r for r in csv.DictReader(file) if heading in r.values())
     return row
 
 
@@ -182,7 +187,7 @@ def test_full_and_embedded_digits_are_never_mixed(outputs: Path) -> None:
     assert row_of(folder, "table1", "RK-Net")["selected, %"] == ""
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "finished on other digits only" in page
-    assert {run.seed for run in read(outputs).left_out()} == {7}
+    assert {run.seed for run in read(outputs).unused()} == {7}
 
 
 def test_of_several_signatures_the_newest_speaks_and_the_others_are_named(outputs: Path) -> None:
@@ -190,7 +195,7 @@ def test_of_several_signatures_the_newest_speaks_and_the_others_are_named(output
     place(outputs, newer, since="2026-05-01T00:00:00+00:00")
     folder = made(outputs)
     assert float(row_of(folder, "table1", "ODE-Net")["selected, %"]) == pytest.approx(0.99)
-    left = [run for run in read(outputs).left_out() if run.experiment == "table1_odenet"]
+    left = [run for run in read(outputs).unused() if run.experiment == "table1_odenet"]
     assert {run.signature for run in left} == {"0000aaaa"}
     assert "left out" in (folder / "tables" / "runs.csv").read_text(encoding="utf-8")
 
@@ -204,7 +209,7 @@ def test_other_profiles_and_unfinished_runs_are_left_out(outputs: Path) -> None:
     (damaged / "result.json").write_text("{")
     foreign = place(outputs, result("table1_odenet", 6, test={"error": 0.9}))
     (foreign / "result.json").write_text('{"data": "mnist"}')
-    assert [run.seed for run in read(outputs).of("table1_odenet")] == [0, 1, 2]
+    assert [run.seed for run in read(outputs).seeds("table1_odenet")] == [0, 1, 2]
 
 
 def test_a_damaged_picture_is_left_out_and_the_rest_is_there(outputs: Path) -> None:
@@ -218,37 +223,27 @@ def test_a_damaged_picture_is_left_out_and_the_rest_is_there(outputs: Path) -> N
 
 
 def test_claims_follow_from_the_numbers(outputs: Path) -> None:
-    verdicts = {claim.text: claim for claim in artifact(outputs, "table1").claims}
     # 0.60 +- 0.096 points (binomial 0.077, seeds 0.058) against 0.80 +- 0.089: 0.20 < 2 x 0.131
-    equal = verdicts["ODE-Net and ResNet are equally good"]
+    equal = claim(outputs, "table1", "ODE-Net and ResNet", "error")
     assert equal.verdict is Verdict.HOLDS
     assert "−0.20 ± 0.13 points" in equal.measured
-    ratio = next(c for text, c in verdicts.items() if "half the evaluations" in text)
-    assert ratio.verdict is Verdict.PARTLY
-    assert ratio.measured.endswith("= 0.70")
-    near = {c.text: c.verdict for c in artifact(outputs, "figure4").claims}
-    assert near["U1: the CNF of 32 units comes within 0.15 nats of −log Z"] is Verdict.HOLDS
-    assert near["U2: the CNF of 32 units comes within 0.15 nats of −log Z"] is Verdict.OPEN
+    half = claim(outputs, "table1", "half", "evaluations")
+    assert half.verdict is Verdict.PARTLY
+    assert half.measured.endswith("= 0.70")
+    for target, verdict in (("U1", Verdict.HOLDS), ("U2", Verdict.OPEN)):
+        assert claim(outputs, "figure4", target, "32 units").verdict is verdict
 
 
 def test_networks_are_compared_on_all_of_mnist_alone(tmp_path: Path) -> None:
     facts: dict[str, Any] = {"data": "mnist-embedded", "test_count": 1000}
     for name, error in (("odenet", 0.25), ("resnet", 0.25), ("rknet", 0.15), ("stem_only", 0.45)):
         place(tmp_path, result(f"table1_{name}", 0, test={"error": error}, **facts))
-    verdicts = {c.text: c.verdict for c in artifact(tmp_path, "table1").claims}
-    told = {
-        text: verdict
-        for text, verdict in verdicts.items()
-        if "equally" in text or ("nothing" in text and "conv stem" not in text)
-    }
-    assert list(told.values()) == [Verdict.INCOMPARABLE] * 3
+    verdicts = [c.verdict for c in artifact(tmp_path, "table1").claims if "ODE" in c.text]
+    assert verdicts[:3] == [Verdict.INCOMPARABLE] * 3
 
 
 def test_one_seed_settles_no_comparison(outputs: Path) -> None:
-    (claim,) = (
-        c for c in artifact(outputs, "figure4").claims if c.text.startswith("U1: the CNF is")
-    )
-    assert claim.verdict is Verdict.PARTLY
+    assert claim(outputs, "figure4", "U1", "closer").verdict is Verdict.PARTLY
 
 
 def test_what_is_missing_is_named_with_its_command(outputs: Path) -> None:
@@ -328,24 +323,30 @@ def test_a_report_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_every_section_has_a_name_of_its_own_and_files_are_named_once(outputs: Path) -> None:
-    artifacts = [section(read(outputs)) for section in CONTENTS]
-    names = [a.name for a in artifacts]
-    files = [table.name for a in artifacts for table in a.tables]
-    files += [drawing.name for a in artifacts for drawing in a.drawings]
+    made_of = artifacts(outputs)
+    names = [a.name for a in made_of]
+    files = [table.name for a in made_of for table in a.tables]
+    files += [drawing.name for a in made_of for drawing in a.drawings]
     assert len(set(names)) == len(names)
     assert len(set(files)) == len(files)
 
 
-TABLE = Table(
-    "t",
-    "Of 50 % & more",
-    (Column("name"), Column("error_a, %", 2), Column("n")),
-    (("a_b & {c}", Spread(0.5, 0.25, 3), 12_345), ("−1 ≤ θ²", 0.125, None)),
+def table_of(columns: list[tuple[str, int | None]], *rows: tuple[Any, ...]) -> Table:
+    heads: list[Column[Any]] = [
+        Column(title, lambda row, i=i: row[i], digits) for i, (title, digits) in enumerate(columns)
+    ]
+    return Table("t", "Of 50 % & more", heads, rows)
+
+
+TABLE = table_of(
+    [("name", None), ("error_a, %", 2), ("n", None)],
+    ("a_b & {c}", Spread(0.5, 0.25, 3), 12_345),
+    ("−1 ≤ θ²", 0.125, None),
 )
 
 
 def test_latex_escapes_what_it_would_take_for_its_own() -> None:
-    text = latex.tabular(TABLE)
+    text = render_latex(TABLE)
     assert r"a\_b \& \{c\} & 0.50 $\pm$ 0.25 & 12,345 \\" in text
     assert r"\caption{Of 50 \% \& more}" in text
     assert r"$-$1 $\le$ $\theta$$^{2}$" in text
@@ -358,7 +359,7 @@ def test_all_the_reports_tables_are_ascii_latex(outputs: Path) -> None:
 
 
 def test_csv_keeps_all_digits_and_takes_spreads_apart() -> None:
-    head, first, second = standard_csv.reader(io.StringIO(csv.lines(TABLE)))
+    head, first, second = csv.reader(io.StringIO(to_csv(TABLE)))
     assert head == ["name", "error_a, %", "error_a, %, sd", "error_a, %, n", "n"]
     assert first == ["a_b & {c}", "0.5", "0.25", "3", "12345"]
     assert second == ["−1 ≤ θ²", "0.125", "", "", ""]
@@ -376,30 +377,30 @@ def test_csv_keeps_all_digits_and_takes_spreads_apart() -> None:
     ],
 )
 def test_numbers_are_written_for_people(value: float, digits: int | None, expected: str) -> None:
-    assert words.number(value, digits) == expected
+    assert format_number(value, digits) == expected
 
 
 def test_a_tolerance_is_a_power_for_people_and_a_number_in_csv() -> None:
-    table = Table("t", "", (TOLERANCE,), ((1e-5,), (None,)))
-    assert list(standard_csv.reader(io.StringIO(csv.lines(table))))[1:] == [["1e-05"], [""]]
-    assert words.text(1e-5, TOLERANCE) == "10⁻⁵"
+    column: Column[float | None] = Column("tolerance", lambda value: value, power=True)
+    table = Table("t", "", [column], (1e-5, None))
+    assert list(csv.reader(io.StringIO(to_csv(table))))[1:] == [["1e-05"], [""]]
+    assert str(format_cell(1e-5, column)) == "10⁻⁵"
 
 
 def test_no_table_has_two_columns_of_one_name(outputs: Path) -> None:
-    for section in CONTENTS:
-        for table in section(read(outputs)).tables:
-            titles = words.titles(table.columns)
-            assert len(set(titles)) == len(titles), table.name
+    for table in (table for a in artifacts(outputs) for table in a.tables):
+        titles = [column.title for column in table.columns]
+        assert len(set(titles)) == len(titles), table.name
 
 
 def test_markdown_lists_every_measured_claim_with_its_verdict_at_the_top(outputs: Path) -> None:
     text = (made(outputs) / "report.md").read_text(encoding="utf-8")
     overview = text.partition("## Claims and verdicts")[2].partition("\n## ")[0]
-    claims = [claim for section in CONTENTS for claim in section(read(outputs)).claims]
+    claims = [claim for a in artifacts(outputs) for claim in a.claims]
     known = [claim for claim in claims if claim.verdict is not Verdict.OPEN]
     assert known and overview.count("\n| ") == 1 + len(known)
     assert f"{len(claims) - len(known)} not measured" in overview
-    assert "| ODE-Net and ResNet are equally good |" in overview
+    assert "| ODE-Net and ResNet have the same test error |" in overview
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"data": "u1"}', b"\xff{"])
@@ -415,20 +416,20 @@ def test_damaged_pictures_and_arrays_and_probes_are_left_out(outputs: Path) -> N
     (arrays,) = outputs.glob("fig4_u1_cnf_32/*/seed0/pictures/density.npz")
     probe = next(outputs.glob("table1_odenet/*/seed0")) / "probes" / "memory.json"
     probe.parent.mkdir()
-    names = {drawing.name for s in CONTENTS for drawing in s(read(outputs)).drawings}
+    names = {drawing.name for a in artifacts(outputs) for drawing in a.drawings}
     for path in (picture, arrays):
         path.write_bytes(path.read_bytes()[:60])
     probe.write_text('{"facts": {}, "rows": {"gradient": "adjoint"}}')
     folder = made(outputs)
-    left = {drawing.name for s in CONTENTS for drawing in s(read(outputs)).drawings}
+    left = {drawing.name for a in artifacts(outputs) for drawing in a.drawings}
     assert names - left == {"figure8b"} and "figure4_u1" in left
     assert "probe=memory experiment=table1_odenet" in (folder / "report.md").read_text()
 
 
-def two_seeds(outputs: Path) -> tuple[Run, ...]:
+def two_seeds(outputs: Path) -> Seeds:
     for seed in (0, 1):
         place(outputs, result("fig5_circles_cnf", seed, data="two_circles", test={"kl_nats": 0.1}))
-    return read(outputs).of("fig5_circles_cnf")
+    return read(outputs).seeds("fig5_circles_cnf")
 
 
 def moving() -> bytes:
@@ -441,30 +442,30 @@ def moving() -> bytes:
 
 
 def test_a_damaged_animation_is_taken_from_the_next_seed(tmp_path: Path) -> None:
-    runs = two_seeds(tmp_path)
+    seeds = two_seeds(tmp_path)
     whole = moving()
-    (runs[1].path / "pictures" / "animation.gif").write_bytes(whole)
+    (seeds.runs[1].path / "pictures" / "animation.gif").write_bytes(whole)
     picture = io.BytesIO()
     Image.new("RGB", (30, 20)).save(picture, "PNG")
     cut = [whole[:length] for length in range(0, len(whole) - 2, 7)]
     for content in (*cut, b"not a picture", picture.getvalue()):
-        (runs[0].path / "pictures" / "animation.gif").write_bytes(content)
-        (drawing,) = taken("moving", runs, "animation.gif", "Moving.", "It moves.")
+        (seeds.runs[0].path / "pictures" / "animation.gif").write_bytes(content)
+        (drawing,) = run_picture("moving", seeds, "animation.gif", "Moving.", "It moves.")
         assert drawing.caption == "Moving. Seed 1."
         assert drawing.files == {"gif": whole}
 
 
 def test_damaged_arrays_are_taken_from_the_next_seed(tmp_path: Path) -> None:
-    runs = two_seeds(tmp_path)
-    for run in runs:
+    seeds = two_seeds(tmp_path)
+    for run in seeds:
         numbers = np.random.default_rng(run.seed).random((9, 9))
         np.savez_compressed(run.path / "pictures" / "density.npz", Target=numbers)
-    path = runs[0].path / "pictures" / "density.npz"
+    path = seeds.runs[0].path / "pictures" / "density.npz"
     content = path.read_bytes()
     middle = len(content) // 2
     path.write_bytes(content[:middle] + bytes(20) + content[middle + 20 :])
-    assert runs[0].arrays("pictures/density.npz") is None
-    found = first_arrays(runs, "density.npz")
+    assert seeds.runs[0].arrays("pictures/density.npz") is None
+    found = run_arrays(seeds, "density.npz")
     assert found is not None and found[0] == 1
 
 
@@ -478,10 +479,7 @@ def test_sizes_that_were_not_measured_save_no_claim(
         for kind, value in (("cnf", 0.10), ("nf", kl)):
             facts = {"data": "u1", "test": {"loss_nats": value - 1.8775, "kl_nats": value}}
             place(tmp_path, result(f"fig4_u1_{kind}_{size}", 0, **facts))
-    (claim,) = (
-        c for c in artifact(tmp_path, "figure4").claims if c.text.startswith("U1: the CNF is")
-    )
-    assert claim.verdict is expected
+    assert claim(tmp_path, "figure4", "U1", "closer").verdict is expected
 
 
 @pytest.mark.parametrize(
@@ -499,8 +497,7 @@ def test_rings_are_judged_by_the_mean_over_seeds(
     for name, errors in (("toys_rings", plane), ("toys_rings_lifted", lifted)):
         for seed, error in enumerate(errors):
             place(tmp_path, result(name, seed, data="labelled_circles", test={"error": error}))
-    (claim,) = (c for c in artifact(tmp_path, "seed2").claims if "ring" in c.text)
-    assert claim.verdict is expected
+    assert claim(tmp_path, "toys", "rings").verdict is expected
 
 
 @pytest.mark.parametrize(("at_50", "expected"), [(0.3, Verdict.HOLDS), (0.39, Verdict.PARTLY)])
@@ -513,8 +510,7 @@ def test_the_largest_advantage_is_judged_over_seeds(
             for model, rmse in (("latent_ode", 0.1), ("rnn", 0.1 + gap)):
                 facts = {"data": f"spirals-{count}", "test": {"rmse_noisy": rmse + 0.02 * seed}}
                 place(tmp_path, result(f"table2_{model}_{count}", seed, **facts))
-    (claim,) = (c for c in artifact(tmp_path, "table2").claims if "largest" in c.text)
-    assert claim.verdict is expected
+    assert claim(tmp_path, "table2", "largest").verdict is expected
 
 
 def test_figure_1_is_drawn_as_lines_too(tmp_path: Path) -> None:

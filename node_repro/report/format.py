@@ -1,0 +1,56 @@
+"""Numbers as text, the same in all of the report's formats."""
+
+import math
+
+from node_repro.report.statistics import Spread
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def format_number(value: float, digits: int | None) -> str:
+    """A number with so many decimals.
+
+    With digits=None: two or three significant digits, and a power of ten if the number is small
+    or large.
+    """
+    if not math.isfinite(value):
+        return minus_sign(str(value)).replace("inf", "∞")
+    if digits is not None:
+        text = f"{value:,.{digits}f}"
+        return minus_sign(text if float(text.replace(",", "")) else text.removeprefix("-"))
+    if value == 0 or 1e-2 <= abs(value) < 1e5:
+        return minus_sign(f"{value:.3g}")
+    text, _, power = f"{value:.1e}".partition("e")
+    return f"{minus_sign(text)}·10{str(int(power)).translate(SUPERSCRIPTS)}"
+
+
+def format_tolerance(value: float) -> str:
+    """A tolerance: 1, 0.1 and 0.01 as they are, smaller ones as a power of ten, "10⁻³"."""
+    text, _, power = f"{value:g}".partition("e")
+    if value in (1e-3, 1e-4):
+        text, power = "1", f"{round(math.log10(value))}"
+    if not power:
+        return text
+    raised = f"10{str(int(power)).translate(SUPERSCRIPTS)}"
+    return raised if text == "1" else f"{text}·{raised}"
+
+
+def format_at(value: float, tolerance: float) -> str:
+    """As in "6.2·10⁻⁴ at 10⁻³"."""
+    return f"{format_number(value, None)} at {format_tolerance(tolerance)}"
+
+
+def format_spread(value: Spread, digits: int, unit: str = "") -> str:
+    """As in "0.133 ± 0.004 (n = 3)"; the unit stands before the parenthesis."""
+    sd = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
+    return f"{minus_sign(f'{value.mean:.{digits}f}')}{sd}{unit} (n = {value.n})"
+
+
+def minus_sign(text: str) -> str:
+    """The text with a minus sign in place of each hyphen."""
+    return text.replace("-", "−")
+
+
+def capitalised(words: str) -> str:
+    """With a capital letter at the start; the rest is kept."""
+    return words[:1].upper() + words[1:]

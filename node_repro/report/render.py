@@ -1,0 +1,181 @@
+"""The report as HTML and as Markdown, and tables as LaTeX, from the templates in `templates/`.
+
+What a template inserts is escaped for its format, unless it is marked as safe with `Markup`.
+"""
+
+import base64
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from node_repro.report.artifact import Artifact, Drawing, Verdict
+from node_repro.report.commands import regenerate
+from node_repro.report.tables import Table
+
+TITLE = "Neural Ordinary Differential Equations, reproduced"
+SVG_BYTES = 150_000  # a larger SVG is shown as PNG
+GIF_BYTES = 300_000  # a larger animation is linked instead of shown
+HALF_WIDTH = 1.7  # pictures with a smaller ratio of width to height stand side by side
+LONG_TABLE = 40  # a table with more rows is folded
+MIME = {"svg": "image/svg+xml", "png": "image/png", "gif": "image/gif"}
+CLASSES = {
+    Verdict.HOLDS: "yes",
+    Verdict.WITHIN: "yes",
+    Verdict.PARTLY: "part",
+    Verdict.FAILS: "no",
+    Verdict.OUTSIDE: "no",
+    Verdict.INCOMPARABLE: "none",
+    Verdict.OPEN: "none",
+}
+
+MARKDOWN = {sign: f"\\{sign}" for sign in "\\|*_<>`[]"} | {"\n": " "}
+LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"}
+LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+LATEX |= {"–": "--", "“": "``", "”": "''", "L̃": r"$\tilde L$", "⁻": "$^{-}$"}
+LATEX |= {raised: f"$^{{{i}}}$" for i, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
+LATEX |= {sign: f"${sign}$" for sign in "<>|"} | {"−": "$-$", "′": "$'$"}
+LATEX |= {
+    sign: f"$\\{command}$"
+    for sign, command in (
+        ("±", "pm"),
+        ("×", "times"),
+        ("·", "cdot"),
+        ("θ", "theta"),
+        ("λ", "lambda"),
+        ("∫", "int"),
+        ("∞", "infty"),
+        ("≤", "le"),
+        ("≥", "ge"),
+        ("≈", "approx"),
+        ("∂", "partial"),
+        ("‖", "|"),
+    )
+}
+
+
+class Embedded(NamedTuple):
+    """A drawing for the HTML page. uri: None if it is a file beside the page."""
+
+    uri: str | None
+    is_half: bool
+    is_animated: bool
+
+
+def render_html(artifacts: Sequence[Artifact], profile: str, about: str) -> str:
+    """The report as one page that needs no other file, no script and no network."""
+    style = files("node_repro.report").joinpath("templates/page.css").read_text(encoding="utf-8")
+    return _render("report.html", artifacts, profile, about, style=Markup(style))
+
+
+def render_markdown(artifacts: Sequence[Artifact], profile: str, about: str) -> str:
+    """The report as Markdown, with its figures as files beside it."""
+    return _render("report.md", artifacts, profile, about)
+
+
+def render_latex(table: Table) -> str:
+    """A table for a LaTeX document that loads booktabs, in ASCII."""
+    return _environment("table.tex").get_template("table.tex").render(table=table)
+
+
+def count_verdicts(artifacts: Iterable[Artifact]) -> str:
+    """How many claims have which verdict."""
+    counts = Counter(claim.verdict for artifact in artifacts for claim in artifact.claims)
+    return ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "none"
+
+
+def _render(
+    template: str, artifacts: Sequence[Artifact], profile: str, about: str, **more: object
+) -> str:
+    return (
+        _environment(template)
+        .get_template(template)
+        .render(
+            title=TITLE,
+            about=about,
+            artifacts=artifacts,
+            profile=profile,
+            verdicts=count_verdicts(artifacts),
+            missing=list(dict.fromkeys(one for artifact in artifacts for one in artifact.missing)),
+            **more,
+        )
+    )
+
+
+@cache
+def _environment(template: str) -> Environment:
+    suffix = template.rpartition(".")[2]
+    environment = Environment(
+        loader=PackageLoader("node_repro.report"),
+        autoescape=suffix == "html",
+        finalize=None if suffix == "html" else _escaper({"md": MARKDOWN, "tex": LATEX}[suffix]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"embed": _embed, "lines": _lines}
+    environment.globals |= {
+        "classes": CLASSES,
+        "is_verdict": lambda cell: isinstance(cell, Verdict),
+        "long_table": LONG_TABLE,
+        "made_of": _made_of,
+        "open": Verdict.OPEN,
+        "regenerate": regenerate,
+    }
+    return environment
+
+
+def _escaper(signs: Mapping[str, str]) -> Callable[[object], object]:
+    """Escapes what a template inserts, unless it is Markup."""
+    longest_first = sorted(signs, key=len, reverse=True)
+    pattern = re.compile("|".join(re.escape(sign) for sign in longest_first))
+
+    def escape(value: object) -> object:
+        if isinstance(value, Markup):
+            return value
+        return pattern.sub(lambda found: signs[found[0]], str(value))
+
+    return escape
+
+
+def _lines(commands: Iterable[object]) -> str:
+    return "\n".join(str(command) for command in commands)
+
+
+def _embed(drawing: Drawing) -> Embedded:
+    """A small SVG, else the PNG, else the animation."""
+    from PIL import Image
+
+    formats = drawing.files
+    pixels = formats.get("png") or formats["gif"]
+    with Image.open(io.BytesIO(pixels)) as image:
+        is_half = image.width < HALF_WIDTH * image.height
+    suffix = "png" if "png" in formats else "gif"
+    if 0 < len(formats.get("svg", b"")) <= SVG_BYTES:
+        suffix = "svg"
+    if suffix == "gif" and len(pixels) > GIF_BYTES:
+        return Embedded(None, is_half, True)
+    data = base64.b64encode(formats[suffix]).decode()
+    return Embedded(f"data:{MIME[suffix]};base64,{data}", is_half, suffix == "gif")
+
+
+def _made_of(artifact: Artifact) -> str:
+    """The runs behind an artifact in one line: their number and origin."""
+    runs = [run for run in artifact.runs if run.result is not None]
+    facts = {
+        "seeds": sorted({run.seed for run in runs}),
+        "profile": sorted({run.profile for run in runs}),
+        "data": sorted({run.data for run in runs}),
+        "device": sorted({run.result.device for run in runs if run.result}),
+        "torch": sorted({run.torch for run in runs}),
+        "commit": sorted({run.commit for run in runs}),
+    }
+    count = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}"
+    return "; ".join([count, *(f"{k} {', '.join(map(str, some))}" for k, some in facts.items())])

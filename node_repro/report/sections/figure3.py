@@ -1,0 +1,250 @@
+"""Figure 3 a to c: error, time and evaluations against the tolerance."""
+
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from node_repro.report import paper
+from node_repro.report.artifact import Claim, Drawing
+from node_repro.report.format import format_at, format_number, format_tolerance
+from node_repro.report.probe_rows import ProbeRows, reference_notes
+from node_repro.report.rules import (
+    Condition,
+    Rule,
+    at_least,
+    at_most,
+    every,
+    increasing,
+    less_than,
+)
+from node_repro.report.section import Parts, section
+from node_repro.report.selection import Selection, get_number
+from node_repro.report.statistics import Pairs
+from node_repro.report.tables import Column, Table
+
+EXPERIMENT = "table1_odenet"
+
+
+class Solver(NamedTuple):
+    """A solver with a gradient method, and its name in the report."""
+
+    solver: str
+    gradient: str
+    name: str
+
+    def rows(self, rows: ProbeRows) -> ProbeRows:
+        """What was measured of it."""
+        return rows.where(solver=self.solver, gradient=self.gradient)
+
+
+VODE = Solver("vode_adams", "adjoint_flat", "VODE-Adams, one norm over the whole state")
+DOPRI5 = Solver("dopri5", "adjoint", "dopri5")
+SOLVERS = (
+    VODE,
+    Solver("lsoda", "adjoint_flat", "LSODA, one norm over the whole state"),
+    DOPRI5,
+    Solver("dopri5", "adjoint_seminorm", "dopri5, seminorm"),
+    Solver("tsit5", "adjoint", "tsit5"),
+)
+
+BELOW: Condition[tuple[float, float]] = Condition(
+    "median error < tolerance", lambda pair: pair[1] < pair[0]
+)
+KEPT = every(BELOW, "at every tolerance")
+FALLING = increasing("error falls whenever the tolerance does")
+CONTROLLED = Rule(KEPT & FALLING, KEPT | FALLING)
+STRAIGHT = Rule(at_least("correlation of seconds and evaluations of VODE-Adams", 0.9))
+HALF = Rule(at_most("median ratio over all tolerances", 0.6), less_than("ratio", 1))
+
+
+@section(
+    order=70,
+    name="figure3",
+    title="Figure 3 a–c: error, time and evaluations against the tolerance",
+    source="section 3, figure 3 a to c",
+    about=(
+        "The trained ODE-Net solved at tolerances from 1 to 1e-5, forward and backward. Error is "
+        "the root mean square distance of the final state from a float64 solve of the same "
+        "weights. A dot is a test minibatch, for LSODA a single digit."
+    ),
+    experiments=[EXPERIMENT],
+    probe="tolerance",
+)
+def figure3(selection: Selection) -> Parts:
+    """Error control, time and backward evaluations of five solvers."""
+    rows = ProbeRows.read(selection, EXPERIMENT, "tolerance")
+    yield from (_controlled(rows, solver) for solver in (VODE, DOPRI5))
+    yield _straight(rows)
+    yield from (_half(rows, solver) for solver in SOLVERS)
+    yield _table(rows)
+    yield from _drawings(rows)
+    yield (
+        "Grey boxes and the paper's columns are read off its figure by eye (±10 %). The paper used "
+        "an implicit Adams method of scipy; VODE-Adams with one norm over the whole augmented "
+        "state comes nearest to it. The paper does not say what a dot is."
+    )
+    yield from reference_notes(rows, "rms", "The reference's final state")
+
+
+def _ratio(rows: ProbeRows) -> float | None:
+    """The median of backward over forward evaluations."""
+    pairs = rows.pairs("nfe_forward", "nfe_backward")
+    return statistics.median(b / f for f, b in pairs) if pairs else None
+
+
+def _slowest(rows: ProbeRows) -> float:
+    return max((get_number(row, "forward_seconds") or 0.0 for row in rows), default=0.0)
+
+
+class _Line(NamedTuple):
+    """A row of the table: a solver at a tolerance."""
+
+    solver: Solver
+    tolerance: float
+    rows: ProbeRows
+    slowest: float
+
+    @property
+    def paper(self) -> paper.Ranges | None:
+        return paper.FIGURE_3.get(self.tolerance)
+
+    @property
+    def relative_time(self) -> float | None:
+        seconds = self.rows.median("forward_seconds")
+        return None if seconds is None else seconds / self.slowest
+
+
+def _table(rows: ProbeRows) -> Table:
+    columns: list[Column[_Line]] = [
+        Column("solver", lambda line: line.solver.name),
+        Column("tolerance", lambda line: line.tolerance, power=True),
+        Column("NFE forward", lambda line: line.rows.median("nfe_forward"), 0),
+        Column("paper's forward", lambda line: line.paper and _range(line.paper.forward)),
+        Column("NFE backward", lambda line: line.rows.median("nfe_backward"), 0),
+        Column("paper's backward", lambda line: line.paper and _range(line.paper.backward)),
+        Column("backward / forward", lambda line: _ratio(line.rows), 2),
+        Column("error", lambda line: line.rows.median("error_rms")),
+        Column("paper's error", lambda line: line.paper and _range(line.paper.error)),
+        Column("relative time", lambda line: line.relative_time, 2),
+    ]
+    lines = [
+        _Line(solver, tolerance, group, _slowest(solver.rows(rows)))
+        for solver in SOLVERS
+        for tolerance, group in solver.rows(rows).by_tolerance()
+    ]
+    facts = rows.facts
+    caption = (
+        f"Medians over minibatches of {facts.get('examples_a_batch', '?')} test digits; error "
+        f"against {facts.get('reference', 'a reference')}; time relative to the slowest solve by "
+        "the same solver."
+    )
+    return Table("figure3", caption, columns, lines)
+
+
+def _range(ends: tuple[float, float] | None) -> str | None:
+    if ends is None:
+        return None
+    low, high = (f"{end:g}" if end >= 0.05 else format_number(end, None) for end in ends)
+    return low if low == high else f"{low} – {high}"
+
+
+def _controlled(rows: ProbeRows, solver: Solver) -> Claim:
+    text = f"The error stays below the tolerance and falls with it: {solver.name}"
+    pairs = solver.rows(rows).medians("tolerance", "error_rms")
+
+    def describe(pairs: Pairs) -> str:
+        (small, least), *_, (large, most) = pairs
+        falling = "falling throughout" if FALLING.test(pairs) else "not falling throughout"
+        kept = sum(BELOW.test(pair) for pair in pairs)
+        ends = f"{format_at(most, large)}, {format_at(least, small)}"
+        return f"{ends}, {falling}; below at {kept} of {len(pairs)}"
+
+    return CONTROLLED.claim(text, pairs if len(pairs) > 1 else None, describe)
+
+
+def _straight(rows: ProbeRows) -> Claim:
+    text = "Forward time is proportional to the evaluations of f"
+    pairs = VODE.rows(rows).pairs("nfe_forward", "forward_seconds")
+    known = len({x for x, _ in pairs}) >= 3
+    r = statistics.correlation(*zip(*pairs, strict=True)) if known else None
+    return STRAIGHT.claim(text, r, lambda r: f"correlation {r:.2f} over {len(pairs)} solves")
+
+
+def _half(rows: ProbeRows, solver: Solver) -> Claim:
+    text = "The backward solve takes about half as many evaluations as the forward: "
+    group = solver.rows(rows)
+    by_tolerance = ", ".join(
+        f"{single:.2f} at {format_tolerance(tolerance)}"
+        for tolerance, rows in group.by_tolerance()
+        if (single := _ratio(rows)) is not None
+    )
+    return HALF.claim(
+        f"{text}{solver.name}", _ratio(group), lambda ratio: f"{ratio:.2f} ({by_tolerance})"
+    )
+
+
+def _drawings(rows: ProbeRows) -> Parts:
+    shown = [solver for solver in (VODE, DOPRI5) if solver.rows(rows)]
+    if not shown:
+        return
+    from node_repro.figures.report_probes import Plot, coloured, panels
+
+    yield Drawing(
+        "figure3",
+        "Error, time and backward evaluations against forward evaluations; colour is the "
+        "tolerance, dotted lines are the tolerances, grey boxes are read off the paper's figure.",
+        "Three panels per solver: error falls, time and backward evaluations rise with forward "
+        "evaluations; the paper's ranges as grey boxes.",
+        coloured([_panels(solver.rows(rows), solver.name) for solver in shown], "tolerance"),
+    )
+    backward, errors = (
+        {
+            solver.name: pairs
+            for solver in SOLVERS
+            if (pairs := _by_tolerance(solver.rows(rows), key)) or key == "error_rms"
+        }
+        for key in ("nfe_backward", "error_rms")
+    )
+    errors = {name: pairs for name, pairs in errors.items() if pairs or name in backward}
+    yield Drawing(
+        "figure3_solvers",
+        "The same for all solvers, medians at each tolerance.",
+        "Backward evaluations and error over forward evaluations, a line for each solver.",
+        panels(
+            [
+                Plot("NFE forward", "error (RMS)", errors, log_y=True),
+                Plot("NFE forward", "NFE backward", backward, diagonal=True),
+            ],
+            2,
+        ),
+    )
+
+
+def _by_tolerance(rows: ProbeRows, key: str) -> Pairs:
+    """Medians of the forward evaluations and of a number, at each tolerance."""
+    medians = ((group.median("nfe_forward"), group.median(key)) for _, group in rows.by_tolerance())
+    return [(nfe, value) for nfe, value in medians if nfe is not None and value is not None]
+
+
+def _panels(rows: ProbeRows, name: str) -> Sequence:
+    """Panels a, b and c of one solver: single minibatches, with the paper's ranges."""
+    from node_repro.figures.report_probes import Plot
+
+    slowest, ranges = _slowest(rows), paper.FIGURE_3.values()
+    rows = rows.with_value(
+        "relative", lambda row: (get_number(row, "forward_seconds") or 0.0) / slowest
+    )
+    tolerances = rows.values("tolerance")
+    error, time, backward = (
+        {f"{t:g}": rows.where(tolerance=t).pairs("nfe_forward", key) for t in tolerances}
+        for key in ("error_rms", "relative", "nfe_backward")
+    )
+    errors = [(*r.forward, *r.error) for r in ranges if r.error]
+    times = [(*r.forward, *r.time) for r in ranges]
+    backs = [(*r.forward, r.backward[0] - 0.5, r.backward[1] + 0.5) for r in ranges]
+    x, a = "NFE forward", f"a. {name}"
+    return [
+        Plot(x, "error (RMS)", error, a, log_y=True, levels=tolerances, boxes=errors),
+        Plot(x, "relative time", time, "b.", boxes=times),
+        Plot(x, "NFE backward", backward, "c.", diagonal=True, boxes=backs),
+    ]

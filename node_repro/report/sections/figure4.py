@@ -1,0 +1,173 @@
+"""Figure 4: continuous and planar flows fitted to densities, by size."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from node_repro.report.artifact import Claim, Drawing, Verdict
+from node_repro.report.drawings import format_seeds, run_arrays
+from node_repro.report.format import format_spread
+from node_repro.report.rules import LOWER_OVER_SEEDS, Rule, at_most, claim_lower
+from node_repro.report.section import Parts, section
+from node_repro.report.selection import Seeds, Selection
+from node_repro.report.statistics import Spread
+from node_repro.report.tables import Column, Table
+
+SIZES = (2, 8, 32)
+TARGETS = {"u1": "U1", "u2": "U2", "u3": "U3", "u4": "U4"}
+KINDS = {
+    "cnf": "CNF",
+    "nf": "NF",
+    "nf_fair": "NF, the CNF's iterations",
+    "cnf_constant": "CNF, weights constant in time",
+    "nf_rmsprop": "NF, RMSprop as in Rezende and Mohamed",
+}
+VARIANTS = {"nf_fair": SIZES, "cnf_constant": (32,), "nf_rmsprop": (32,)}
+"""Of U1 only."""
+
+NEAR = Rule(at_most("mean KL", 0.15, " nats"))
+
+
+class Fit(NamedTuple):
+    """A place in the grid of figure 4: a flow of a kind and size, fitted to a target."""
+
+    target: str
+    kind: str
+    size: int
+    seeds: Seeds = Seeds()
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's name."""
+        return f"fig4_{self.target}_{self.kind}_{self.size}"
+
+    @property
+    def kl(self) -> Spread | None:
+        """Divergence of the last model from the target, in nats."""
+        return self.seeds.test("kl_nats", "last")
+
+    @property
+    def floor(self) -> Spread | None:
+        """-log Z, in nats."""
+        return self.seeds.diagnostic("floor_nats")
+
+
+PLACES = [
+    *(Fit(t, kind, size) for t in TARGETS for kind in ("cnf", "nf") for size in SIZES),
+    *(Fit("u1", kind, size) for kind, sizes in VARIANTS.items() for size in sizes),
+]
+COLUMNS: list[Column[Fit]] = [
+    Column("target, flow", lambda fit: f"{TARGETS[fit.target]}, {KINDS[fit.kind]}"),
+    Column("K or M", lambda fit: fit.size),
+    Column("parameters", lambda fit: fit.seeds.parameters),
+    Column("loss, nats", lambda fit: fit.seeds.test("loss_nats", "last"), 3),
+    Column("floor −log Z", lambda fit: fit.floor and fit.floor.mean, 3),
+    Column("KL = loss − floor", lambda fit: fit.kl, 3),
+    Column("seeds", lambda fit: fit.seeds.count),
+    Column("iterations", lambda fit: fit.seeds.iterations),
+    Column("NFE", lambda fit: fit.seeds.test("nfe_forward", "last"), 0),
+    Column("s/iteration", lambda fit: fit.seeds.training("step_seconds"), 4),
+]
+
+
+@section(
+    order=140,
+    name="figure4",
+    title="Figure 4: continuous against planar flows",
+    source="section 4.1, figure 4",
+    about=(
+        "A continuous normalizing flow (CNF) of M units and a planar normalizing flow (NF) of K "
+        "maps are fitted to energies by minimising KL(q || p). The loss is at least −log Z."
+    ),
+    experiments=[fit.experiment for fit in PLACES],
+)
+def figure4(selection: Selection) -> Parts:
+    """Losses, divergences and densities."""
+    fits = [fit._replace(seeds=selection.seeds(fit.experiment)) for fit in PLACES]
+    yield from (_closer(fits, target) for target in TARGETS)
+    yield from (_near(fits, target) for target in TARGETS)
+    caption = (
+        "Test loss of the last model on fresh samples, mean ± standard deviation over seeds. KL is "
+        "the divergence of the flow from the target."
+    )
+    yield Table("figure4", caption, COLUMNS, [fit for fit in fits if fit.seeds])
+    yield from _losses(fits)
+    for target in TARGETS:
+        yield from _densities(fits, target)
+    yield (
+        "The paper does not name its targets; these are U1 to U4 of Rezende and Mohamed (2015). "
+        "U2 to U4 cannot be normalised on the plane and get a soft wall at ±4."
+    )
+    yield (
+        "Optimisers, iterations and parameters of the two flows differ, in the paper and here; "
+        "“NF, the CNF's iterations” gives the planar flow the continuous one's iterations."
+    )
+
+
+def _select(fits: Iterable[Fit], target: str, kind: str) -> list[Fit]:
+    return [fit for fit in fits if (fit.target, fit.kind) == (target, kind)]
+
+
+def _closer(fits: list[Fit], target: str) -> Claim:
+    """One claim over all sizes; sizes that were not measured count against it."""
+    text = f"{TARGETS[target]}: the CNF is closer to the target than the NF of the same size"
+    rule = f"at every size, {LOWER_OVER_SEEDS}; in part also: at some sizes"
+    pairs = zip(_select(fits, target, "cnf"), _select(fits, target, "nf"), strict=True)
+    parts = [claim_lower(str(cnf.size), cnf.kl, nf.kl, 3, " nats") for cnf, nf in pairs]
+    known = [part for part in parts if part.verdict is not Verdict.OPEN]
+    if not known:
+        return Claim(text, "not measured", Verdict.OPEN, rule)
+    measured = "; ".join(f"M = K = {part.text}: {part.measured}" for part in known)
+    verdicts = {part.verdict for part in known}
+    agree = len(verdicts) == 1 and (len(known) == len(parts) or verdicts == {Verdict.FAILS})
+    return Claim(text, measured, verdicts.pop() if agree else Verdict.PARTLY, rule)
+
+
+def _near(fits: list[Fit], target: str) -> Claim:
+    text = f"{TARGETS[target]}: the CNF of 32 units fits the target closely"
+    kl = _select(fits, target, "cnf")[-1].kl
+    return NEAR.claim(
+        text, kl and kl.mean, lambda _: f"KL {format_spread(kl, 3)} nats" if kl else ""
+    )
+
+
+def _losses(fits: list[Fit]) -> Parts:
+    from node_repro.figures.report_flows import Curve, losses
+
+    panels = {}
+    for target, name in TARGETS.items():
+        curves = []
+        for kind, label in KINDS.items():
+            here = _select(fits, target, kind)
+            by_size = {f.size: f.seeds.tests("loss_nats", "last") for f in here if f.seeds}
+            if by_size := {size: losses for size, losses in by_size.items() if losses}:
+                curves.append(Curve(label, by_size))
+        floors = [fit.floor.mean for fit in fits if fit.target == target and fit.floor]
+        if curves and floors:
+            panels[name] = (floors[0], curves)
+    if panels:
+        caption = (
+            "Test loss against the number of units M or maps K; dotted: the floor −log Z. Lines "
+            "are means over seeds, dots single seeds."
+        )
+        alt = f"Loss over size for {', '.join(panels)}: the numbers of the table as curves."
+        yield Drawing("figure4_losses", caption, alt, losses(panels))
+
+
+def _densities(fits: list[Fit], target: str) -> Parts:
+    from node_repro.figures.report_flows import densities
+
+    true, rows, seeds = None, {"M": {}, "K": {}}, set()
+    for row, kind in (("M", "cnf"), ("K", "nf")):
+        for fit in _select(fits, target, kind):
+            if found := run_arrays(fit.seeds, "density.npz"):
+                seed, arrays = found
+                true, rows[row][fit.size] = arrays["Target"], arrays["Model"]
+                seeds.add(seed)
+    if true is not None:
+        name = TARGETS[target]
+        caption = (
+            f"{name}: target, CNF of M units (upper row), NF of K maps (lower row). "
+            f"{format_seeds(seeds)}"
+        )
+        alt = f"Densities of the target {name} and of the flows fitted to it, by M and K."
+        yield Drawing(f"figure4_{target}", caption, alt, densities(true, rows, SIZES))

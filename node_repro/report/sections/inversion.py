@@ -1,0 +1,83 @@
+"""Continuous flows solved to the base and back."""
+
+from typing import NamedTuple
+
+from node_repro.report.artifact import Claim
+from node_repro.report.drawings import run_picture
+from node_repro.report.format import format_at
+from node_repro.report.probe_rows import ProbeRows
+from node_repro.report.rules import Condition, Rule, every, increasing
+from node_repro.report.section import Parts, section
+from node_repro.report.selection import Selection
+from node_repro.report.statistics import Pairs
+from node_repro.report.tables import Column, Table
+
+FLOWS = {
+    "fig5_circles_cnf": "two circles",
+    "fig5_moons_cnf": "two moons",
+    "fig5_pinwheel": "pinwheel",
+    "fig5_eight_gaussians": "eight Gaussians",
+}
+FACTOR = 10.0
+
+FALLS = increasing("the error falls with the tolerance")
+NEAR: Condition[tuple[float, float]] = Condition(
+    f"it is ≤ {FACTOR:g} × tolerance", lambda pair: pair[1] <= FACTOR * pair[0]
+)
+CONTROLLED = Rule(FALLS & every(NEAR, "at every tolerance"), FALLS)
+
+
+class _Line(NamedTuple):
+    data: str
+    tolerance: float
+    rows: ProbeRows
+
+
+COLUMNS: list[Column[_Line]] = [
+    Column("data", lambda line: line.data),
+    Column("tolerance", lambda line: line.tolerance, power=True),
+    Column("RMS |x − x′|", lambda line: line.rows.median("distance_rms")),
+    Column("max |x − x′|", lambda line: line.rows.median("distance_max")),
+    Column("RMS error of log p", lambda line: line.rows.median("log_density_rms")),
+    Column("|mass − 1|", lambda line: line.rows.median("mass_error")),
+    Column("NFE to the base", lambda line: line.rows.median("nfe_encode"), 0),
+    Column("NFE back", lambda line: line.rows.median("nfe_decode"), 0),
+]
+
+
+@section(
+    order=160,
+    name="inversion",
+    title="Error control of the inverse of a flow",
+    source="section 6; “error control on inversion” in the authors' slides",
+    about="Data x mapped to the base and back to x′ at the same tolerance, in float64.",
+    experiments=FLOWS,
+    probe="inversion",
+)
+def inversion(selection: Selection) -> Parts:
+    """The distance of data from what comes back."""
+    flows = {key: ProbeRows.read(selection, key, "inversion") for key in FLOWS}
+    lines = []
+    for key, rows in flows.items():
+        yield _claim(FLOWS[key], rows)
+        lines += [_Line(FLOWS[key], *one) for one in rows.by_tolerance()]
+        yield from run_picture(
+            f"inversion_{key}",
+            selection.probed(key, "inversion"),
+            "inversion.png",
+            f"Density and samples at two tolerances beside the data, {FLOWS[key]}.",
+            "Densities and samples in columns: the data, a large and a small tolerance.",
+        )
+    counts = sorted({str(rows.facts["examples"]) for rows in flows.values() if rows.facts})
+    caption = f"{' or '.join(counts) or '?'} points of each; medians over the seeds probed."
+    yield Table("inversion", caption, COLUMNS, lines)
+
+
+def _claim(name: str, rows: ProbeRows) -> Claim:
+    text = f"The error of mapping to the base and back is controlled by the tolerance, {name}"
+    pairs = rows.medians("tolerance", "distance_rms")
+
+    def describe(_: Pairs) -> str:
+        return ", ".join(format_at(distance, t) for t, distance in reversed(pairs))
+
+    return CONTROLLED.claim(text, pairs if len(pairs) > 1 else None, describe)

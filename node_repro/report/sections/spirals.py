@@ -1,0 +1,128 @@
+"""Figures 8 to 10: reconstructions and latent space of the models of table 2."""
+
+from node_repro.report.artifact import Claim, Drawing
+from node_repro.report.drawings import format_seeds, run_arrays, run_picture
+from node_repro.report.format import format_spread
+from node_repro.report.paper import COUNTS
+from node_repro.report.rules import Condition, Rule
+from node_repro.report.section import Parts, section
+from node_repro.report.sections.table2 import EXPERIMENTS, MODELS, select_spirals
+from node_repro.report.selection import Seeds, Selection
+
+RNN_30, LATENT_30 = "table2_rnn_30", "table2_latent_ode_30"
+TRAJECTORY = 0
+ACCURACY = 0.95
+
+SEPARATED: Rule[tuple[float, float]] = Rule(
+    Condition(f"accuracy of a linear probe ≥ {ACCURACY:.0%}", lambda pair: pair[0] >= ACCURACY),
+    Condition(
+        f"accuracy with products of coordinates ≥ {ACCURACY:.0%}", lambda pair: pair[1] >= ACCURACY
+    ),
+)
+
+
+@section(
+    order=190,
+    name="figure8",
+    title="Figure 8: reconstruction and extrapolation of spirals",
+    source="section 5.1, figure 8",
+    about=(
+        "Models trained on 30 of 100 noisy points; the second half of every curve is extrapolated."
+    ),
+    experiments=[RNN_30, LATENT_30],
+)
+def figure8(selection: Selection) -> Parts:
+    """Figure 8 a, b and c."""
+    rnn, latent = selection.seeds(RNN_30), selection.seeds(LATENT_30)
+    yield _directions(latent)
+    yield from run_picture(
+        "figure8a",
+        rnn,
+        "figure8_predictions.png",
+        "8a. RNN, 30 of 100 points observed: reconstruction and extrapolation of test spirals.",
+        "Spirals with 30 dots each; the RNN's line follows the dots in zig-zags, and its "
+        "extrapolation is drawn in another colour.",
+    )
+    yield from run_picture(
+        "figure8b",
+        latent,
+        "figure8_predictions.png",
+        "8b. Latent ODE, 30 of 100 points observed, on the same spirals.",
+        "The same spirals; the latent ODE's smooth line and its extrapolation.",
+    )
+    yield from run_picture(
+        "figure8c",
+        latent,
+        "figure8c_latent.png",
+        "8c. Latent trajectories, their first two dimensions; colour is the direction.",
+        "Latent trajectories as lines in two colours, clockwise and counter-clockwise.",
+    )
+
+
+@section(
+    order=200,
+    name="figure9",
+    title="Figure 9: trajectories decoded over the latent space",
+    source="section 5.1, figure 9; the plane is not in the paper",
+    about="Decoded trajectories of the latent ODE with 30 of 100 points observed.",
+    experiments=[LATENT_30],
+)
+def figure9(selection: Selection) -> Parts:
+    """Trajectories from a line and from a plane of initial states."""
+    latent = selection.seeds(LATENT_30)
+    yield from run_picture(
+        "figure9",
+        latent,
+        "figure9_one_dimension.png",
+        "Trajectories decoded from z(t0) with one dimension varied; time is purple to red.",
+        "A grid of small spirals, a row for each latent dimension, changing along the row.",
+    )
+    yield from run_picture(
+        "latent_exploration",
+        latent,
+        "latent_exploration.png",
+        "Each point of a plane through the latent space is a trajectory.",
+        "Small trajectories on a grid over the latent plane, with the test series as dots.",
+    )
+
+
+@section(
+    order=210,
+    name="figure10",
+    title="Figure 10: more observations",
+    source="appendix E, figure 10",
+    about="One test spiral as each model reconstructs it from 30, 50 and 100 points.",
+    experiments=EXPERIMENTS,
+)
+def figure10(selection: Selection) -> Parts:
+    """A grid of models and numbers of points."""
+    from node_repro.figures.journal import styled
+    from node_repro.figures.spirals import by_observations
+
+    arrays, seeds = {}, set()
+    for (model, count), runs in select_spirals(selection).items():
+        if found := run_arrays(runs, "figure8_predictions.npz"):
+            seed, arrays[MODELS[model], count] = found
+            seeds.add(seed)
+    if arrays:
+        models = [name for name in MODELS.values() if any(name == m for m, _ in arrays)]
+        caption = (
+            "One test trajectory, a row for each model, a column for each number of points "
+            f"observed. {format_seeds(seeds)}"
+        )
+        alt = "A grid of one spiral: rows are the models, columns 30, 50 and 100 points."
+        draw = styled(lambda: by_observations(COUNTS, models, arrays, TRAJECTORY))
+        yield Drawing("figure10", caption, alt, draw)
+
+
+def _directions(latent: Seeds) -> Claim:
+    text = "Clockwise and counter-clockwise spirals are separated in the latent space"
+    linear = latent.diagnostic("direction_probe_accuracy")
+    products = latent.diagnostic("direction_probe_accuracy_with_products")
+    if linear is None or products is None:
+        return SEPARATED.claim(text, None, str)
+    measured = (
+        f"accuracy of a probe on z(t0): linear {format_spread(linear, 3)}, with products "
+        f"{format_spread(products, 3)}"
+    )
+    return SEPARATED.claim(text, (linear.mean, products.mean), lambda _: measured)
