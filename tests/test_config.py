@@ -1,7 +1,6 @@
 """The declared options, the yaml files, and the typed configuration made from both."""
 
 import importlib
-import inspect
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +9,27 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from node_repro.config import Component, ConfigError
-from node_repro.config.backward import KEYS as BACKWARD
-from node_repro.config.choice_options import COMPONENTS
+from node_repro.config import Component, ConfigError, ObjectPath
 from node_repro.config.choices import Choices, conf_folder, leaves, load, nearest
+from node_repro.config.components import (
+    controls_error,
+    fits_task,
+    is_reversible,
+    load_solver,
+    options_of,
+    section,
+)
+from node_repro.config.components import load as load_component
 from node_repro.config.compose import compose
 from node_repro.config.option import Option
-from node_repro.config.options import GROUPS, OPTIONS
+from node_repro.config.options import COMPONENTS, GROUPS, root_options
 from node_repro.config.overrides import literal, quoted, unquoted
-from node_repro.config.signature import harmless, plain, run_path, semantic, signature
+from node_repro.config.signature import harmless, plain, run_path, semantic, signature, signed_keys
 
 CHOICES = Choices([conf_folder()])
 EVERY_CHOICE = [(group, name) for group in GROUPS for name in CHOICES.names(group)]
 WITH_TARGET = (*COMPONENTS, "probe")
+OF_A_CLASS = [pair for pair in EVERY_CHOICE if pair[0] in (*WITH_TARGET, "solver")]
 GLOBAL = ("task", "experiment")  # their yaml files lie at the root of the configuration
 
 
@@ -44,9 +51,9 @@ def company(group: str, name: str) -> list[str]:
         return fitting[group, name]
     if group not in ("data", "model"):
         return []
-    kind = load(CHOICES.path(group, name))["_kind_"]
-    tasks = {task: load(CHOICES.path("task", task))["task"] for task in CHOICES.names("task")}
-    return [f"task={next(task for task in tasks if tasks[task][f'_{group}_'] == kind)}"]
+    target = section(CHOICES, group, name)["_target_"]
+    tasks = {task: section(CHOICES, "task", task)["_target_"] for task in CHOICES.names("task")}
+    return [f"task={next(task for task in tasks if fits_task(group, target, tasks[task]))}"]
 
 
 def test_every_group_has_a_folder_and_every_folder_is_a_group() -> None:
@@ -54,10 +61,19 @@ def test_every_group_has_a_folder_and_every_folder_is_a_group() -> None:
     assert folders | {"experiment"} == set(GROUPS)
 
 
-@pytest.mark.parametrize(("group", "name"), EVERY_CHOICE)
-def test_every_key_of_a_choice_is_declared(group: str, name: str) -> None:
+@pytest.mark.parametrize(("group", "name"), OF_A_CLASS)
+def test_every_key_of_a_choice_is_a_documented_option_of_its_class(group: str, name: str) -> None:
+    options = options_of(CHOICES, group, name)
+    keys = {f"{group}.{key}" for key in section(CHOICES, group, name) if not key.startswith("_")}
+    assert options.keys() == keys
+    for option in options.values():
+        assert option.summary and not option.free, option
+
+
+@pytest.mark.parametrize(("group", "name"), [c for c in EVERY_CHOICE if c[0] in GLOBAL])
+def test_every_key_of_a_task_and_of_an_experiment_is_an_option(group: str, name: str) -> None:
     for key in CHOICES.keys(group, name):
-        assert (key if group in GLOBAL else f"{group}.{key}") in OPTIONS
+        assert key in root_options() or CHOICES.owners(key), key
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY_CHOICE)
@@ -73,41 +89,25 @@ def test_every_choice_says_what_it_is_and_composes(group: str, name: str) -> Non
         assert getattr(config, group) == name
 
 
-@pytest.mark.parametrize(
-    ("group", "name"), [pair for pair in EVERY_CHOICE if pair[0] in WITH_TARGET]
-)
-def test_options_of_a_choice_are_arguments_of_its_class(group: str, name: str) -> None:
-    content = load(CHOICES.path(group, name))
-    content = content["task"] if group == "task" else content
-    if content["_target_"] is None:  # a solver's own controller
-        assert (group, name) == ("controller", "own")
-        return
-    arguments = inspect.signature(found(content["_target_"])).parameters
-    options = {key for key in content if not key.startswith("_")}
-    assert options - (set(BACKWARD) if group == "gradient" else set()) <= set(arguments)
-
-
 @pytest.mark.parametrize("name", CHOICES.names("solver"))
-def test_solver_yaml_tells_the_truth_about_its_method(name: str) -> None:
-    config = compose([f"solver={name}"])
-    assert config.ode is not None
-    solver = config.ode.solver
+def test_what_is_read_from_the_source_of_a_solver_is_true(name: str) -> None:
+    solver = load_solver(CHOICES, name)
     assert (solver.method is None) != (solver.target is None)
     if solver.method is not None:
-        assert found(solver.method).adaptive is solver.adaptive
-    else:
-        assert solver.adaptive and config.ode.controller.target is None
-    reversible = solver.method is not None and hasattr(found(solver.method), "unstep")
-    steps = "own" if solver.target else "reversible" if reversible else "single"
-    assert load(CHOICES.path("solver", name))["_steps_"] == steps
+        method = found(solver.method)
+        assert method.adaptive is solver.adaptive
+        assert is_reversible(solver.method) is hasattr(method, "unstep")
 
 
-def test_every_declared_key_is_used() -> None:
-    used = {key for key, _ in leaves(load(conf_folder() / "config.yaml"))}
-    for group, name in EVERY_CHOICE:
-        keys = CHOICES.keys(group, name)
-        used |= {key if group in GLOBAL else f"{group}.{key}" for key in keys}
-    assert OPTIONS.keys() <= used
+@pytest.mark.parametrize("name", CHOICES.names("controller"))
+def test_every_controller_but_the_constant_one_controls_errors(name: str) -> None:
+    assert controls_error(load_component(CHOICES, "controller", name)) is (name != "constant")
+
+
+def test_the_keys_of_config_yaml_are_the_declared_ones() -> None:
+    content = load(conf_folder() / "config.yaml")
+    keys = {key for key, _ in leaves(content)} - {"defaults"}
+    assert {key for key in keys if not key.startswith("hydra.")} == root_options().keys()
 
 
 def test_values_below_the_door_are_plain() -> None:
@@ -122,7 +122,7 @@ def test_values_below_the_door_are_plain() -> None:
     )
 
 
-def test_facts_between_underscores_are_no_options() -> None:
+def test_a_component_has_the_options_of_its_class() -> None:
     config = compose([])
     assert config.ode is not None
     assert config.model == Component(
@@ -282,7 +282,9 @@ def test_plain_configuration_has_the_keys_that_are_typed() -> None:
     assert content["solver"]["choice"] == "dopri5"
     assert content["schedule"]["milestones"] == [0.375, 0.625, 0.875]
     typed = {key for key, _ in leaves(content)} - {f"{group}.choice" for group in GROUPS}
-    assert typed <= OPTIONS.keys() | {"profile", "experiment"}
+    assert typed <= root_options().keys() | {"profile", "experiment"} | {
+        key for key in typed if CHOICES.owners(key)
+    }
     assert "rtol" not in plain(compose(["model=mlp"]))
 
 
@@ -290,43 +292,67 @@ def test_harmless_keys_are_those_that_the_signature_leaves_out() -> None:
     config = compose([])
     everything = {key for key, _ in leaves(plain(config)) if not key.endswith(".choice")}
     assert everything - harmless() == semantic(config, "mnist").keys() - {"data"}
+    signed = {key for key in semantic(config, "mnist") if "._" not in key} - {"data"}
+    assert signed - {"solver.method", "gradient.norm"} <= signed_keys().keys()
+
+
+NUMBER, COUNT = Option("x", value_type=float), Option("x", value_type=int)
+SWITCH = Option("x", words=("on", "off"))
+AUTO = Option("x", value_type=int, words=("auto",), limits=((">=", 1),))
+NUMBERS = replace(NUMBER, many=True, least=1)
 
 
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [
-        (Option("x", float, "", low=0), 1, 1.0),
-        (Option("x", int, "", null="none"), None, None),
-        (Option("x", bool, ""), True, True),
-        (Option("x", float, "", many=True), [1, 0.5], (1.0, 0.5)),
-        (Option("x", str, "", choices=("on", "off")), "on", "on"),
+        (replace(NUMBER, limits=((">=", 0),)), 1, 1.0),
+        (replace(COUNT, nullable=True), None, None),
+        (Option("x", value_type=bool), True, True),
+        (NUMBERS, [1, 0.5], (1.0, 0.5)),
+        (SWITCH, "on", "on"),
+        (AUTO, "auto", "auto"),
+        (AUTO, 3, 3),
+        (Option("x", free=True), "any", "any"),
     ],
 )
 def test_option_returns_the_value_in_its_type(
     option: Option, value: object, expected: object
 ) -> None:
-    result = option.checked(value)
+    result = option.check(value)
     assert result == expected and type(result) is type(expected)
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        (Option("x", float, "", above=0), 0),
-        (Option("x", float, "", below=1), 1),
-        (Option("x", float, ""), float("nan")),
-        (Option("x", int, ""), True),
-        (Option("x", int, ""), 1.0),
-        (Option("x", bool, ""), 1),
-        (Option("x", str, ""), " "),
-        (Option("x", str, "", choices=("on", "off")), True),
-        (Option("x", float, "", many=True), ["a"]),
-        (Option("x", float, ""), {"a": 1}),
+        (replace(NUMBER, limits=((">", 0),)), 0),
+        (replace(NUMBER, limits=(("<", 1),)), 1),
+        (NUMBER, float("nan")),
+        (NUMBER, True),
+        (NUMBER, "1"),
+        (COUNT, True),
+        (COUNT, 1.0),
+        (Option("x", value_type=bool), 1),
+        (Option("x", value_type=str), " "),
+        (SWITCH, True),
+        (SWITCH, "up"),
+        (AUTO, "many"),
+        (AUTO, 0),
+        (NUMBERS, ["a"]),
+        (NUMBERS, []),
+        (NUMBER, {"a": 1}),
+        (Option("x", dotted=True), "SEMI"),
     ],
 )
 def test_option_refuses_other_values(option: Option, value: object) -> None:
     with pytest.raises(ConfigError, match=r"^x=.* must be"):
-        option.checked(value)
+        option.check(value)
+
+
+def test_only_an_option_that_is_an_object_is_read_as_a_dotted_path() -> None:
+    path = "node_repro.ode.norm.SEMI"
+    assert type(Option("x", dotted=True).check(path)) is ObjectPath
+    assert type(Option("x", value_type=str).check(path)) is str
 
 
 def test_nearest_name_may_be_in_another_section() -> None:

@@ -243,7 +243,7 @@ def test_torch_is_not_imported_before_a_run_is_built(module: str) -> None:
     assert not wrong
 
 
-def test_the_solver_needs_torch_alone_but_for_scipys_solvers() -> None:
+def test_the_solver_needs_torch_and_annotated_types_alone_but_for_scipys_solvers() -> None:
     import sys
 
     needed: dict[bool, set[str]] = {True: set(), False: set()}
@@ -251,7 +251,7 @@ def test_the_solver_needs_torch_alone_but_for_scipys_solvers() -> None:
         if part(module, 1) == "ode":
             libraries = {name.split(".")[0] for name in imports(module)}
             needed[part(module, 2) == "scipy"] |= libraries - sys.stdlib_module_names
-    assert needed[False] == {"torch", "node_repro"}
+    assert needed[False] == {"annotated_types", "torch", "node_repro"}
     assert needed[True] == {"torch", "numpy", "scipy", "node_repro"}
 
 

@@ -1,14 +1,22 @@
-"""What a run is asked to do, as plain typed objects: configuration stops here.
+"""The typed configuration of a run.
 
-`validation.validate` turns what hydra composed into a `Config`; below it nobody sees a DictConfig.
-`options` declares every key once, `choices` knows the yaml files, `overrides` judges what was
-typed, `signature` names the run's directory, `usage` writes `node-run --help`. Nothing here imports
-torch or hydra.
+`compose` calls hydra; `validation` turns what hydra composed into a `Config`, below which nobody
+sees a DictConfig. An option is declared once, in the constructor of the class that a yaml names:
+type and range in the annotation, meaning in the docstring. `source` reads both without importing
+the class, so that nothing here imports torch. The keys that belong to no class of their own are
+declared the same way by the dataclasses of this module.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le
+
+
+class ObjectPath(str):
+    """A text that stands for the object at this dotted path: a norm, a function."""
+
 
 Value = bool | int | float | str | None | tuple[float, ...] | tuple[str, ...]
 
@@ -30,12 +38,12 @@ class Component:
 
 @dataclass(frozen=True)
 class SolverConfig:
-    """A step method, the dotted path of an object that exists, or a solver of its own (scipy's)."""
+    """A method under a controller, or (with a target) a solver with step control of its own."""
 
     name: str  # "dopri5"
     method: str | None  # "node_repro.ode.methods.dopri5.DOPRI5"; None with a target
     target: str | None  # "node_repro.ode.scipy.lsoda.Lsoda", called with `options` and tolerances
-    adaptive: bool  # whether the method estimates its error; the yaml's `_adaptive_`
+    adaptive: bool  # whether the method estimates its error
     options: Mapping[str, Value]  # max_steps, ...
 
 
@@ -49,15 +57,49 @@ class BackwardConfig:
 
 
 @dataclass(frozen=True)
-class ODEConfig:
+class BackwardOptions:
+    """How an adjoint method solves backwards.
+
+    Args:
+        solver: Solver of the backward solve; None: that of the forward solve.
+        controller: Step-size controller of the backward solve; None: that of the forward solve if
+            it fits, or else the solver's default.
+        step_size: Step size of the backward solve with the controller constant; None: that of the
+            forward solve, or else 0.1.
+        max_steps: Largest number of steps of one backward solve; None: the solver's.
+        rtol: Relative tolerance of the backward solve.
+        atol: Absolute tolerance of the backward solve.
+    """
+
+    solver: str | None
+    controller: str | None
+    step_size: Annotated[float, Gt(0)] | None
+    max_steps: Annotated[int, Ge(1)] | None
+    rtol: Annotated[float, Ge(0)]
+    atol: Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """The tolerances of the forward solve.
+
+    Args:
+        rtol: Relative tolerance of the ODE solve.
+        atol: Absolute tolerance of the ODE solve.
+    """
+
+    rtol: Annotated[float, Ge(0)]
+    atol: Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ODEConfig(Tolerances):
     """How the model's ODE is solved and differentiated."""
 
     solver: SolverConfig
     controller: Component
     gradient: Component
-    rtol: float
-    atol: float
-    error_controlled: bool  # the controller keeps to rtol and atol; its yaml's `_adaptive_`
+    error_controlled: bool  # whether the controller keeps to rtol and atol
     backward: BackwardConfig | None = None  # None: as the forward solve
 
     @property
@@ -68,48 +110,75 @@ class ODEConfig:
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """How much is trained. `iterations` decides where it is not None, else `epochs`.
+    """How long to train, and how often to evaluate, log and save.
 
-    evaluate_every: iterations; None for once an epoch. clip: the largest norm of the whole
-    gradient, None for any.
+    Args:
+        epochs: Passes over the training set; None if trainer.iterations decides.
+        iterations: Training steps in all; None if trainer.epochs decides.
+        evaluate_every: Training steps between evaluations; None: one epoch.
+        clip: Largest norm of the gradient of all parameters, to which a larger one is scaled;
+            None: unlimited.
+        batch_size: Examples in a training step.
+        eval_batch_size: Examples in a batch of an evaluation.
+        checkpoint_seconds: Seconds between checkpoints.
+        log_every: Training steps between logged metrics.
     """
 
-    epochs: int | None
-    iterations: int | None
-    evaluate_every: int | None
-    clip: float | None
-    batch_size: int
-    eval_batch_size: int
-    checkpoint_seconds: float
-    log_every: int
+    epochs: Annotated[int, Ge(1)] | None
+    iterations: Annotated[int, Ge(1)] | None
+    evaluate_every: Annotated[int, Ge(1)] | None
+    clip: Annotated[float, Gt(0)] | None
+    batch_size: Annotated[int, Ge(1)]
+    eval_batch_size: Annotated[int, Ge(1)]
+    checkpoint_seconds: Annotated[float, Ge(0)]
+    log_every: Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True)
-class Config:
-    """One run, and what is to be done: train it, probe it, or tell about runs that there are.
+class Settings:
+    """The keys that belong to no group.
+
+    Args:
+        job: What to do.
+        runs: Directories of finished runs, for job=probe and job=compare.
+        seed: Seed of the weights, the order of the data and the augmentation.
+        device: Where to compute; auto: on a CUDA device if there is one.
+        precision: Floating-point type of parameters and states.
+        name: Folder below outputs; None: the name of the experiment, or else of task and model.
+        outputs: Folder of all runs.
+        deterministic: Whether to use deterministic kernels only.
+        threads: CPU threads; auto: one, or all cores where kernels are large.
+        progress: Whether to show a progress bar; auto: on a terminal.
+        debug: Whether to show tracebacks.
+    """
+
+    job: Literal["train", "probe", "report", "compare"]
+    runs: Sequence[str]
+    seed: Annotated[int, Ge(0), Le(2**32 - 1)]
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["float32", "float64"]
+    name: str | None
+    outputs: str
+    deterministic: bool
+    threads: Literal["auto"] | Annotated[int, Ge(1), Le(1024)]
+    progress: Literal["auto", "on", "off"]
+    debug: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """One run, and what to do: train it, probe it, report or compare finished runs.
 
     `ode` is None for a model that solves no ODE (mlp, resnet, stem_only).
     """
 
-    job: str  # train | probe | report | compare
-    runs: tuple[str, ...]  # directories of finished runs, for job=probe and job=compare
     probe: Component | None
     task: Component
     model: Component
     ode: ODEConfig | None
     data: Component
     optimizer: Component
-    lr_batch: int | None  # the batch size that optimizer.lr is given for; None: for any
     schedule: Component
     trainer: TrainerConfig
     profile: str  # "quick"
     experiment: str | None  # "table1_odenet"
-    name: str | None  # as given by the user; see signature.run_name
-    seed: int
-    device: str  # auto | cpu | cuda
-    precision: str  # float32 | float64
-    outputs: str
-    deterministic: bool
-    threads: int | str  # or auto
-    progress: str  # auto | on | off
-    debug: bool

@@ -1,116 +1,61 @@
-"""The keys of the choices: of tasks, models, solvers, data, probes and profiles."""
+"""Options of classes whose constructors do not declare them yet."""
+
+from collections.abc import Sequence
 
 from node_repro.config.option import Option
 
-COMPONENTS = ("task", "model", "controller", "gradient", "data", "optimizer", "schedule")
-_BACKWARD = (
-    Option("gradient.solver", str, "solver of the backward solve", null="the forward one"),
-    Option(
-        "gradient.controller",
-        str,
-        "controller of the backward solve",
-        null="the forward one where it fits, else the solver's",
-    ),
-    Option(
-        "gradient.step_size",
-        float,
-        "length of the backward solve's steps, with the controller constant",
-        above=0,
-        null="as forward, else 0.1",
-    ),
-    Option("gradient.max_steps", int, "steps of one backward solve", low=1, null="the solver's"),
-    Option("gradient.rtol", float, "relative tolerance of the backward solve", low=0),
-    Option("gradient.atol", float, "absolute tolerance of the backward solve", low=0),
-)
+
+def _option(
+    key: str,
+    type: type[bool] | type[int] | type[float] | type[str],
+    meaning: str,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+    choices: Sequence[str] = (),
+    many: bool = False,
+    least: int = 0,
+    null: str | None = None,
+    semantic: bool = True,
+    fixed: bool = False,
+) -> Option:
+    bounds = ((">=", low), (">", above), ("<=", high), ("<", below))
+    dotted = any(choice.startswith("node_repro.") for choice in choices)
+    return Option(
+        key,
+        f"{meaning}. None: {null}" if null else meaning,
+        None if choices else type,
+        tuple((sign, bound) for sign, bound in bounds if bound is not None),
+        () if dotted else tuple(choices),
+        many=many,
+        least=least,
+        nullable=null is not None,
+        dotted=dotted,
+    )
+
+
 COMPONENT_OPTIONS = (
-    Option("task._data_", str, "the kind of data it learns from", fixed=True, semantic=False),
-    Option("task._model_", str, "the kind of model it trains", fixed=True, semantic=False),
-    Option("task._whole_", bool, "evaluates all at once", fixed=True, semantic=False),
-    Option("task.crop_padding", int, "random crops, pixels of padding", low=0, high=28),
-    Option("task.validation", int, "images held out", low=1, null="5000, of the embedded 500"),
-    Option("task.noise_sd", float, "deviation of observations in the likelihood", above=0),
-    Option("task.mark_sd", float, "deviation of marks in the likelihood", above=0),
-    Option("task.kl_warmup", int, "steps over which the divergence comes to count", low=0),
-    Option("task.window", int, "points of a training window", low=2),
-    Option("task.annealing", int, "iterations until the target has its height", low=1, null="0"),
-    Option("model._kind_", str, "what it maps to what", fixed=True, semantic=False),
-    Option("model._ode_", bool, "solves an ODE", fixed=True, semantic=False),
-    Option("model.hidden", int, "units of the hidden layer", low=1),
-    Option("model.stem", str, "layers before the blocks", choices=("residual", "conv")),
-    Option("model.blocks", int, "residual blocks", low=1),
-    Option("model.channels", int, "feature maps", low=1),
-    Option("model.latent", int, "dimensions of the latent state", low=1),
-    Option("model.cell", str, "recurrent cell", choices=("tanh", "gru")),
-    Option("model.width", int, "units of the dynamics, and of a decoder", low=1),
-    Option("model.samples", int, "posterior samples in a training step", low=1),
-    Option("model.predicted", int, "posterior samples of a prediction", low=1),
-    Option("model.gaps", bool, "reads the time to the next observation", fixed=True),
-    Option("model.hyper_hidden", int, "units of the hypernetwork", low=1, null="no time"),
-    Option("model.layers", int, "hidden layers", low=1),
-    Option("model.trace", str, "how tr(df/dz) is found", choices=("exact", "hutchinson")),
-    Option("model.end", float, "the time at which the data are", above=0),
-    Option("model.depth", int, "maps one after the other", low=1),
-    Option("model.dimensions", int, "of the state", low=1, null="those of the input"),
-    Option("model.direction", str, "of the maps", choices=("to_data", "to_base")),
-    Option("solver.method", str, "dotted path of the method", fixed=True),
-    Option("solver._target_", str, "dotted path of the class", fixed=True),
-    Option("solver.scipy_method", str, "method of scipy.integrate.solve_ivp", fixed=True),
-    Option("solver.max_order", int, "highest order", low=1, high=12),
-    Option(
-        "solver._steps_",
-        str,
-        "single ones, that can be redone; reversible ones; or hidden in a solver of its own",
-        choices=("single", "reversible", "own"),
-        fixed=True,
-        semantic=False,
-    ),
-    Option(
-        "gradient._steps_",
-        str,
-        "which steps of a solver it needs",
-        choices=("any", "single", "reversible"),
-        fixed=True,
-        semantic=False,
-    ),
-    Option("solver._adaptive_", bool, "estimates its error", fixed=True, semantic=False),
-    Option("solver.max_steps", int, "steps of one solve before it is given up", low=1),
-    Option("controller._adaptive_", bool, "needs the error", fixed=True, semantic=False),
-    Option("controller.step_size", float, "length of every step but the last", above=0),
-    Option("controller.safety", float, "aim this far below the tolerance", above=0, below=1),
-    Option("controller.factor_min", float, "strongest shrinking of a step", above=0, below=1),
-    Option("controller.factor_max", float, "strongest growth of a step", above=1),
-    Option("controller.first_step", float, "first step", above=0, null="chosen by the solver"),
-    Option("controller.proportional", float, "weight of the error's change", low=0, high=1),
-    Option("controller.integral", float, "weight of the error", above=0, high=1),
-    Option(
+    _option("solver.method", str, "dotted path of the method", fixed=True),
+    _option("solver.scipy_method", str, "method of scipy.integrate.solve_ivp", fixed=True),
+    _option("solver.max_order", int, "highest order", low=1, high=12),
+    _option("solver.max_steps", int, "steps of one solve before it is given up", low=1),
+    _option("controller.step_size", float, "length of every step but the last", above=0),
+    _option("controller.safety", float, "aim this far below the tolerance", above=0, below=1),
+    _option("controller.factor_min", float, "strongest shrinking of a step", above=0, below=1),
+    _option("controller.factor_max", float, "strongest growth of a step", above=1),
+    _option("controller.first_step", float, "first step", above=0, null="chosen by the solver"),
+    _option("controller.proportional", float, "weight of the error's change", low=0, high=1),
+    _option("controller.integral", float, "weight of the error", above=0, high=1),
+    _option(
         "gradient.norm",
         str,
         "which parts judge the error",
         choices=tuple(f"node_repro.ode.norm.{name}" for name in ("FULL", "SEMI", "FLAT")),
         fixed=True,
     ),
-    *_BACKWARD,
-    Option("data._kind_", str, "what it holds", fixed=True, semantic=False),
-    Option("data.dataset", str, "which set", choices=("mnist", "fashion_mnist"), fixed=True),
-    Option("data.root", str, "folder of the files", null="the cache folder", semantic=False),
-    Option(
-        "data.source",
-        str,
-        "all digits, the 5000 embedded ones, or what there is",
-        choices=("auto", "full", "embedded"),
-        semantic=False,  # the data set's name, which the signature holds, says what it came to
-    ),
-    Option("data.download", bool, "download what is missing", semantic=False),
-    Option("data.limit", int, "train on the first n images only", low=1, null="all"),
-    Option("data.noise", float, "standard deviation of the blur", low=0.01),
-    Option("data.scale", float, "what all lengths are multiplied with", above=0),
-    Option("data.factor", float, "radius of the inner circle", above=0, below=1),
-    Option("data.radial", float, "spread along an arm", above=0),
-    Option("data.tangential", float, "spread across an arm", above=0),
-    Option(
-        "data.box", float, "half the side of the walled square", above=0, high=100, null="no wall"
-    ),
-    Option(
+    _option(
         "data.shape",
         str,
         "what draws the curves, or is learned",
@@ -124,66 +69,24 @@ COMPONENT_OPTIONS = (
         ),
         fixed=True,
     ),
-    Option("data.trajectories", int, "spirals in all, a tenth selects, two test", low=10),
-    Option("data.observed", int, "points seen of the 100 of a window", low=1, high=100),
-    Option("data.noise_sd", float, "standard deviation of the noise", low=0),
-    Option("data.sequences", int, "sequences in all, a tenth selects, three test", low=10),
-    Option("data.low", float, "lowest rate, events a unit of time", low=0),
-    Option("data.high", float, "highest rate", above=0),
-    Option("data.period", float, "time between two peaks of the rate", above=0),
-    Option("data.end", float, "length of a sequence", above=0),
-    Option("data.phases", str, "one rate for all, or a phase each", choices=("shared", "random")),
-    Option("data.marks", bool, "events carry a noisy value"),
-    Option("data.points", int, "times of the trajectory, or points to train on", low=3),
-    Option("data.slope", float, "rate of change of the line"),
-    Option("data.start", float, "value of the line at zero, which is known"),
-    Option("data.path", str, "the CSV file: id, time, channel, value", semantic=False),
-    Option("data.hide", str, "which times are predicted", choices=("between", "after")),
-    Option("data.part", float, "how large a part is hidden", above=0, below=1),
-    Option("data.seed", int, "seed of the data, apart from that of the run", low=0),
-    Option(
-        "optimizer._lr_batch_",
-        int,
-        "the batch size that lr is given for",
-        low=1,
-        null="any",
-        fixed=True,
-        semantic=False,
-    ),
-    Option("optimizer.lr", float, "learning rate; of sgd for batches of 128", above=0),
-    Option("optimizer.momentum", float, "momentum", low=0, below=1),
-    Option("schedule.final", float, "last rate as a fraction of lr", low=0, high=1),
-    Option("schedule.warmup", float, "fraction of the run that warms up", low=0, below=1),
-    Option("schedule.milestones", float, "where the rate falls", above=0, below=1, many=True),
-    Option("schedule.factor", float, "what the rate is multiplied with there", above=0, high=1),
-    *(
-        Option(
-            f"{group}._target_",
-            str,
-            "dotted path of the class",
-            null="the solver's own" if group == "controller" else None,
-            fixed=True,
-        )
-        for group in COMPONENTS
-    ),
 )
 PROBE = (
-    Option("probe._target_", str, "dotted path of the class", fixed=True, semantic=False),
-    Option("probe.tolerances", float, "rtol = atol", above=0, many=True, least=1, semantic=False),
-    Option("probe.batches", int, "minibatches", low=1, semantic=False),
-    Option("probe.batch", int, "examples of a minibatch", low=1, semantic=False),
-    Option("probe.examples", int, "of the test set, in all", low=1, semantic=False),
-    Option("probe.shown", float, "tolerances in the picture", above=0, many=True, semantic=False),
-    Option(
+    _option("probe.tolerances", float, "rtol = atol", above=0, many=True, least=1, semantic=False),
+    _option("probe.batches", int, "minibatches", low=1, semantic=False),
+    _option("probe.batch", int, "examples of a minibatch", low=1, semantic=False),
+    _option("probe.examples", int, "of the test set, in all", low=1, semantic=False),
+    _option("probe.shown", float, "tolerances in the picture", above=0, many=True, semantic=False),
+    _option(
         "probe.states", int, "sizes D of small states", low=1, many=True, least=1, semantic=False
     ),
-    Option(
+    _option(
         "probe.hidden", int, "units of small networks", low=1, many=True, least=1, semantic=False
     ),
-    Option("probe.reference", float, "tolerance of the true solution", above=0, semantic=False),
-    Option("probe.drawn", int, "inputs of a picture", low=1, semantic=False),
-    Option("probe.repeats", int, "solves that a time is the median of", low=1, semantic=False),
-    Option(
+    _option("probe.reference", float, "tolerance of the true solution", above=0, semantic=False),
+    _option("probe.drawn", int, "inputs of a picture", low=1, semantic=False),
+    _option("probe.repeats", int, "solves that a time is the median of", low=1, semantic=False),
+    _option(
         "probe.steps", int, "constant steps of a solve", low=1, many=True, least=1, semantic=False
     ),
 )
+LEGACY = {option.key: option for option in (*COMPONENT_OPTIONS, *PROBE)}

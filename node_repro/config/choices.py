@@ -6,6 +6,7 @@ The folder lies inside the package when installed from a wheel and beside it in 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,17 @@ class Choices:
         return next((path for path in paths if path.is_file()), None)
 
     def content(self, group: str, name: str) -> dict[str, Any]:
-        """What one choice's yaml contains, not resolved; ConfigError if there is no such choice."""
+        """What one choice's yaml contains, not resolved, over what the choices of the same group in
+        its defaults list contain. ConfigError if there is no such choice.
+        """
         if group == "experiment" and (one := self.described(name)):
             return to_content(one)
-        return load(self.path(group, name))
+        own = load(self.path(group, name))
+        bases = (entry for entry in own.get("defaults", []) if isinstance(entry, str))
+        content: dict[str, Any] = {}
+        for base in bases:
+            content |= {} if base == "_self_" else self.content(group, base)
+        return content | own
 
     def experiments(self) -> dict[str, Experiment]:
         """Every experiment by name: those described in Python, and those of yaml files."""
@@ -95,11 +103,6 @@ class Choices:
         """Every group that has a choice of this name, as typed: ["data=mnist", "task=mnist"]."""
         return [f"{group}={name}" for group in GROUPS if name in self.names(group)]
 
-    def of_kind(self, group: str, kind: str) -> list[str]:
-        """The choices whose yaml has this `_kind_`."""
-        names = self.names(group)
-        return [name for name in names if load(self.path(group, name)).get("_kind_") == kind]
-
     def comment(self, group: str, name: str) -> str:
         """What a choice's yaml says about itself in its first comment; an experiment's title."""
         if group == "experiment" and (one := self.described(name)):
@@ -120,12 +123,17 @@ def conf_folder() -> Path:
 
 def load(path: Path) -> dict[str, Any]:
     """One yaml file, not resolved; ConfigError naming file and line where it is malformed."""
+    return dict(_load(path, path.stat().st_mtime_ns))
+
+
+@cache
+def _load(path: Path, _modified: int) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except MarkedYAMLError as error:
         raise malformed(error, path) from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a list where keys and values are expected")
+        raise ConfigError(f"{path} contains a list instead of keys and values")
     return {str(key): value for key, value in content.items()}
 
 

@@ -1,4 +1,4 @@
-"""From words to a `Config`, by hydra's grammar and composition."""
+"""From overrides to a `Config`, by hydra."""
 
 from collections.abc import Sequence
 from pathlib import Path

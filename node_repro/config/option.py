@@ -1,47 +1,77 @@
-"""One key of the configuration: its type, its range, what it means."""
+"""One option: its type, its range, its meaning, and the check of a value."""
 
 import math
+import operator
+import re
 from dataclasses import dataclass
 
-from node_repro.config import ConfigError, Value
+from node_repro.config import ConfigError, ObjectPath, Value
+
+_COMPARE = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
+_NOUNS: dict[type | None, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+}
 
 
 @dataclass(frozen=True)
 class Option:
-    """A key: its type, its range and one line of meaning."""
+    """A key of the configuration, as a constructor declares it (see `source`).
+
+    Args:
+        key: The dotted key that is typed.
+        meaning: What the constructor's docstring says about it.
+        value_type: Of the value, or of each value of a list; None if only words are allowed.
+        limits: Pairs as (">=", 0).
+        words: Texts that are allowed, or allowed beside a number.
+        many: Whether the value is a list.
+        least: The least number of values in a list.
+        nullable: Whether null is allowed.
+        dotted: Whether a yaml names an object by its dotted path.
+        free: Whether any value is allowed, as the constructor declares no type.
+    """
 
     key: str
-    type: type[bool] | type[int] | type[float] | type[str]
-    meaning: str
-    low: float | None = None  # smallest allowed value
-    above: float | None = None  # the value must be larger than this
-    high: float | None = None  # largest allowed value
-    below: float | None = None  # the value must be smaller than this
-    choices: tuple[str, ...] = ()
-    word: str | None = None  # a text that is allowed beside the type's values
-    many: bool = False  # a list of such values
-    least: int = 0  # at least so many of them
-    null: str | None = None  # what null means; None: null is refused
-    semantic: bool = True  # changes results, so it is part of the run's signature
-    fixed: bool = False  # a fact of the choice: not for the command line
+    meaning: str = ""
+    value_type: type[bool] | type[int] | type[float] | type[str] | None = None
+    limits: tuple[tuple[str, float], ...] = ()
+    words: tuple[str, ...] = ()
+    many: bool = False
+    least: int = 0
+    nullable: bool = False
+    dotted: bool = False
+    free: bool = False
 
+    @property
+    def summary(self) -> str:
+        """The first sentence of the meaning, and the one on None, without the last full stop."""
+        first, *rest = re.split(r"(?<=[^. ][^. ]\.) (?=[A-Z])", self.meaning)
+        none = [sentence for sentence in rest if sentence.startswith("None")]
+        return " ".join([first, *none]).removesuffix(".").replace("None", "null")
+
+    @property
     def allowed(self) -> str:
         """The allowed values in words."""
-        noun = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-        words = f"one of {', '.join(self.choices)}" if self.choices else noun[self.type]
-        bounds = ((">=", self.low), (">", self.above), ("<=", self.high), ("<", self.below))
-        limits = " and ".join(f"{sign} {bound:.10g}" for sign, bound in bounds if bound is not None)
-        words = f"{words} {limits}".rstrip()
-        words = words if self.word is None else f"{self.word} or {words}"
+        if self.free or self.dotted:
+            words = "the dotted path of an object" if self.dotted else "any value"
+        else:
+            many = f"one of {', '.join(self.words)}" if len(self.words) > 1 else "".join(self.words)
+            words = " or ".join(part for part in (many, _NOUNS.get(self.value_type, "")) if part)
+        words += "".join(
+            f"{' and' if i else ''} {sign} {bound:.10g}"
+            for i, (sign, bound) in enumerate(self.limits)
+        )
         if self.many:
             words = f"a list{f' of at least {self.least}' if self.least else ''}, each {words}"
-        return words if self.null is None else f"{words}, or null ({self.null})"
+        return f"{words}, or null" if self.nullable else words
 
-    def checked(self, value: object) -> Value:
-        """The value in the option's type; ConfigError naming key, value and what is allowed."""
-        if value is None and self.null is not None:
+    def check(self, value: object) -> Value:
+        """The value in the option's type; ConfigError naming the key and what is allowed."""
+        if value is None and self.nullable:
             return None
-        if isinstance(value, str) and value == self.word:
+        if self.free and isinstance(value, bool | int | float | str | None):
             return value
         if self.many:
             if (
@@ -49,23 +79,26 @@ class Option:
                 and len(value) >= self.least
                 and all(self._fits(item) for item in value)
             ):
-                return tuple(float(item) if self.type is float else item for item in value)
-        elif isinstance(value, (bool, int, float, str)) and self._fits(value):
-            return float(value) if self.type is float else value
+                return tuple(float(item) if self.value_type is float else item for item in value)
+        elif isinstance(value, bool | int | float | str) and self._fits(value):
+            if self.dotted:
+                return ObjectPath(value)
+            return (
+                float(value) if self.value_type is float and not isinstance(value, str) else value
+            )
         shown = str(value).lower() if isinstance(value, bool) else value
         shown = "null" if value is None else shown
-        raise ConfigError(f"{self.key}={shown} must be {self.allowed()} ({self.meaning})")
+        meaning = f" ({self.summary})" if self.meaning else ""
+        raise ConfigError(f"{self.key}={shown} must be {self.allowed}{meaning}")
 
     def _fits(self, value: object) -> bool:
-        numbers = (int, float) if self.type is float else (self.type,)
-        if not isinstance(value, numbers) or isinstance(value, bool) != (self.type is bool):
-            return False
         if isinstance(value, str):
-            return value in self.choices if self.choices else bool(value.strip(" \0"))
-        return (
-            math.isfinite(value)
-            and (self.low is None or value >= self.low)
-            and (self.above is None or value > self.above)
-            and (self.high is None or value <= self.high)
-            and (self.below is None or value < self.below)
+            if self.value_type is not str:
+                return value in self.words or (self.dotted and "." in value)
+            return bool(value.strip(" \0"))
+        kinds = (int, float) if self.value_type is float else (self.value_type,)
+        if type(value) not in kinds or not isinstance(value, int | float):
+            return False
+        return math.isfinite(value) and all(
+            _COMPARE[sign](value, bound) for sign, bound in self.limits
         )

@@ -1,73 +1,91 @@
-"""Every key that a run may have, declared once: type, range, meaning, whether it changes results.
+"""The options of a choice: the keys of its yaml, as the constructor of its class declares them."""
 
-Which choice of a group has which key is said by its yaml; what a key may hold is said here. A key
-that neither `--help` nor validation nor the signature knows cannot exist, because all read this.
-"""
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
 
-from node_repro.config.choice_options import COMPONENT_OPTIONS, PROBE
+from node_repro.config import ConfigError, source
+from node_repro.config.choice_options import LEGACY
 from node_repro.config.option import Option
 
 GROUPS = {
     "task": "what is learned, and how it is scored",
     "model": "the network",
     "solver": "the method that takes one step of the ODE",
-    "controller": "what decides the size of the steps",
+    "controller": "the choice of the step size",
     "gradient": "how the loss is differentiated through the solve",
-    "data": "what is learned from",
+    "data": "the data set",
     "optimizer": "the optimizer",
-    "schedule": "the learning rate over the run",
+    "schedule": "the learning rate during the training",
     "profile": "how much work",
     "experiment": "a row or panel of the paper",
-    "probe": "what is measured on a finished run, with job=probe",
+    "probe": "a measurement of a finished run, with job=probe",
 }
+COMPONENTS = ("task", "model", "controller", "gradient", "data", "optimizer", "schedule")
+"""Groups of which every run has a choice; the solver is one more."""
 ODE_GROUPS = ("solver", "controller", "gradient")
-JOB = (
-    Option(
-        "job",
-        str,
-        "what is done",
-        choices=("train", "probe", "report", "compare"),
-        semantic=False,
-    ),
-    Option("runs", str, "directories of finished runs", many=True, semantic=False),
-)
-"""What is done, which is no part of a run's configuration."""
-ROOT = (
-    Option(
-        "seed",
-        int,
-        "seed of weights, data order and crops",
-        low=0,
-        high=2**32 - 1,
-        semantic=False,
-    ),
-    Option("device", str, "where it runs", choices=("auto", "cpu", "cuda"), semantic=False),
-    Option("precision", str, "type of parameters and states", choices=("float32", "float64")),
-    Option("rtol", float, "relative tolerance of the ODE solve", low=0),
-    Option("atol", float, "absolute tolerance of the ODE solve", low=0),
-    Option("name", str, "folder below outputs", null="from experiment or model", semantic=False),
-    Option("outputs", str, "where runs are kept", semantic=False),
-    Option("deterministic", bool, "only deterministic kernels"),
-    Option(
-        "threads",
-        int,
-        "CPU threads; auto: one, or all cores where kernels are large",
-        low=1,
-        high=1024,
-        word="auto",
-        semantic=False,
-    ),
-    Option("progress", str, "progress bar", choices=("auto", "on", "off"), semantic=False),
-    Option("debug", bool, "show tracebacks", semantic=False),
-)
-TRAINER = (
-    Option("trainer.epochs", int, "passes over the training set", low=1, null="iterations decides"),
-    Option("trainer.iterations", int, "training steps in all", low=1, null="epochs decides"),
-    Option("trainer.evaluate_every", int, "steps between evaluations", low=1, null="an epoch"),
-    Option("trainer.clip", float, "largest norm of the gradient", above=0, null="any"),
-    Option("trainer.batch_size", int, "examples a training step", low=1),
-    Option("trainer.eval_batch_size", int, "examples a batch when testing", low=1, semantic=False),
-    Option("trainer.checkpoint_seconds", float, "time between checkpoints", low=0, semantic=False),
-    Option("trainer.log_every", int, "steps between logged lines", low=1, semantic=False),
-)
-OPTIONS = {option.key: option for option in (*JOB, *ROOT, *TRAINER, *COMPONENT_OPTIONS, *PROBE)}
+RUNGE_KUTTA = "node_repro.ode.solver.RungeKutta"
+_CONFIG = "node_repro.config"
+
+
+@cache
+def root_options() -> Mapping[str, Option]:
+    """Key -> option of the keys that belong to no group."""
+    return {
+        **source.options(f"{_CONFIG}.Settings"),
+        **source.options(f"{_CONFIG}.Tolerances"),
+        **_below("trainer", source.options(f"{_CONFIG}.TrainerConfig")),
+    }
+
+
+def backward_options() -> list[str]:
+    """The keys of a gradient method's yaml that describe its backward solve."""
+    return list(source.options(f"{_CONFIG}.BackwardOptions"))
+
+
+def component_options(group: str, section: Mapping[str, Any]) -> dict[str, Option]:
+    """Dotted key -> option of one choice, whose keys `section` has.
+
+    Raises:
+        ConfigError: The class that the section names does not exist, or has no such option.
+    """
+    target = class_path(group, section)
+    if target is None:
+        return {}
+    declared = _declared(group, target)
+    found = {}
+    for name in section:
+        if not name.startswith("_"):
+            if name not in declared:
+                names = ", ".join(sorted(declared))
+                raise ConfigError(f"{target} has no argument {name!r} ({group}.{name}): {names}")
+            key = f"{group}.{name}"
+            option, legacy = declared[name], LEGACY.get(key)
+            if legacy and not (option.meaning and (option.limits or not legacy.limits)):
+                option = legacy
+            found[key] = option
+    return found
+
+
+def class_path(group: str, section: Mapping[str, Any]) -> str | None:
+    """The class of a choice; None for a solver's own controller."""
+    if group == "solver" and "_target_" not in section:
+        return RUNGE_KUTTA
+    if "_target_" not in section:
+        raise ConfigError(f"the chosen {group} has no _target_, the dotted path of its class")
+    return section["_target_"]
+
+
+@cache
+def _declared(group: str, target: str) -> Mapping[str, Option]:
+    """Name -> option of a class."""
+    declared = source.options(target)
+    if group == "gradient" and "solver" in declared:
+        declared |= source.options(f"{_CONFIG}.BackwardOptions")
+    return {name: replace(one, key=f"{group}.{name}") for name, one in declared.items()}
+
+
+def _below(section: str, options: Mapping[str, Option]) -> dict[str, Option]:
+    keys = {name: f"{section}.{name}" for name in options}
+    return {keys[name]: replace(option, key=keys[name]) for name, option in options.items()}

@@ -1,7 +1,7 @@
-"""What was typed on the command line, judged before hydra composes it.
+"""Check what was typed on the command line before hydra composes it.
 
-hydra would refuse most of this too, but with several lines and without the nearest right name; and
-it lets `+typo=1` through.
+hydra would refuse most of it too, but with several lines and without the nearest right name; and it
+lets `+typo=1` through.
 """
 
 import re
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from node_repro.config import ConfigError
 from node_repro.config.choices import Choices, nearest, unknown_choice
-from node_repro.config.options import GROUPS, OPTIONS
+from node_repro.config.components import options_of
+from node_repro.config.option import Option
+from node_repro.config.options import GROUPS, root_options
 
 _SECTIONS = ("trainer", *GROUPS)
 
@@ -28,60 +30,94 @@ class Given:
 
 
 def refuse_wrong(given: Iterable[Given], choices: Choices, *, multirun: bool) -> None:
-    """Raise ConfigError for the first override that no run could have."""
+    """Raise ConfigError for the first override that is wrong in every configuration."""
     for one in given:
         if one.key.startswith(("hydra.", "hydra/")):
             continue
         if one.action == "~":
-            raise ConfigError(f"{one.text!r}: nothing can be taken away; give another value")
+            raise ConfigError(f"{one.text!r}: no key can be removed; give it another value")
         if one.sweep and not multirun:
             raise ConfigError(
-                f"{one.text!r} lists several values: add -m to run them all, "
-                f"or quote the value: {quoted(one.text)}"
+                f"{one.text!r} lists several values: add -m to run them all, or quote the value: "
+                f"{quoted(one.text)}"
             )
         if "" in one.values:
             raise ConfigError(f"{one.key}= has no value; allowed: {_allowed(one.key, choices)}")
-        _refuse_wrong_key(one, choices)
+        if one.key in GROUPS:
+            _check_choice(one, choices)
+        elif one.key not in _SECTIONS:
+            _check_value(one, choices)
 
 
-def _refuse_wrong_key(one: Given, choices: Choices) -> None:
-    if one.key in GROUPS:
-        if one.action:
-            raise ConfigError(f"{one.text!r}: write it without {one.action!r}")
-        names = choices.names(one.key)
-        for value in one.values:
-            if value not in names and not (value is None and one.key in ("experiment", "probe")):
-                raise unknown_choice(one.key, "null" if value is None else value, names)
-    elif one.key in OPTIONS:
-        option, group = OPTIONS[one.key], one.key.partition(".")[0]
-        if option.fixed:
-            names = ", ".join(choices.names(group))
-            raise ConfigError(
-                f"{one.key!r} is a fact of the chosen {group}; choose another {group}: {names}"
-            )
-        if one.action and group not in GROUPS:
-            raise ConfigError(f"{one.text!r}: the key exists; write it without {one.action!r}")
-        if not one.sweep and "${" not in one.text:
-            option.checked(one.values[0])
-    elif one.key not in _SECTIONS:
+def _check_choice(one: Given, choices: Choices) -> None:
+    if one.action:
+        raise ConfigError(f"{one.text!r}: write it without {one.action!r}")
+    names = choices.names(one.key)
+    for value in one.values:
+        if value not in names and not (value is None and one.key in ("experiment", "probe")):
+            raise unknown_choice(one.key, "null" if value is None else value, names)
+
+
+def _check_value(one: Given, choices: Choices) -> None:
+    options, group = declared(one.key, choices), one.key.partition(".")[0]
+    if not options:
+        if group in GROUPS and choices.owners(one.key):  # _target_
+            raise _fact(one.key, choices)
         raise unknown_key(one.key, choices)
+    if options[0].dotted:
+        raise _fact(one.key, choices)
+    if one.action and group not in GROUPS:
+        raise ConfigError(f"{one.text!r}: the key exists; write it without {one.action!r}")
+    if not one.sweep and "${" not in one.text:
+        for i, option in enumerate(options):
+            try:
+                option.check(one.values[0])
+            except ConfigError:
+                if i == len(options) - 1:
+                    raise
+            else:
+                break
+
+
+def declared(key: str, choices: Choices) -> list[Option]:
+    """The option of a key; different ones if several choices of a group have the key."""
+    if key in root_options():
+        return [root_options()[key]]
+    found = []
+    for owner in choices.owners(key):
+        option = options_of(choices, *owner.split("=", 1)).get(key)
+        if option is not None and option not in found:
+            found.append(option)
+    return found
+
+
+def _fact(key: str, choices: Choices) -> ConfigError:
+    group = key.partition(".")[0]
+    names = ", ".join(choices.names(group))
+    return ConfigError(
+        f"{key!r} is fixed by the choice of {group}; choose another {group}: {names}"
+    )
 
 
 def unknown_key(key: str, choices: Choices) -> ConfigError:
-    """The sentence for a key that does not exist: the nearest one and where it belongs."""
-    candidates = [*GROUPS, *(name for name, option in OPTIONS.items() if not option.fixed)]
-    near = nearest(key, candidates)
+    """The error for a key that does not exist: the nearest one and where it belongs."""
+    known = [*GROUPS, *root_options()]
+    for group in GROUPS:
+        if group not in ("profile", "experiment"):
+            for choice in choices.names(group):
+                known += options_of(choices, group, choice)
+    near = nearest(key, known)
     if near is None:
         return ConfigError(f"unknown key {key!r}; `node-run --help` lists the keys")
-    belongs = belonging(near, choices) if near in OPTIONS else ""
+    belongs = "" if near in root_options() else belonging(near, choices)
     return ConfigError(
         f"unknown key {key!r}; did you mean {near!r}?{belongs} `node-run --help` lists the keys"
     )
 
 
 def misplaced_key(key: str, chosen: str, choices: Choices) -> ConfigError:
-    """The sentence for a key that the choice that was made does not have."""
-    if key not in OPTIONS:
+    """The error for a key that the choice that was made does not have."""
+    if key in root_options() or not choices.owners(key):
         return unknown_key(key, choices)
     return ConfigError(f"{chosen} has no key {key!r}.{belonging(key, choices)}")
 
@@ -93,7 +129,7 @@ def belonging(key: str, choices: Choices) -> str:
 
 
 def unreadable(text: str, choices: Choices) -> ConfigError:
-    """The sentence for an override that hydra's grammar cannot read."""
+    """The error for an override that hydra's grammar cannot read."""
     if "=" not in text and not text.startswith("~"):
         found = choices.groups_with(text)
         hint = f"did you mean {' or '.join(found)}?" if found else "`node-run --help` has examples"
@@ -108,7 +144,7 @@ def quoted(text: str) -> str:
 
 
 def literal(key: str, value: str) -> str:
-    """An override that hydra reads as this very text: in quotes where it would see more in it."""
+    """An override that hydra reads as this very text: quoted if hydra would see more in it."""
     bare = re.fullmatch(r"[\w/.:@+-]([\w/.:@+ -]*[\w/.:@+-])?", value, re.ASCII)
     return f"{key}={value if bare and not _is_typed(value) else _in_quotes(value)}"
 
@@ -136,6 +172,7 @@ def _is_typed(value: str) -> bool:
 
 
 def _allowed(key: str, choices: Choices) -> str:
-    if key in OPTIONS:
-        return OPTIONS[key].allowed()
+    options = declared(key, choices)
+    if options:
+        return options[0].allowed
     return ", ".join(choices.names(key)) or "see `node-run --help`"

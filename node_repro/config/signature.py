@@ -1,8 +1,4 @@
-"""Which runs are the same run: a hash over every key that changes results, and the run's folder.
-
-Seed, device, and whatever only concerns the running (outputs, progress, threads ...) are left out;
-`options` says of each key whether it counts.
-"""
+"""Which runs are the same run: a hash over every key that changes results, and the run's folder."""
 
 import hashlib
 import json
@@ -12,11 +8,26 @@ from typing import Any
 
 from node_repro.config import Component, Config
 from node_repro.config.backward import differences
-from node_repro.config.options import OPTIONS, ROOT
+from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.components import options_of
+from node_repro.config.options import COMPONENTS, root_options
 from node_repro.experiments import all_experiments
+
+UNSIGNED = frozenset(
+    {
+        *("job", "runs", "seed", "device", "name", "outputs", "threads", "progress", "debug"),
+        *("trainer.eval_batch_size", "trainer.checkpoint_seconds", "trainer.log_every"),
+        *("data.root", "data.source", "data.download", "data.path"),
+        *("profile", "experiment"),
+    }
+)
+"""Keys without effect on results, but for the seed, which has its own folder, and the places that
+data are read from: the data set's name, which is signed, says which data were found there.
+"""
 
 FORMER_MODULES = {
     "node_repro.ode.scipy.": "node_repro.ode.host.",
+    "node_repro.training.optimizers.": "torch.optim.",
     "node_repro.data.labelled_points.LabelledCurves": "node_repro.data.labelled.Labelled",
     "node_repro.data.labelled_points.": "node_repro.data.labelled.",
     "node_repro.data.noisy_function.NoisyFunction": "node_repro.data.curve.Curve",
@@ -51,9 +62,9 @@ def plain(config: Config) -> dict[str, Any]:
     Beside its keys each group has `choice`, the name of its yaml.
     """
     content: dict[str, Any] = {
-        option.key: getattr(config, option.key)
-        for option in ROOT
-        if option.key not in ("rtol", "atol")
+        key: getattr(config, key)
+        for key in root_options()
+        if "." not in key and key not in ("rtol", "atol")
     }
     content |= {"profile": config.profile, "experiment": config.experiment}
     content |= {group: {"choice": part.name} for group, part in _components(config).items()}
@@ -68,21 +79,32 @@ def plain(config: Config) -> dict[str, Any]:
 def semantic(config: Config, data_name: str) -> dict[str, Any]:
     """Dotted key -> value of everything that changes results.
 
-    `data_name` is what the data set came to ("mnist", "mnist-embedded"), which no key tells.
+    `data_name` is the name of the data set that was found ("mnist", "mnist-embedded").
     """
     values = _values(config) | _trainer(config) | {"precision": config.precision}
     values |= {"deterministic": config.deterministic}
     if config.trainer.iterations is not None:
         del values["trainer.epochs"]
-    names = harmless()
-    return {"data": data_name} | {key: value for key, value in values.items() if key not in names}
+    signed = {key: value for key, value in values.items() if key not in UNSIGNED}
+    return {"data": data_name} | signed
 
 
-def harmless() -> set[str]:
+def harmless() -> frozenset[str]:
     """The dotted keys of `plain` that two runs with the same results may differ in."""
-    return {option.key for option in OPTIONS.values() if not option.semantic} | {
-        "profile",
-        "experiment",
+    return UNSIGNED
+
+
+def signed_keys() -> dict[str, type]:
+    """Every key of every choice that changes results, with the type of its values."""
+    choices = Choices([conf_folder()])
+    options = dict(root_options())
+    for group in (*COMPONENTS, "solver"):
+        for name in choices.names(group):
+            options |= options_of(choices, group, name)
+    return {
+        key: option.value_type if option.value_type and not option.many else str
+        for key, option in options.items()
+        if key not in UNSIGNED and not option.dotted
     }
 
 
@@ -117,7 +139,7 @@ def _values(config: Config) -> dict[str, Any]:
         values |= {f"solver.{key}": value for key, value in solver.options.items()}
         for key in ("controller", "step_size", "max_steps"):
             values.pop(f"gradient.{key}", None)
-        values |= differences(config.ode)  # where there are none, the keys say nothing
+        values |= differences(config.ode)  # without differences the keys are not signed
         values |= {"rtol": config.ode.rtol, "atol": config.ode.atol}
     return values
 
@@ -135,7 +157,7 @@ def _first_path(path: str | None) -> str | None:
 def _trainer(config: Config) -> dict[str, Any]:
     values = asdict(config.trainer)
     for name in ("evaluate_every", "clip"):
-        if values[name] is None:  # an epoch decides, nothing is clipped: the key says nothing
+        if values[name] is None:  # the default: not signed
             del values[name]
     return {f"trainer.{key}": value for key, value in values.items()}
 

@@ -1,13 +1,13 @@
 """What `node-run --help` prints, made from the declared options and the yaml files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from textwrap import fill
 from typing import Any
 
-from node_repro.config.choice_options import COMPONENT_OPTIONS, PROBE
 from node_repro.config.choices import Choices, leaves
+from node_repro.config.components import options_of
 from node_repro.config.option import Option
-from node_repro.config.options import GROUPS, JOB, ROOT, TRAINER
+from node_repro.config.options import COMPONENTS, GROUPS, root_options
 
 _WIDTH = 118
 _HEAD = """\
@@ -16,9 +16,10 @@ node-run trains the networks of "Neural Ordinary Differential Equations" (Chen e
 usage: node-run [group=choice ...] [key=value ...]
        node-run -m key=a,b,c ...     one run for each value (and each combination)
        node-run --cfg job ...        print the configuration and do not run
-       node-run list ...             every experiment: what for, cost, state; seed=0,1,2 profile=
+       node-run list ...             every experiment: purpose, cost, state; seed=0,1,2 profile=
        node-run reproduce ...        run them all, their probes and the report; jobs=2 seed=0,1,2
        node-run job=compare runs=[a,b]   differences and results side by side
+       node-run --config-dir DIR ... with yaml files of your own in DIR/model/, DIR/experiment/, ...
        node-run --hydra-help         the remaining flags; tab completion: node-run -sc install=bash
 """
 _TAIL = """\
@@ -33,11 +34,11 @@ examples:
                                                       measure something on a finished run
   node-run model=resnet model.blocks=1 data=fashion_mnist name=tiny trainer.epochs=1
 
-The same command again goes on where a run was interrupted. An override with '=', ',', or a space in
-its value needs quotes twice: 'data.root="/my data"'.
+Rerun the same command to resume an interrupted run. An override whose value contains '=', ',' or a
+space needs quotes twice: 'data.root="/my data"'.
 
 exit codes: 0 done, 1 internal error, 2 configuration or usage, 3 data, 4 numerics, 5 resources,
-  6 output directory or lock, 7 checkpoint, 130 and 143 interrupted and saved
+  6 output directory or lock, 7 checkpoint, 130 and 143 interrupted, with a checkpoint saved
 """
 
 
@@ -57,7 +58,7 @@ def usage(choices: Choices, defaults: dict[str, Any]) -> str:
                 for name in choices.names("experiment")
             ),
             "\nkeys:",
-            *_keys((*JOB, *ROOT, *TRAINER), values),
+            *_keys(values),
             "\nkeys of choices [those that have them]:",
             *_choice_keys(choices),
             "",
@@ -66,7 +67,7 @@ def usage(choices: Choices, defaults: dict[str, Any]) -> str:
     )
 
 
-def _groups(choices: Choices, chosen: dict[str, str]) -> Iterable[str]:
+def _groups(choices: Choices, chosen: Mapping[str, str]) -> Iterable[str]:
     for group, meaning in GROUPS.items():
         if group == "experiment":
             continue
@@ -74,20 +75,27 @@ def _groups(choices: Choices, chosen: dict[str, str]) -> Iterable[str]:
         yield _wrapped(f"  {group:<11} {' '.join(names)}   ({meaning})", 14)
 
 
-def _keys(options: Iterable[Option], values: dict[str, Any]) -> Iterable[str]:
-    for option in options:
-        value = values[option.key]
-        shown = "null" if value is None else str(value).lower() if option.type is bool else value
-        yield f"  {f'{option.key}={shown}':<30} {option.meaning}; {option.allowed()}"
+def _keys(values: Mapping[str, Any]) -> Iterable[str]:
+    for key, option in root_options().items():
+        value = values[key]
+        shown = (
+            "null" if value is None else str(value).lower() if option.value_type is bool else value
+        )
+        yield _wrapped(f"  {f'{key}={shown}':<30} {option.summary}; {option.allowed}", 33)
 
 
 def _choice_keys(choices: Choices) -> Iterable[str]:
-    for option in (*COMPONENT_OPTIONS, *PROBE):
-        if not option.fixed:
-            group = option.key.partition(".")[0]
-            owners = [owner.partition("=")[2] for owner in choices.owners(option.key)]
-            where = f" [{', '.join(owners)}]" if len(owners) < len(choices.names(group)) else ""
-            yield _wrapped(f"  {option.key:<30} {option.meaning}; {option.allowed()}{where}", 33)
+    for group in (*COMPONENTS[:2], "solver", *COMPONENTS[2:], "probe"):
+        names = choices.names(group)
+        owners: dict[Option, list[str]] = {}
+        for name in names:
+            for option in options_of(choices, group, name).values():
+                if not option.dotted:
+                    owners.setdefault(option, []).append(name)
+        for option in sorted(owners, key=lambda one: one.key):
+            where = f" [{', '.join(owners[option])}]" if owners[option] != names else ""
+            text = f"  {option.key:<30} {option.summary}; {option.allowed}{where}"
+            yield _wrapped(text, 33)
 
 
 def _wrapped(line: str, indent: int) -> str:

@@ -1,12 +1,5 @@
 """From what hydra composed to a `Config`: every key known, every value in range, all of it fitting
-(what fits together is said in misfits.py).
-
-Choices carry facts in keys between underscores, which are no arguments of a constructor:
-`_target_` (the class), `_steps_` of a solver (what its steps are) and of a gradient method (which
-it needs), `_kind_` of data and of a model, `_data_` and `_model_` of a task (the kinds that it
-takes), `_whole_` of a task (it evaluates all examples at once), `_ode_` of a model (it solves an
-ODE), `_adaptive_` of a solver (the method estimates its error) and of a controller (it needs that
-estimate), `_lr_batch_` of an optimizer (the batch size that lr is given for).
+together.
 """
 
 from collections.abc import Mapping
@@ -16,34 +9,22 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from node_repro.config import (
-    Component,
-    Config,
-    ConfigError,
-    ODEConfig,
-    TrainerConfig,
-    Value,
-)
-from node_repro.config.backward import backward_of, solver_config
-from node_repro.config.choice_options import COMPONENTS
+from node_repro.config import Component, Config, ConfigError, ODEConfig, TrainerConfig, Value
+from node_repro.config.backward import backward_config
 from node_repro.config.choices import Choices, leaves
+from node_repro.config.components import controls_error, solver_config, takes
+from node_repro.config.cross_checks import check_kinds, check_together
 from node_repro.config.experiments import PROBES
-from node_repro.config.misfits import refuse_ignored, refuse_misfits
-from node_repro.config.options import JOB, ODE_GROUPS, OPTIONS, ROOT, TRAINER
+from node_repro.config.ignored_options import check_ignored, known_facts
+from node_repro.config.options import (
+    COMPONENTS,
+    GROUPS,
+    component_options,
+    root_options,
+)
 from node_repro.config.overrides import misplaced_key, unknown_key
 
-_FACTS = {
-    "task._data_",
-    "task._model_",
-    "data._kind_",
-    "model._kind_",
-    "model._ode_",
-    "solver._steps_",
-    "gradient._steps_",
-    "solver._adaptive_",
-    "controller._adaptive_",
-    "optimizer._lr_batch_",
-}
+_NO_KEYS = ("profile", "budget", PROBES, *GROUPS)
 
 
 def validate(
@@ -51,23 +32,37 @@ def validate(
 ) -> Config:
     """Check a composed configuration and return it as plain objects.
 
-    `chosen` holds each group's choice, `typed` the keys and groups on the command line.
-    ConfigError says in one sentence what is wrong.
+    Args:
+        cfg: What hydra composed.
+        chosen: Group -> name of the choice.
+        typed: The keys and groups on the command line.
+        choices: The folders of yaml files.
+
+    Raises:
+        ConfigError: What is wrong, in one sentence.
     """
-    values = _checked_values(_plain(cfg), chosen, choices)
-    config = _build(values, chosen, choices)
-    refuse_misfits(config, values, choices)
-    refuse_ignored(config, values, typed, choices)
+    content = _resolved(cfg)
+    sections = _sections(content, chosen, choices)
+    targets = {group: section.get("_target_") for group, section in sections.items()}
+    check_kinds(targets, chosen, choices)
+    values = _root_values(content, choices) | _component_values(sections, chosen, choices)
+    config = _build(values, targets, chosen, choices)
+    check_together(config, values, choices)
+    facts = known_facts(chosen, values, targets)
+    if config.ode is not None and (back := config.ode.backward) is not None:
+        facts["backward_controlled"] = back.error_controlled
+        facts["backward_target"] = back.solver.target
+    check_ignored(config, facts, typed, choices)
     return config
 
 
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    """The composed keys and values, without the profile and the task's budgets."""
+def _resolved(cfg: DictConfig) -> dict[str, Any]:
+    """The composed content with its interpolations resolved."""
     profile, budgets = cfg.get("profile"), cfg.get("budget", {})
     if budgets and profile not in budgets:
         raise ConfigError(
             f"the task has no budget for profile={profile}: add budget.{profile} to its yaml, or "
-            f"take one of {', '.join(budgets)}"
+            f"use one of {', '.join(budgets)}"
         )
     try:
         content = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -76,99 +71,100 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         key = error.full_key or "a key"
-        raise ConfigError(f"cannot work out the value of {key}: {reason}") from error
+        raise ConfigError(f"the value of {key} cannot be determined: {reason}") from error
     assert isinstance(content, dict)
-    return {str(k): value for k, value in content.items() if k not in ("profile", "budget", PROBES)}
+    return {str(key): value for key, value in content.items()}
 
 
-def _checked_values(
+def _sections(
     content: Mapping[str, Any], chosen: Mapping[str, str | None], choices: Choices
-) -> dict[str, Value]:
-    """The leaves by dotted key, after refusing unknown, misplaced, missing and wrong ones."""
-    expected = {option.key for option in (*JOB, *ROOT, *TRAINER)} | _FACTS
+) -> dict[str, Mapping[str, Any]]:
+    """Group -> content of every group that is called with options."""
     probe = ("probe",) if chosen.get("probe") else ()
+    found = {}
     for group in (*COMPONENTS, "solver", *probe):
-        name = chosen.get(group)
-        if name is None or not isinstance(content.get(group), Mapping):
-            raise ConfigError(f"no {group} is chosen; there are: {', '.join(choices.names(group))}")
-        expected |= _keys_of(group, name, choices)
-    _refuse_wrong_kinds(content, chosen, choices)
-    found = dict(leaves(content))
+        if chosen.get(group) is None or not isinstance(content.get(group), Mapping):
+            names = ", ".join(choices.names(group))
+            raise ConfigError(f"no {group} is chosen; there are: {names}")
+        found[group] = content[group]
+    return found
+
+
+def _root_values(content: Mapping[str, Any], choices: Choices) -> dict[str, Value]:
+    """Dotted key -> value of the keys of no group, checked."""
+    options = root_options()
+    found = dict(leaves({key: one for key, one in content.items() if key not in _NO_KEYS}))
     for key in found:
-        if key not in OPTIONS:
+        if key not in options:
             raise unknown_key(key, choices)
-        group = key.partition(".")[0]
-        if key not in expected:
-            raise misplaced_key(key, f"{group}={chosen.get(group)}", choices)
-    for key in sorted(expected - found.keys()):
-        raise ConfigError(f"the key {key!r} is missing; its value must be {_words(key)}")
-    return {key: OPTIONS[key].checked(value) for key, value in found.items()}
+    for key in options:
+        if key not in found:
+            raise ConfigError(f"the key {key!r} is missing; it must be {options[key].allowed}")
+    return {key: options[key].check(value) for key, value in found.items()}
 
 
-def _keys_of(group: str, name: str, choices: Choices) -> set[str]:
-    """Dotted keys that a choice must have; only a task's yaml lies at the root."""
-    keys = choices.keys(group, name)
-    if group == "task":
-        return {key for key in keys if key.startswith("task.")}
-    return {f"{group}.{key}" for key in keys}
+def _component_values(
+    sections: Mapping[str, Mapping[str, Any]],
+    chosen: Mapping[str, str | None],
+    choices: Choices,
+) -> dict[str, Value]:
+    """Dotted key -> value of the groups' options, checked."""
+    values: dict[str, Value] = {}
+    for group, section in sections.items():
+        name = str(chosen[group])
+        known = choices.keys(group, name)
+        for key in section:
+            own = f"task.{key}" if group == "task" else key
+            if own not in known and not any(one.startswith(f"{own}.") for one in known):
+                raise misplaced_key(f"{group}.{key}", f"{group}={name}", choices)
+        try:
+            options = component_options(group, section)
+        except ConfigError as error:
+            raise ConfigError(f"{group}={name}: {error}") from error
+        for key, option in options.items():
+            values[key] = option.check(section[key.partition(".")[2]])
+    return values
 
 
-def _words(key: str) -> str:
-    return (
-        OPTIONS[key].allowed()
-        if key in OPTIONS
-        else "declared in node_repro/config/choice_options.py"
-    )
+def _build(
+    values: Mapping[str, Any],
+    targets: Mapping[str, str | None],
+    chosen: Mapping[str, str | None],
+    choices: Choices,
+) -> Config:
+    def options(group: str) -> dict[str, Value]:
+        start = f"{group}."
+        return {key.removeprefix(start): values[key] for key in values if key.startswith(start)}
 
+    def component(group: str) -> Component:
+        return Component(str(chosen[group]), targets[group], options(group))
 
-def _build(values: Mapping[str, Any], chosen: Mapping[str, str | None], choices: Choices) -> Config:
-    parts = {group: _component(group, values, chosen) for group in COMPONENTS}
+    parts = {group: component(group) for group in COMPONENTS}
     ode = None
-    if values["model._ode_"]:
-        inside = {k.partition(".")[2]: v for k, v in values.items() if k.startswith("solver.")}
+    if takes(str(targets["model"]), "solver"):
+        name, target = str(chosen["solver"]), targets.get("solver")
         forward = ODEConfig(
-            solver=solver_config(str(chosen["solver"]), inside),
+            solver=solver_config(choices, name, target, options("solver")),
             controller=parts["controller"],
             gradient=parts["gradient"],
             rtol=values["rtol"],
             atol=values["atol"],
-            error_controlled=values["controller._adaptive_"],
+            error_controlled=controls_error(parts["controller"]),
         )
-        ode = replace(forward, backward=backward_of(forward, choices))
-    trainer = {option.key.partition(".")[2]: values[option.key] for option in TRAINER}
-    root = {option.key: values[option.key] for option in ROOT if option.key not in ("rtol", "atol")}
+        ode = replace(forward, backward=backward_config(forward, choices))
+    trainer: dict[str, Any] = options("trainer")
+    tolerances = ("rtol", "atol")  # of the ODE, if the model has one
+    root = {key: values[key] for key in root_options() if "." not in key and key not in tolerances}
     return Config(
-        job=values["job"],
-        runs=values["runs"],
-        probe=_component("probe", values, chosen) if chosen.get("probe") else None,
-        **{group: part for group, part in parts.items() if group not in ODE_GROUPS},
+        **root,
+        probe=component("probe") if chosen.get("probe") else None,
+        task=parts["task"],
+        model=parts["model"],
         ode=ode,
-        lr_batch=values["optimizer._lr_batch_"],
+        data=parts["data"],
+        optimizer=parts["optimizer"],
+        schedule=parts["schedule"],
         trainer=TrainerConfig(**trainer),
         profile=str(chosen["profile"]),
         experiment=chosen.get("experiment"),
-        **root,
     )
-
-
-def _component(group: str, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Component:
-    inside = {
-        key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{group}.")
-    }
-    options = {key: value for key, value in inside.items() if not key.startswith("_")}
-    return Component(str(chosen[group]), inside["_target_"], options)
-
-
-def _refuse_wrong_kinds(
-    content: Mapping[str, Any], chosen: Mapping[str, str | None], choices: Choices
-) -> None:
-    """Data and models that are not what the task is about."""
-    for group in ("data", "model"):
-        kind, wanted = content[group].get("_kind_"), content["task"].get(f"_{group}_")
-        if kind != wanted:
-            fitting = f" or {group}=".join(choices.of_kind(group, str(wanted)))
-            raise ConfigError(
-                f"task={chosen['task']} takes {group} of the kind {wanted!r}, and "
-                f"{group}={chosen[group]} is of the kind {kind!r}: choose another task, or "
-                f"{group}={fitting}"
-            )

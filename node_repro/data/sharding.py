@@ -7,10 +7,12 @@ process, up to rounding.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import ClassVar, Protocol, Self, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 class ShareError(Exception):
@@ -57,7 +59,7 @@ class Share:
                 f"on one batch together: use a multiple of {self.count}, such as {near}"
             )
 
-    def shard(self, batch: Any) -> Any:  # noqa: ANN401
+    def shard(self, batch: T) -> T:
         """This process's part of a batch.
 
         Tensors have one row per example; objects that implement `Examples` are asked; `Noise` is
@@ -77,10 +79,11 @@ class Share:
         for size in sizes:
             self.refuse_uneven(size, "a batch of trainer.batch_size")
             part = size // self.count
-            return self._shard(batch, torch.arange(self.rank * part, (self.rank + 1) * part))
+            rows = torch.arange(self.rank * part, (self.rank + 1) * part)
+            return cast(T, self._shard(batch, rows))
         return batch
 
-    def _shard(self, part: Any, rows: Tensor) -> Any:  # noqa: ANN401
+    def _shard(self, part: object, rows: Tensor) -> object:
         if isinstance(part, Examples):
             return part.select(rows)
         if isinstance(part, Tensor):
@@ -88,8 +91,8 @@ class Share:
         if isinstance(part, Noise):
             return replace(part, share=self)
         if isinstance(part, tuple):
-            fields = [self._shard(field, rows) for field in part]
-            return type(part)(*fields) if hasattr(part, "_fields") else type(part)(fields)
+            make = getattr(part, "_make", type(part))  # named tuples are made by _make
+            return make([self._shard(field, rows) for field in part])
         return part
 
 
@@ -119,7 +122,7 @@ class Noise:
         return numbers.narrow(rows, first, shape[rows]).to(like.device)
 
 
-def _sizes(part: Any) -> Iterator[int]:  # noqa: ANN401
+def _sizes(part: object) -> Iterator[int]:
     """The number of examples of each part of a batch."""
     if isinstance(part, Examples):
         yield part.examples

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, overload
 import torch
 from torch import Tensor
 
-from node_repro.ode.engines import Leg, positions
+from node_repro.ode.engines import Leg, SolveOptions, positions
 from node_repro.ode.field import Plain, VectorField
 from node_repro.ode.methods import Method, State
 from node_repro.ode.norm import Norm, RmsNorm
@@ -133,6 +133,6 @@ def odeint_dense(
     field = Plain(Packed(f, layout) if layout else f)
     norm = norm or RmsNorm(parts=layout.sizes if layout else ())
     with refuse_vmap():
-        trajectory = solver.solve(field, State(y), ts, norm=norm, watch=watch)
+        trajectory = solver.solve(field, State(y), ts, SolveOptions(norm, watch=watch))
     shaped: Callable[[Tensor], Any] = layout.unpack if layout else lambda ys: ys
     return DenseSolution(tuple(legs), solver.method, trajectory.stats, shaped)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from node_repro.ode.engines import Leg
+from node_repro.ode.engines import Leg, SolveOptions
 from node_repro.ode.field import (
     Plain,
     VectorField,
@@ -160,7 +160,7 @@ def odeint_event(
         crossing = _Crossing(g, solver.method, float(ts[0]), y, direction)
         quiet = replace(solver, callbacks=None)  # the steps that count are those of the solution
         located = quiet.solve(
-            Plain(field), State(y.detach()), ts.detach(), norm=problem.norm, watch=crossing
+            Plain(field), State(y.detach()), ts.detach(), SolveOptions(problem.norm, watch=crossing)
         )
     end = ts[1] if crossing.t is None else torch.tensor(crossing.t, dtype=torch.float64)
     ys, stats = gradient.solve(problem._replace(ts=torch.stack((ts[0], end))), solver)

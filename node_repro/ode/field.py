@@ -129,20 +129,17 @@ class Plain:
         self.f, self.vjps, self.evaluate = f, vjps, evaluate
 
     def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
-        return self._slope(self.f, at(t, y), y)
+        return self._slope(self.f, at(t, y), y, integrands=integrands)
 
     def at_times(self, times: Sequence[Time], like: Tensor) -> Sequence[Rate]:
         ts = [at(t, like) for t in times]
         fields = at_times(self.f, ts)
-        return [partial(self._slope_at, f, t) for f, t in zip(fields, ts, strict=True)]
+        return [partial(self._slope, f, t) for f, t in zip(fields, ts, strict=True)]
 
     def jacobian(self, t: Time, y: Tensor) -> Linear:
         return jacobian(self.f, t, y)
 
-    def _slope_at(self, f: VectorField, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
-        return self._slope(f, t, y)
-
-    def _slope(self, f: VectorField, t: Tensor, y: Tensor) -> Slope:
+    def _slope(self, f: VectorField, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         dy = self.evaluate(f, t, y)
         if dy.requires_grad and not torch.is_grad_enabled():  # f enables gradients by itself
             dy = dy.detach()

@@ -25,6 +25,9 @@ from torch import (
 from node_repro.ode.methods import State, Step
 from node_repro.ode.solution import SolverError
 
+SMALLEST_RTOL = 4
+"""The smallest relative tolerance, in units of the dtype's rounding error (`torch.finfo.eps`)."""
+
 
 class Tolerances(NamedTuple):
     """rtol, atol: numbers, or tensors that broadcast to y with one for every element. integrals:
@@ -71,7 +74,7 @@ class Tolerances(NamedTuple):
         """Raises SolverError (bad_input) where they do not fit y: too small for its dtype, or of a
         shape or on a device that does not match.
         """
-        allowed = 4 * torch.finfo(y.dtype.to_real()).eps
+        allowed = SMALLEST_RTOL * torch.finfo(y.dtype.to_real()).eps
         least = self.integrals[0]
         if 0 < least < allowed:
             raise SolverError(

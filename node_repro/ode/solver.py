@@ -1,18 +1,25 @@
-"""The contract of a solver, and ours: a method, a controller and an engine."""
+"""The contract of a solver, and the solver of this library: a method, a controller, an engine."""
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from node_repro.ode.controllers import Controller
-from node_repro.ode.controllers.tolerance import Tolerance
-from node_repro.ode.engines import Engine, StepCallbacks, Trajectory, Watch
+from node_repro.ode.controllers.adaptive import AdaptiveController
+from node_repro.ode.engines import (
+    DEFAULT_OPTIONS,
+    Engine,
+    SolveOptions,
+    StepCallbacks,
+    Trajectory,
+)
 from node_repro.ode.engines.eager import Eager
 from node_repro.ode.methods import Field, Method, State
 from node_repro.ode.methods.implicit import ImplicitRungeKutta
-from node_repro.ode.norm import STATE, Norm
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import SolverError
 
 
@@ -24,51 +31,60 @@ class Solver(Protocol):
         """Whether autograd sees through a solve."""
         ...
 
+    @property
+    def controls_error(self) -> bool:
+        """Whether the steps keep to tolerances, and not to a size that is given."""
+        ...
+
     def solve(
-        self,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        *,
-        norm: Norm = STATE,
-        first_step: float | None = None,
-        keep: bool = False,
-        watch: Watch | None = None,
+        self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
     ) -> Trajectory:
-        """See Engine.integrate. first_step: signed; None leaves it to the controller."""
+        """Integrate f.
+
+        Args:
+            f: The field.
+            state: The state at ts[0].
+            ts: The times of the outputs, (T,) float64 on the host, monotone.
+            options: Norm, first step, and what is kept or watched.
+
+        Raises:
+            SolverError: What was given makes no sense (kind bad_input), or the solve failed.
+        """
         ...
 
     def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> "Solver":
-        """The same solver with other tolerances; None keeps one. Raises SolverError (bad_input) for
-        a tolerance where no error is controlled.
+        """The same solver with other tolerances; None keeps one.
+
+        Raises:
+            SolverError: A tolerance is given and no error is controlled (kind bad_input).
         """
         ...
 
 
 @dataclass(frozen=True)
 class RungeKutta:
-    """A method under a step-size controller.
+    """A method whose step sizes a controller chooses.
 
     Args:
-        method: How a step is taken.
-        controller: How long the steps are.
-        max_steps: Attempts allowed in one solve.
-        engine: The loop.
-        callbacks: Functions to be called at every step.
+        method: Takes a step of a given size.
+        controller: Chooses the sizes.
+        max_steps: Attempts, accepted or not, before one solve is given up.
+        engine: Runs the loop.
+        callbacks: Functions to be called at every step; None for none.
 
     Raises:
-        SolverError: an error-controlling controller with a method that estimates no error, or
-            max_steps below 1 (kind bad_input).
+        SolverError: The controller needs an error estimate that the method does not give, or
+            max_steps is below 1 (kind bad_input).
     """
 
     method: Method
-    controller: Controller
-    max_steps: int = 10_000
+    controller: Controller[Any]
+    max_steps: Annotated[int, Ge(1)] = 10_000
     engine: Engine = field(default_factory=Eager)
     callbacks: StepCallbacks | None = None
 
     def __post_init__(self) -> None:
-        if self.controller.adaptive and not self.method.adaptive:
+        if self.controls_error and not self.method.adaptive:
             raise SolverError(
                 "bad_input",
                 f"{self.method.name} estimates no error, so its steps cannot be controlled by a "
@@ -81,48 +97,47 @@ class RungeKutta:
 
     @property
     def differentiable(self) -> bool:
+        """True."""
         return True
 
-    def solve(
-        self,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        *,
-        norm: Norm = STATE,
-        first_step: float | None = None,
-        keep: bool = False,
-        watch: Watch | None = None,
-    ) -> Trajectory:
-        self.controller.check(state.y)
-        return self.engine.integrate(
-            f,
-            state,
-            ts,
-            self._method(norm),
-            self.controller,
-            norm=norm,
-            max_steps=self.max_steps,
-            first_step=first_step,
-            keep=keep,
-            watch=watch,
-            callbacks=self.callbacks,
-        )
+    @property
+    def controls_error(self) -> bool:
+        """Whether the controller has tolerances."""
+        return self.controller.tolerances is not None
 
-    def _method(self, norm: Norm) -> Method:
-        """The method; an implicit one finds its stages to a part of the tolerance."""
-        method, controller = self.method, self.controller
-        if not (isinstance(method, ImplicitRungeKutta) and isinstance(controller, Tolerance)):
-            return method
-        tolerances = controller.tolerances
+    def solve(
+        self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
+    ) -> Trajectory:
+        """See Solver.solve."""
+        if self.controller.tolerances is not None:
+            self.controller.tolerances.check(state.y)
+        return self.engine.integrate(self._stepper(options.norm), f, state, ts, options)
+
+    def _stepper(self, norm: Norm) -> "RungeKutta":
+        """The solver itself, but that an implicit method solves its stages to a part of the
+        tolerances.
+        """
+        method, tolerances = self.method, self.controller.tolerances
+        if not isinstance(method, ImplicitRungeKutta) or tolerances is None:
+            return self
 
         def measure(change: Tensor, y: Tensor) -> Tensor:
             sizes = [norm.measure(State(part), tolerances, State(y)) for part in change]
             return sizes[0] if len(sizes) == 1 else torch.stack(sizes).max()
 
-        return replace(method, measure=measure)
+        return replace(self, method=replace(method, measure=measure))
 
     def with_tolerance(
         self, rtol: float | Tensor | None, atol: float | Tensor | None
     ) -> "RungeKutta":
-        return replace(self, controller=self.controller.with_tolerance(rtol, atol))
+        """See Solver.with_tolerance."""
+        if rtol is None and atol is None:
+            return self
+        controller = self.controller
+        if not isinstance(controller, AdaptiveController):
+            raise SolverError(
+                "bad_input",
+                f"the steps of {type(controller).__name__} keep to no tolerance: remove rtol and "
+                "atol, as the steps alone set the accuracy, or take an error-controlled solver",
+            )
+        return replace(self, controller=controller.with_tolerance(rtol, atol))

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from node_repro.ode.engines import Trajectory, Watch
+from node_repro.ode.engines import DEFAULT_OPTIONS, SolveOptions, Trajectory
 from node_repro.ode.gradients import Problem
 from node_repro.ode.methods import Field, State
-from node_repro.ode.norm import STATE, Norm
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
 from node_repro.probes import Findings, Finished, Row
@@ -50,25 +49,19 @@ class Counting:
     def differentiable(self) -> bool:
         return self.inner.differentiable
 
+    @property
+    def controls_error(self) -> bool:
+        return self.inner.controls_error
+
     def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> Solver:
         return self
 
     def solve(
-        self,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        *,
-        norm: Norm = STATE,
-        first_step: float | None = None,
-        keep: bool = False,
-        watch: Watch | None = None,
+        self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
     ) -> Trajectory:
         size = state.y.numel() + sum(q.numel() for q in state.integrals)
         self.numbers = max(self.numbers, size)
-        return self.inner.solve(
-            f, state, ts, norm=norm, first_step=first_step, keep=keep, watch=watch
-        )
+        return self.inner.solve(f, state, ts, options)
 
 
 @dataclass(frozen=True)

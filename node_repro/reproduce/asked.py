@@ -5,8 +5,8 @@ from fnmatch import fnmatchcase
 
 from node_repro.config import ConfigError
 from node_repro.config.choices import Choices, unknown_choice
-from node_repro.config.options import GROUPS, OPTIONS
-from node_repro.config.overrides import unknown_key, unquoted
+from node_repro.config.options import GROUPS
+from node_repro.config.overrides import declared, unknown_key, unquoted
 from node_repro.reproduce import Ask
 
 _OF_EACH_TARGET = ("job", "runs", "probe", "name")
@@ -28,7 +28,7 @@ def asked(words: Sequence[str], choices: Choices) -> Ask:
             raise ConfigError(f"{word!r}: every target has a {key} of its own; remove it")
         if key in ("profile", "seed", "outputs", "jobs", "experiment"):
             given[key] = value
-        elif key in OPTIONS or key in GROUPS:
+        elif key in GROUPS or declared(key, choices):
             extra.append(word)
         else:
             raise unknown_key(key, choices)

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from node_repro.config.choice_options import COMPONENTS
 from node_repro.config.choices import Choices, leaves, load
+from node_repro.config.components import section, takes
+from node_repro.config.ignored_options import known_facts, reason
+from node_repro.config.options import COMPONENTS
 from node_repro.config.overrides import unquoted
-from node_repro.config.unread import reason
 from node_repro.reproduce import Experiment
 
 
@@ -45,7 +46,7 @@ class Experiments:
             chosen=chosen,
             iterations=iterations,
             epochs=_number(trainer.get("epochs"), budget) if iterations is None else None,
-            solves_ode=bool(self._load(self.choices.path("model", chosen["model"]))["_ode_"]),
+            solves_ode=takes(section(self.choices, "model", chosen["model"])["_target_"], "solver"),
         )
 
     def fitting(self, extra: Sequence[str], experiment: Experiment) -> tuple[str, ...]:
@@ -65,16 +66,17 @@ class Experiments:
         )
 
     def _facts(self, experiment: Experiment) -> dict[str, Any]:
-        """What the rules of `config.unread` are asked with, as far as the yaml files say it."""
+        """What `config.ignored_options` is asked with, as far as the yaml files say it."""
         chosen = experiment.chosen
-        facts: dict[str, Any] = dict(chosen)
-        for group, name in chosen.items():
-            if group in COMPONENTS and group != "task":
-                facts |= dict(leaves(self._load(self.choices.path(group, name)), f"{group}."))
+        values: dict[str, Any] = {}
+        targets: dict[str, str | None] = {}
+        for group in (*COMPONENTS, "solver"):
+            content = section(self.choices, group, chosen[group])
+            targets[group] = content.get("_target_")
+            values |= dict(leaves(content, f"{group}."))
         for group, name in (("task", chosen["task"]), ("experiment", experiment.name)):
-            facts |= dict(leaves(self.choices.content(group, name)))
-        controlled = facts["controller._adaptive_"]
-        return facts | {"gradient.controlled": controlled, "gradient.target": None}
+            values |= dict(leaves(self.choices.content(group, name)))
+        return known_facts(chosen, values, targets)
 
     def _has(self, key: str, experiment: Experiment) -> bool:
         group, dot, rest = key.partition(".")

@@ -1,11 +1,17 @@
-"""From a validated configuration to objects: the one place where everything meets.
+"""From a validated configuration to objects.
 
-A component is built by importing its target and calling it with its options; an option that is
-itself a dotted path of this package stands for the object found there.
+A component is built by importing its target and calling it with its options. An option whose type
+is not a plain value (a norm, a function) is given by the dotted path of an object. hydra's
+`instantiate` does the same, but wraps every exception in its own, which hides its exit code.
+
+Code that names choices itself, such as a probe, uses `load` (any component), `named_solver`,
+`stepping_solver` and `named_gradient`: their options are checked like those of a run.
 """
 
 import ctypes
+import inspect
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -14,13 +20,22 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from node_repro.config import Component, Config, ODEConfig, SolverConfig
+from node_repro.config import (
+    Component,
+    Config,
+    ConfigError,
+    ObjectPath,
+    ODEConfig,
+    SolverConfig,
+    Value,
+    components,
+)
 from node_repro.config.backward import KEYS as BACKWARD
-from node_repro.config.choices import Choices, conf_folder, load
+from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.options import RUNGE_KUTTA
 from node_repro.data import DataSet
-from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.gradients import GradientMethod
-from node_repro.ode.solver import RungeKutta, Solver
+from node_repro.ode.solver import Solver
 from node_repro.tasks import Task
 from node_repro.training import threads
 
@@ -39,20 +54,50 @@ class Machine:
     dtype: torch.dtype
 
 
-def found(path: str) -> Any:  # noqa: ANN401
-    """The object at a dotted path."""
+def import_object(path: str) -> Any:  # noqa: ANN401
+    """The object at a dotted path. Modules in the working directory are found, too.
+
+    Raises:
+        ConfigError: There is no such module or name.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     module, _, name = path.rpartition(".")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ConfigError(f"{path} cannot be imported: {error}") from error
 
 
 def construct(component: Component, **built: object) -> Any:  # noqa: ANN401
-    """The component's target, called with its options and with what is built already."""
+    """The component's target, called with its options and with what is built already.
+
+    Raises:
+        ConfigError: The target has other parameters.
+    """
     options = {
-        key: found(value) if isinstance(value, str) and value.startswith("node_repro.") else value
+        key: import_object(value) if isinstance(value, ObjectPath) else value
         for key, value in component.options.items()
     }
     assert component.target is not None
-    return found(component.target)(**options, **built)
+    target = import_object(component.target)
+    try:
+        inspect.signature(target).bind(**options, **built)
+    except TypeError as error:
+        raise ConfigError(f"{component.name}: {component.target} {error}") from error
+    return target(**options, **built)
+
+
+def load(group: str, name: str, **options: Value) -> Any:  # noqa: ANN401
+    """The object that one choice of conf/ stands for, some of its options replaced.
+
+    >>> load("controller", "constant", step_size=0.5)
+    Constant(step_size=0.5)
+
+    Raises:
+        ConfigError: There is no such choice or option, or a value is not allowed.
+    """
+    return construct(components.load(_choices(), group, name, **options))
 
 
 def keep_freed_memory() -> None:
@@ -108,7 +153,7 @@ def _own_device(index: int) -> str:
 
 
 def data(config: Config) -> DataSet:
-    """What the task learns from, verified. Raises DataError."""
+    """The data set, verified. Raises DataError."""
     return construct(config.data).load()
 
 
@@ -126,15 +171,22 @@ def task(config: Config, data_set: DataSet, where: Machine) -> Task:
 
 
 def solver(chosen: SolverConfig, controller: Component, **tolerances: object) -> Solver:
-    """The method under its controller, or scipy's solver. tolerances: rtol and atol, none where no
-    error is controlled. Raises SolverError (bad_input).
+    """A method under a controller, or a solver with step control of its own.
+
+    Args:
+        chosen: The solver.
+        controller: The controller, of no use to a solver with step control of its own.
+        tolerances: rtol and atol; none if no error is controlled.
+
+    Raises:
+        SolverError: The solver does not accept the tolerances (kind bad_input).
     """
     if chosen.target is not None:
-        return found(chosen.target)(**chosen.options, **tolerances)
+        return construct(Component(chosen.name, chosen.target, chosen.options), **tolerances)
     assert chosen.method is not None
-    max_steps = chosen.options["max_steps"]
-    assert isinstance(max_steps, int)
-    return RungeKutta(found(chosen.method), construct(controller, **tolerances), max_steps)
+    runge_kutta = Component(chosen.name, RUNGE_KUTTA, chosen.options)
+    method = import_object(chosen.method)
+    return construct(runge_kutta, method=method, controller=construct(controller, **tolerances))
 
 
 def forward_solver(ode: ODEConfig) -> Solver:
@@ -144,18 +196,21 @@ def forward_solver(ode: ODEConfig) -> Solver:
 
 
 def gradient(ode: ODEConfig) -> GradientMethod:
-    """How the loss is differentiated, with the solver of the backward solve if it has its own."""
-    chosen, backward = ode.gradient, ode.backward
-    if "solver" not in chosen.options:
-        return construct(chosen)
-    tolerances = {}
-    if ode.backward_controlled:
-        tolerances = {k: v for k, v in chosen.options.items() if k in ("rtol", "atol")}
-    rest = {k: v for k, v in chosen.options.items() if k not in (*BACKWARD, "rtol", "atol")}
-    method = replace(chosen, options=rest)
+    """The gradient method, with the solver of the backward solve if it has its own."""
+    backward = ode.backward
     if backward is None:
-        return construct(method, **tolerances)
-    return construct(method, solver=solver(backward.solver, backward.controller, **tolerances))
+        return _gradient(ode.gradient, controlled=ode.backward_controlled)
+    options = ode.gradient.options if backward.error_controlled else {}
+    tolerances = {key: options[key] for key in ("rtol", "atol") if key in options}
+    back = solver(backward.solver, backward.controller, **tolerances)
+    return _gradient(ode.gradient, controlled=False, solver=back)
+
+
+def _gradient(chosen: Component, *, controlled: bool, **built: object) -> GradientMethod:
+    """controlled: whether the method is given the tolerances of the backward solve."""
+    left_out = BACKWARD if controlled else (*BACKWARD, "rtol", "atol")
+    options = {key: value for key, value in chosen.options.items() if key not in left_out}
+    return construct(replace(chosen, options=options), **built)
 
 
 def model(config: Config, sizes: Mapping[str, int], where: Machine) -> nn.Module:
@@ -168,58 +223,53 @@ def model(config: Config, sizes: Mapping[str, int], where: Machine) -> nn.Module
 
 
 def optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser over all parameters."""
-    return construct(config.optimizer, params=network.parameters())
+    """The optimizer of all parameters."""
+    return construct(config.optimizer)(network.parameters())
 
 
 def learning_rate(config: Config) -> float:
-    """optimizer.lr; one given for a batch size is scaled to the run (Goyal et al. 2017)."""
-    lr = config.optimizer.options["lr"]
+    """optimizer.lr, scaled to the run's batch size if it is given for a certain batch size."""
+    lr, recipe = config.optimizer.options["lr"], import_object(str(config.optimizer.target))
     assert isinstance(lr, float)
-    return lr * config.trainer.batch_size / config.lr_batch if config.lr_batch else lr
+    lr_batch = getattr(recipe, "lr_batch", None)
+    return lr * config.trainer.batch_size / lr_batch if lr_batch else lr
 
 
-def chosen(group: str, name: str) -> dict[str, Any]:
-    """The content of one yaml of conf/, as it is."""
-    return load(Choices([conf_folder()]).path(group, name))
+def _choices() -> Choices:
+    return Choices([conf_folder()])
 
 
 def gradient_names() -> list[str]:
     """Every gradient method of conf/."""
-    return Choices([conf_folder()]).names("gradient")
+    return _choices().names("gradient")
 
 
 def named_solver(name: str, tolerance: float) -> Solver:
     """A solver of conf/ at rtol = atol = tolerance, with the integral controller."""
-    content = chosen("solver", name)
-    if "_target_" in content:
-        own = {k: v for k, v in content.items() if k != "defaults" and not k.startswith("_")}
-        return found(content["_target_"])(**own, rtol=tolerance, atol=tolerance)
-    numbers = chosen("controller", "integral")
-    controller = found(numbers.pop("_target_"))(
-        **{k: v for k, v in numbers.items() if not k.startswith("_")},
-        rtol=tolerance,
-        atol=tolerance,
-    )
-    return RungeKutta(found(content["method"]), controller, content["max_steps"])
+    chosen = components.load_solver(_choices(), name)
+    controller = components.load(_choices(), "controller", "integral")
+    return solver(chosen, controller, rtol=tolerance, atol=tolerance)
 
 
 def stepping_solver(name: str, step_size: float) -> Solver:
-    """A method of conf/ with steps of one size."""
-    content = chosen("solver", name)
-    return RungeKutta(found(content["method"]), Constant(step_size), content["max_steps"])
+    """A method of conf/ with constant steps."""
+    controller = components.load(_choices(), "controller", "constant", step_size=step_size)
+    return solver(components.load_solver(_choices(), name), controller)
 
 
 def named_gradient(name: str, tolerance: float | None) -> GradientMethod:
-    """A gradient method of conf/; a backward solve keeps to rtol = atol = tolerance, or for None to
-    the forward solver's, which it must be where steps are constant.
+    """A gradient method of conf/. Its backward solve keeps to rtol = atol = tolerance; for None it
+    keeps to the forward solver's, as it must if steps are constant.
     """
-    content = chosen("gradient", name)
-    options = {k: v for k, v in content.items() if k not in BACKWARD and not k.startswith("_")}
-    options |= {key: tolerance for key in ("rtol", "atol") if key in options}
-    return construct(Component(name, content["_target_"], options))
+    chosen = components.load(_choices(), "gradient", name)
+    assert chosen.target is not None
+    if tolerance is not None and components.takes(chosen.target, "rtol"):
+        given = {"rtol": tolerance, "atol": tolerance}
+        chosen = components.load(_choices(), "gradient", name, **given)
+    return _gradient(chosen, controlled=True)
 
 
 def undoes_steps(gradient_name: str) -> bool:
     """Whether a gradient method needs a reversible solver."""
-    return chosen("gradient", gradient_name)["_steps_"] == "reversible"
+    chosen = components.load(_choices(), "gradient", gradient_name)
+    return getattr(import_object(str(chosen.target)), "needs", None) == "reversible"

@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from node_repro.config import Config
-from node_repro.config.choice_options import COMPONENTS
-from node_repro.config.options import OPTIONS
-from node_repro.config.signature import plain
+from node_repro.config.options import COMPONENTS
+from node_repro.config.signature import plain, signed_keys
 from node_repro.runs.dashboard import Dashboard, code, flat, table
 from node_repro.runs.metrics import read_metrics
 from node_repro.runs.result import RunResult
 from node_repro.runs.run_directory import RunDirectory
 from node_repro.runs.summary import summary, told_scores
 
-_OF_THE_SEED = ("seed", "device")
+_OF_THE_SEED = {"seed": int, "device": str}
 """Keys without effect on the signature that tell runs apart all the same."""
 
 
@@ -77,8 +76,4 @@ def _keys() -> dict[str, type]:
     """Every key in which results of different runs may differ, with the type of its values."""
     keys: dict[str, type] = {"experiment": str, "profile": str}
     keys |= {f"{group}.choice": str for group in (*COMPONENTS, "solver")}
-    return keys | {
-        key: str if option.many else option.type
-        for key, option in OPTIONS.items()
-        if (option.semantic and not option.fixed) or key in _OF_THE_SEED
-    }
+    return keys | dict(_OF_THE_SEED) | signed_keys()

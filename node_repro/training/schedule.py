@@ -1,15 +1,18 @@
-"""Learning-rate schedules: a factor as a function of the fraction of the training that is done."""
+"""Learning-rate schedules: the factor of lr as a function of the fraction of training done."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from annotated_types import Ge, Gt, Le, Lt
 
 
 class Schedule(Protocol):
-    """Stateless, so that a resumed run needs nothing but its position."""
+    """A function of the progress alone, so that a resumed run needs nothing but its position."""
 
     def __call__(self, progress: float) -> float:
-        """The factor of the learning rate; progress in [0, 1)."""
+        """The factor of the learning rate when a fraction `progress` in [0, 1) is done."""
         ...
 
 
@@ -23,10 +26,15 @@ class Constant:
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine:
-    """Half a cosine from 1 to final (Loshchilov and Hutter 2017), after a linear warm-up."""
+    """Half a cosine from 1 to final (Loshchilov and Hutter 2017), after a linear warm-up.
 
-    final: float
-    warmup: float
+    Args:
+        final: Last learning rate as a fraction of lr.
+        warmup: Fraction of the training during which the rate rises from 0.
+    """
+
+    final: Annotated[float, Ge(0), Le(1)]
+    warmup: Annotated[float, Ge(0), Lt(1)]
 
     def __call__(self, progress: float) -> float:
         if progress < self.warmup:
@@ -37,10 +45,15 @@ class Cosine:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Times factor at every milestone, which are fractions of the training."""
+    """Multiplied by a factor at every milestone.
 
-    milestones: tuple[float, ...]
-    factor: float
+    Args:
+        milestones: Increasing fractions of the training at which the rate falls.
+        factor: What the rate is multiplied by at a milestone.
+    """
+
+    milestones: Sequence[Annotated[float, Gt(0), Lt(1)]]
+    factor: Annotated[float, Gt(0), Le(1)]
 
     def __call__(self, progress: float) -> float:
         return self.factor ** sum(progress >= milestone for milestone in self.milestones)

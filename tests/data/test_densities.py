@@ -4,30 +4,27 @@ import math
 
 import pytest
 import torch
-import yaml
 from torch import Tensor
 
-from node_repro.config import Component
 from node_repro.config.choices import Choices, conf_folder
-from node_repro.config.options import OPTIONS
+from node_repro.config.components import of_kind, options_of
 from node_repro.data import DataError
 from node_repro.data.curves import TwoCircles, TwoMoons
 from node_repro.data.density import Density
 from node_repro.data.energies import U1, U2, U3, U4, Energy
 from node_repro.data.generated import seeded_generator
-from node_repro.training.build import construct
+from node_repro.training.build import load
 
 CHOICES = Choices([conf_folder()])
 
 
 def loaded(name: str) -> Density | Energy:
-    content = yaml.safe_load(CHOICES.path("data", name).read_text(encoding="utf-8"))
-    options = {key: value for key, value in content.items() if not key.startswith("_")}
-    return construct(Component(name, content["_target_"], options)).load()
+    return load("data", name).load()
 
 
-DENSITIES = CHOICES.of_kind("data", "density")
-ENERGIES = CHOICES.of_kind("data", "energy")
+NOISE = options_of(CHOICES, "data", "two_circles")["data.noise"]
+DENSITIES = of_kind(CHOICES, "data", "Density")
+ENERGIES = of_kind(CHOICES, "data", "Energy")
 
 
 def grid(side: float, cells: int) -> tuple[Tensor, float]:
@@ -109,7 +106,7 @@ def test_integrals_of_the_energies_are_known(
         assert 0 < found.log_z - found.log_integral(walled=False) < 0.1
 
 
-@pytest.mark.parametrize("noise", [OPTIONS["data.noise"].low, 0.06])
+@pytest.mark.parametrize("noise", [NOISE.limits[0][1], 0.06])
 def test_density_of_a_circle_is_the_same_all_around(noise: float) -> None:
     """Were the grid on it coarser than the blur, there would be beads: 0.15 nats at 0.005."""
     angle = torch.linspace(0, 0.05, 50, dtype=torch.float64)
@@ -128,8 +125,7 @@ def test_band_without_a_wall_is_refused_as_it_has_no_integral(
 
 def test_floor_grows_with_the_largest_box_as_the_band_does() -> None:
     """The band's integral is a number for each length: what the grid leaves of it is right."""
-    side = OPTIONS["data.box"].high
-    assert side is not None
+    side = dict(options_of(CHOICES, "data", "u2")["data.box"].limits)["<="]
     expected = math.log(2 * side * math.sqrt(2 * math.pi) * 0.4)
     assert U2(box=side).load().log_integral(walled=False) == pytest.approx(expected, abs=1e-6)
 

@@ -2,7 +2,9 @@
 
 import socket
 import sys
+from email.message import Message
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -23,7 +25,7 @@ class FakeServer:
     resources = (("train-images-idx3-ubyte.gz", "-"),)
     folder = "MNIST"
     failure: Exception | None = None
-    changed: dict[str, bytes] = {}  # noqa: RUF012
+    changed: ClassVar[dict[str, bytes]] = {}
 
     def __init__(self, root: Path, download: bool) -> None:
         assert download
@@ -106,7 +108,7 @@ def test_a_refusing_server_does_not_hide_one_that_answers(monkeypatch: pytest.Mo
         if "good" in request.full_url:
             return Answer()
         if "forbidden" in request.full_url:
-            raise download.urllib.error.HTTPError(request.full_url, 403, "no", None, None)  # type: ignore[arg-type]
+            raise download.urllib.error.HTTPError(request.full_url, 403, "no", Message(), None)
         raise OSError("no route")
 
     monkeypatch.setattr(download.urllib.request, "urlopen", open_url)

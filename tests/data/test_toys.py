@@ -8,26 +8,27 @@ import pytest
 import torch
 
 from node_repro.config.choices import Choices, conf_folder, load
+from node_repro.config.components import of_kind
 from node_repro.data.curves import Curve as PlaneCurve
 from node_repro.data.labelled_points import LabelledCurves
 from node_repro.data.noisy_function import PLATEAUS
-from node_repro.training.build import found
+from node_repro.training.build import import_object
 
 CHOICES = Choices([conf_folder()])
-KINDS = ("curve", "classes", "line")
+KINDS = ("RegressionData", "ClassificationData", "LineData")
 
 
 def made(name: str, **changes: float) -> Any:  # noqa: ANN401
     content: dict[str, Any] = {**load(CHOICES.path("data", name)), **changes}
     options = {
-        key: found(value) if str(value).startswith("node_repro.") else value
+        key: import_object(value) if str(value).startswith("node_repro.") else value
         for key, value in content.items()
         if not key.startswith("_")
     }
-    return found(content["_target_"])(**options).load()
+    return import_object(content["_target_"])(**options).load()
 
 
-NAMES = [name for kind in KINDS for name in CHOICES.of_kind("data", kind)]
+NAMES = [name for kind in KINDS for name in of_kind(CHOICES, "data", kind)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,7 +41,7 @@ def test_data_are_a_function_of_their_seed_alone(name: str) -> None:
     assert data.name and data.notice is None and str(len(data.train[0])) in data.description
 
 
-@pytest.mark.parametrize("name", CHOICES.of_kind("data", "curve"))
+@pytest.mark.parametrize("name", of_kind(CHOICES, "data", "RegressionData"))
 def test_points_lie_in_their_range_and_the_noise_is_as_large_as_told(name: str) -> None:
     data = made(name, noise_sd=0.2)
     x, y, clean = data.test
@@ -62,10 +63,10 @@ def test_line_goes_through_its_start_at_its_slope_and_its_points_are_sorted() ->
     torch.testing.assert_close(y[:, 0], 3.0 - 2.0 * x)
 
 
-@pytest.mark.parametrize("name", CHOICES.of_kind("data", "classes"))
+@pytest.mark.parametrize("name", of_kind(CHOICES, "data", "ClassificationData"))
 def test_every_point_is_labelled_by_the_branch_that_it_lies_on(name: str) -> None:
     data = made(name, noise=1e-9)
-    shape = found(str(load(CHOICES.path("data", name))["shape"]))
+    shape = import_object(str(load(CHOICES.path("data", name))["shape"]))
     assert data.test.label.bincount().min() > 0.4 * len(data.test.label) / data.classes
     for label in range(data.classes):
         assert distance(shape.curve, label)(data.test.x[data.test.label == label] / shape.scale) < (
@@ -81,7 +82,7 @@ def distance(curve: PlaneCurve, label: int) -> Callable[[torch.Tensor], float]:
 
 
 def test_blur_moves_points_by_as_much_as_told() -> None:
-    shape = found("node_repro.data.labelled_points.MOONS")
+    shape = import_object("node_repro.data.labelled_points.MOONS")
 
     def points(noise: float) -> torch.Tensor:
         return LabelledCurves(shape=shape, points=2_000, noise=noise, seed=0).load().train.x

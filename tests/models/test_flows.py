@@ -50,7 +50,7 @@ def planar_flow(direction: Direction) -> PlanarFlow:
     return flow
 
 
-FLOWS: dict[str, Callable[[], nn.Module]] = {
+FLOWS: dict[str, Callable[[], ContinuousFlow | PlanarFlow]] = {
     "planar_cnf": planar_cnf,
     "planar_cnf_without_time": lambda: planar_cnf(None),
     "mlp_cnf": mlp_cnf,
@@ -61,7 +61,13 @@ FLOWS: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.fixture(params=FLOWS)
 def flow(request: pytest.FixtureRequest) -> ContinuousFlow | PlanarFlow:
-    return FLOWS[request.param]()  # pyright: ignore[reportReturnType]
+    return FLOWS[request.param]()
+
+
+def jacobian_of(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    jacobian = torch.autograd.functional.jacobian(f, x)
+    assert isinstance(jacobian, Tensor)
+    return jacobian
 
 
 def trace_of(f: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
@@ -139,9 +145,7 @@ def test_both_directions_give_the_same_density(flow: ContinuousFlow | PlanarFlow
 
 def test_density_is_that_of_the_change_of_variables(flow: ContinuousFlow | PlanarFlow) -> None:
     x = points(4)
-    jacobian = torch.stack(
-        [torch.autograd.functional.jacobian(lambda v: flow.encode(v[None])[0], one) for one in x]
-    )  # pyright: ignore[reportArgumentType, reportCallIssue]
+    jacobian = torch.stack([jacobian_of(lambda v: flow.encode(v[None])[0], one) for one in x])
     expected = (
         standard_normal_log_density(flow.encode(x)) + torch.linalg.slogdet(jacobian).logabsdet
     )
@@ -236,8 +240,7 @@ def test_hamiltonian_flow_keeps_volume_and_carries_the_density_along() -> None:
     sample = flow.sample(z)
     torch.testing.assert_close(sample.log_density, standard_normal_log_density(z))
     for one in z:
-        jacobian = torch.autograd.functional.jacobian(lambda v: flow.sample(v[None]).x[0], one)
-        assert isinstance(jacobian, Tensor)
+        jacobian = jacobian_of(lambda v: flow.sample(v[None]).x[0], one)
         assert float(torch.linalg.det(jacobian)) == pytest.approx(1, abs=1e-7)
 
 

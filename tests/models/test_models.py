@@ -23,14 +23,14 @@ from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.explicit import RK4
 from node_repro.runs.meters import SavedBytes
-from node_repro.training.build import found
+from node_repro.training.build import import_object
 from node_repro.training.cost import solver_cost
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 MODELS = {
-    file.stem: content
+    file.stem: yaml.safe_load(file.read_text(encoding="utf-8"))
     for file in sorted(CONF.glob("*.yaml"))
-    if (content := yaml.safe_load(file.read_text(encoding="utf-8")))["_kind_"] == "classifier"
+    if file.stem in ("mlp", "odenet", "resnet", "stem_only")
 }
 GRADIENTS = {"direct": Direct(), "checkpointed": Checkpointed(), "adjoint": Adjoint()}
 
@@ -50,8 +50,8 @@ def built(name: str, **changes: Any) -> nn.Module:
     """The model as its yaml has it, but for the changes."""
     choice = MODELS[name]
     options = {key: value for key, value in choice.items() if not key.startswith("_")} | changes
-    ode = {"solver": constant(0.5), "gradient": Direct()} if choice["_ode_"] else {}
-    return found(choice["_target_"])(**options, **ode)
+    ode = {"solver": constant(0.5), "gradient": Direct()} if name == "odenet" else {}
+    return import_object(choice["_target_"])(**options, **ode)
 
 
 def small(solver: RungeKutta, gradient: GradientMethod, channels: int = 4) -> ODENet:

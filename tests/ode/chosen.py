@@ -100,7 +100,7 @@ ADAPTIVE = {name: method for name, method in METHODS.items() if method.adaptive}
 STABLE = {name: method for name, method in ADAPTIVE.items() if name not in REVERSIBLE}
 """Those that damp what the solution damps; of the reversible ones see test_reversible.py."""
 CONTROLLERS = {name: c for name, c in _choices("controller").items() if c["_target_"]}
-TOLERANCE = [name for name, choice in CONTROLLERS.items() if choice["_adaptive_"]]
+TOLERANCE = [name for name, choice in CONTROLLERS.items() if name != "constant"]
 GRADIENTS = {name: _gradient(choice) for name, choice in _choices("gradient").items()}
 ADJOINTS = {name: method for name, method in GRADIENTS.items() if isinstance(method, Adjoint)}
 REAL_ONLY = [name for name, method in GRADIENTS.items() if isinstance(method, Forward)]

@@ -10,10 +10,10 @@ from chosen import ADJOINTS, GRADIENTS, Net, adaptive, leaf, real, steps
 from torch import Tensor, nn
 
 from node_repro.ode import RungeKutta, Stats, odeint
-from node_repro.ode.engines import Trajectory, Watch
+from node_repro.ode.engines import DEFAULT_OPTIONS, SolveOptions, Trajectory
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.methods import Field, State
-from node_repro.ode.norm import FLAT, FULL, SEMI, STATE, Norm, Tolerances
+from node_repro.ode.norm import FLAT, FULL, SEMI, Tolerances
 
 Y0 = (0.5, -0.2, 0.9)
 
@@ -78,19 +78,12 @@ class Forgetful:
 
     solver: RungeKutta
     differentiable: bool = True
+    controls_error: bool = True
 
     def solve(
-        self,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        *,
-        norm: Norm = STATE,
-        first_step: float | None = None,
-        keep: bool = False,
-        watch: Watch | None = None,
+        self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
     ) -> Trajectory:
-        return self.solver.solve(f, state, ts, norm=norm)
+        return self.solver.solve(f, state, ts, SolveOptions(options.norm))
 
     def with_tolerance(
         self, rtol: float | Tensor | None, atol: float | Tensor | None

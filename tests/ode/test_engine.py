@@ -24,11 +24,10 @@ from chosen import (
 from torch import Tensor
 
 from node_repro.ode import RungeKutta, odeint
-from node_repro.ode.controllers import Verdict
+from node_repro.ode.controllers import StepDecision
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.field import Plain
-from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import Norm
+from node_repro.ode.methods import State
 
 DIRECT = GRADIENTS["direct"]
 Y0 = (0.5, -0.2, 0.9)
@@ -240,12 +239,13 @@ class Hesitant(Constant):
     """Rejects every step twice at other sizes before it takes the constant one."""
 
     def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
-    ) -> Verdict:
-        if memory < 2:
-            size = (0.05, self.step_size)[int(memory)]
-            return Verdict(False, math.copysign(size, h), memory + 1, 2.0)
-        return Verdict(True, math.copysign(self.step_size, h), 0.0, 0.5)
+        self, error: float, h: float, error_order: int, state: int | None
+    ) -> StepDecision[int]:
+        attempts = state or 0
+        if attempts < 2:
+            size = (0.05, self.step_size)[attempts]
+            return StepDecision(False, math.copysign(size, h), attempts + 1)
+        return StepDecision(True, math.copysign(self.step_size, h), 0)
 
 
 @pytest.mark.parametrize("gradient", DISCRETE)

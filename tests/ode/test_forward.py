@@ -8,11 +8,10 @@ from chosen import METHODS, Net, adaptive, leaf, real, steps
 from torch import Tensor, nn
 
 from node_repro.ode import RungeKutta, SolverError, odeint
-from node_repro.ode.engines import Trajectory, Watch
+from node_repro.ode.engines import DEFAULT_OPTIONS, SolveOptions, Trajectory
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.gradients.forward import Forward
 from node_repro.ode.methods import Field, State
-from node_repro.ode.norm import STATE, Norm
 
 TIGHT = adaptive("dopri8", 1e-12)
 TS = (0.2, 0.3, 0.31, 0.9, 1.4)
@@ -56,19 +55,15 @@ class Sizing:
     def differentiable(self) -> bool:
         return True
 
+    @property
+    def controls_error(self) -> bool:
+        return self.solver.controls_error
+
     def solve(
-        self,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        *,
-        norm: Norm = STATE,
-        first_step: float | None = None,
-        keep: bool = False,
-        watch: Watch | None = None,
+        self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
     ) -> Trajectory:
         self.sizes.append(state.y.numel() + sum(q.numel() for q in state.integrals))
-        return self.solver.solve(f, state, ts, norm=norm)
+        return self.solver.solve(f, state, ts, options)
 
     def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> "Sizing":
         return self

@@ -15,7 +15,7 @@ from chosen import GRADIENTS, Calls, FieldOf, Net, adaptive, leaf, real
 from torch import Tensor
 
 from node_repro.ode import SolverError, odeint
-from node_repro.ode.engines import Trajectory
+from node_repro.ode.engines import SolveOptions, Trajectory
 from node_repro.ode.field import Plain
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.gradients.adjoint import Adjoint
@@ -203,7 +203,7 @@ def test_vode_takes_the_steps_of_scipys_ode() -> None:
 def trajectory(
     f: Callable[[Tensor, Tensor], Tensor], solver: Multistep, y0: Tensor, ts: Tensor
 ) -> Trajectory:
-    return solver.solve(Plain(f), State(y0), ts, keep=True)
+    return solver.solve(Plain(f), State(y0), ts, SolveOptions(keep_starts=True))
 
 
 @every_host
@@ -309,7 +309,7 @@ def idle(zeros: int, norm: RmsNorm, solver: Multistep) -> int:
         return Slope(turn(t, y), (torch.zeros(zeros),) if integrands else ())
 
     state = State(real(1, 0), (torch.zeros(zeros),))
-    return solver.solve(f, state, real(0, 10), norm=norm).stats.accepted
+    return solver.solve(f, state, real(0, 10), SolveOptions(norm)).stats.accepted
 
 
 def test_idle_elements_dilute_vodes_flat_norm_and_no_other() -> None:
@@ -328,7 +328,8 @@ def test_integrals_that_do_not_count_have_no_say_in_the_steps(host: type[Multist
 
     def steps(norm: RmsNorm, integrals: tuple[Tensor, ...]) -> int:
         solver = host(1e-6, 1e-6)
-        return solver.solve(f, State(real(1, 0), integrals), real(0, 3), norm=norm).stats.accepted
+        state, options = State(real(1, 0), integrals), SolveOptions(norm)
+        return solver.solve(f, state, real(0, 3), options).stats.accepted
 
     alone = steps(STATE, ())
     assert steps(STATE, (real(0),)) == alone
@@ -581,5 +582,7 @@ def test_events_are_refused(host: type[Multistep]) -> None:
     expect_error(
         "bad_input",
         "finds no events",
-        lambda: host(1e-3, 1e-3).solve(Plain(decay), State(real(1)), SPAN, watch=lambda leg: True),
+        lambda: host(1e-3, 1e-3).solve(
+            Plain(decay), State(real(1)), SPAN, SolveOptions(watch=lambda leg: True)
+        ),
     )

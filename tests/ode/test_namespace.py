@@ -55,7 +55,7 @@ def test_a_constructor_tells_its_name_signature_and_method(name: str) -> None:
     make = getattr(ode, name)
     first, *_ = inspect.signature(make).parameters
     assert make.__name__ == name
-    assert first == ("rtol" if solver(name).controller.adaptive else "step_size")
+    assert first == ("rtol" if solver(name).controls_error else "step_size")
     assert f"ode.{name}({first}" in make.__doc__
     assert "method:" not in make.__doc__
 

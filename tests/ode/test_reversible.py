@@ -38,7 +38,7 @@ def of_a_net(gradient: str, solver: RungeKutta) -> tuple[Tensor, ...]:
     next step.
     """
     f, y0 = Net(seed=1, gain=1.5), leaf(0.5, -0.2, 0.9)
-    ts = real(0.0, 0.4, 0.41, 2.0, 3.0).requires_grad_(not solver.controller.adaptive)
+    ts = real(0.0, 0.4, 0.41, 2.0, 3.0).requires_grad_(not solver.controls_error)
     method = EXACT if gradient == "reversible" else GRADIENTS[gradient]
     ys, _ = odeint(f, y0, ts, solver=solver, gradient=method)
     weights = torch.randn(ys.shape, generator=torch.Generator().manual_seed(3), dtype=ys.dtype)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from node_repro.config.choice_options import PROBE
 from node_repro.config.choices import Choices, conf_folder, load
+from node_repro.config.components import options_of
 from node_repro.config.compose import compose
 from node_repro.config.signature import run_path
 from node_repro.experiments import all_experiments
@@ -109,7 +109,8 @@ def test_every_probe_says_what_it_measured_and_how(name: str, measured: Measured
 
 
 def test_every_option_of_a_probe_is_made_small_here() -> None:
-    mentioned = {option.key.partition(".")[2] for option in PROBE if not option.fixed}
+    keys = {key for name in NAMES for key in options_of(CHOICES, "probe", name)}
+    mentioned = {key.partition(".")[2] for key in keys}
     assert mentioned - {"shown", "drawn"} == set(FEWER)
 
 

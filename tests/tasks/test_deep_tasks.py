@@ -3,7 +3,8 @@
 import io
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from node_repro.data.labelled_points import MOONS, LabelledCurves
 from node_repro.data.line import Line
 from node_repro.data.noisy_function import PLATEAUS, WAVE, NoisyFunction
 from node_repro.figures import depth, png
-from node_repro.models import Deep, LineModel, Path
+from node_repro.models import Deep, LineModel
+from node_repro.models import Path as DepthPath
 from node_repro.tasks.classification import Classification
 from node_repro.tasks.line import LineFit
 from node_repro.tasks.regression import Regression
@@ -49,13 +51,13 @@ class Known(Deep):
     def rate(self, t: float, z: Tensor) -> Tensor:
         return self.shift.expand_as(z)
 
-    def path(self, x: Tensor) -> Path:
+    def path(self, x: Tensor) -> DepthPath:
         steps = torch.arange(3, dtype=torch.float64)
-        return Path(steps, x + self.shift * steps[:, None, None])
+        return DepthPath(steps, x + self.shift * steps[:, None, None])
 
-    def evaluation_points(self, x: Tensor) -> Path:
+    def evaluation_points(self, x: Tensor) -> DepthPath:
         ts, z = self.path(x)
-        return Path(ts[:-1], z[:-1, 0])
+        return DepthPath(ts[:-1], z[:-1, 0])
 
 
 class Through(LineModel):
@@ -130,9 +132,9 @@ def test_figure_1_has_the_steps_of_the_layers_and_where_they_were_evaluated() ->
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_pictures_of_more_dimensions_are_files_that_others_can_read(dimensions: int) -> None:
     class Wide(Known):
-        def path(self, x: Tensor) -> Path:
+        def path(self, x: Tensor) -> DepthPath:
             ts, z = super().path(x)
-            return Path(ts, z.repeat(1, 1, 4)[:, :, :dimensions])
+            return DepthPath(ts, z.repeat(1, 1, 4)[:, :, :dimensions])
 
     tasks = (
         (regression(), Wide(0.1, nn.Linear(dimensions, 1).double())),
@@ -169,7 +171,7 @@ def test_line_without_noise_is_found_by_both_least_squares() -> None:
 
 
 def test_standard_errors_are_the_spread_of_slopes_over_many_noises() -> None:
-    def diagnostics(seed: int) -> Any:  # noqa: ANN401
+    def diagnostics(seed: int) -> Mapping[str, Any]:
         data = Line(slope=0.7, start=1.0, points=20, noise_sd=0.3, seed=seed).load()
         return LineFit(data=data, **COMMON).diagnostics(Through(0.7))
 
@@ -182,7 +184,7 @@ def test_standard_errors_are_the_spread_of_slopes_over_many_noises() -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_a_short_run_of_every_experiment_leaves_scores_findings_and_pictures(
-    tmp_path: Any,  # noqa: ANN401
+    tmp_path: Path,
     name: str,
 ) -> None:
     words = [f"experiment={name}", "profile=smoke", "trainer.iterations=2", "threads=1"]
@@ -195,7 +197,7 @@ def test_a_short_run_of_every_experiment_leaves_scores_findings_and_pictures(
     assert ("figure1.npz" in pictures) is name.startswith("fig1_") and len(pictures) >= 1
 
 
-def test_a_residual_chain_fits_every_task_of_its_kind(tmp_path: Any) -> None:  # noqa: ANN401
+def test_a_residual_chain_fits_every_task_of_its_kind(tmp_path: Path) -> None:
     for task in ("regression", "classification"):
         words = [f"task={task}", "model=residual_chain", "profile=smoke", "trainer.iterations=1"]
         assert go(tmp_path / task, *words, "threads=1", "progress=off").code == 0

@@ -1,66 +1,81 @@
-"""The contract of a step-size controller: is a step good enough, and how long shall the next one
-be?
+"""The contract of a step-size controller: is a step good enough, and how long is the next one?
+
+A controller sees numbers only, never a state: the engine measures the error of a step
+(`norm.error_ratio`, a function of tensors) and asks for a decision on the result.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from torch import Tensor
+from node_repro.ode.methods import Field, Slope, State
+from node_repro.ode.norm import Norm, Tolerances
 
-from node_repro.ode.methods import Field, Method, Slope, State, Step
-from node_repro.ode.norm import Norm
+Memory = TypeVar("Memory")
+"""What a controller remembers from one step to the next, of a type of its own."""
 
 
-class Beginning(NamedTuple):
-    """Where a solve begins, at (t, state) with the slope there, and the time at which it ends."""
+class SolveStart(NamedTuple):
+    """The start of a solve, from which the first step size is chosen.
+
+    Attributes:
+        f: The field.
+        t: The time of the start.
+        state: The state there.
+        slope: f(t, state).
+        end: The time at which the solve ends, before or after t.
+        error_order: The power of h with which the method's error estimate falls.
+        norm: Measures a state in units of its tolerances.
+    """
 
     f: Field
     t: float
     state: State
     slope: Slope
     end: float
+    error_order: int
+    norm: Norm
 
 
-class Verdict(NamedTuple):
-    """accept the step or not; h: the signed step to take next; memory: for the next verdict; ratio:
-    the error in units of the tolerance (0 without an error estimate).
+class StepDecision(NamedTuple, Generic[Memory]):
+    """What a controller decides on a step.
+
+    Attributes:
+        accept: Whether the step is taken.
+        h: The size of the next step, or of the next attempt if this one is rejected. It has the
+            sign of this step's.
+        state: The controller's memory, to be given to its next decision.
     """
 
     accept: bool
     h: float
-    memory: float
-    ratio: float
+    state: Memory
 
 
-class Controller(Protocol):
-    """Steps are signed; a verdict is given for the step as taken."""
+class Controller(Protocol[Memory]):
+    """Chooses the sizes of the steps. Sizes are signed: negative ones lead back in time.
+
+    To add a controller that keeps to tolerances, derive it from
+    `node_repro.ode.controllers.adaptive.AdaptiveController`; others implement this protocol.
+    """
 
     @property
-    def adaptive(self) -> bool:
-        """Whether verdicts need an error estimate."""
+    def tolerances(self) -> Tolerances | None:
+        """What the error of a step is compared with; None if no error is controlled."""
         ...
 
-    def check(self, y: Tensor) -> None:
-        """Raises SolverError (bad_input) where the tolerance does not fit the state y."""
-        ...
-
-    def with_tolerance(
-        self, rtol: float | Tensor | None, atol: float | Tensor | None
-    ) -> "Controller":
-        """The same controller with other tolerances; None keeps one. Raises SolverError (bad_input)
-        for a tolerance where no error is controlled.
-        """
-        ...
-
-    def first(self, start: Beginning, method: Method, norm: Norm) -> float:
-        """The signed first step."""
+    def first(self, start: SolveStart) -> float:
+        """The signed size of the first step."""
         ...
 
     def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
-    ) -> Verdict:
-        """The verdict on a step of size h. memory: the last verdict's, 0 at first."""
-        ...
+        self, error: float, h: float, error_order: int, state: Memory | None
+    ) -> StepDecision[Memory]:
+        """Decide on a step that was attempted.
 
-    def blame(self, before: State, step: Step) -> str:
-        """Where a step's error is largest, in words for a message; empty if no error is judged."""
+        Args:
+            error: The norm of the step's error estimate in units of the tolerances: at most 1 is
+                within them. It may be infinite or NaN. 0 where no error is controlled.
+            h: The signed size of the step.
+            error_order: The power of h with which the error estimate falls.
+            state: That of the decision before this one, None for the first of a solve.
+        """
         ...

@@ -1,21 +1,27 @@
-"""Steps of one size: every step is accepted."""
+"""Steps of constant size: every step is accepted."""
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
-from torch import Tensor
+from annotated_types import Gt
 
-from node_repro.ode.controllers import Beginning, Verdict
-from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import Norm
+from node_repro.ode.controllers import SolveStart, StepDecision
 from node_repro.ode.solution import SolverError
 
 
 @dataclass(frozen=True)
 class Constant:
-    """step_size: |h|; the last step is cut to end exactly at t1."""
+    """Steps of constant size. No error is controlled.
 
-    step_size: float
+    Args:
+        step_size: Length of every step, in units of time; the last one is cut to end at t1.
+
+    Raises:
+        SolverError: step_size is not a positive number (kind bad_input).
+    """
+
+    step_size: Annotated[float, Gt(0)]
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.step_size) and self.step_size > 0):
@@ -24,31 +30,13 @@ class Constant:
             )
 
     @property
-    def adaptive(self) -> bool:
-        return False
+    def tolerances(self) -> None:
+        """None: no error is controlled."""
 
-    def check(self, y: Tensor) -> None:
-        """A constant step has no tolerance to check."""
-
-    def with_tolerance(
-        self, rtol: float | Tensor | None, atol: float | Tensor | None
-    ) -> "Constant":
-        """The same steps. Raises SolverError (bad_input) for a tolerance, as they have none."""
-        if rtol is not None or atol is not None:
-            raise SolverError(
-                "bad_input",
-                "steps of one size keep to no tolerance: remove rtol and atol, as step_size alone "
-                "sets their accuracy, or take an error-controlled solver",
-            )
-        return self
-
-    def first(self, start: Beginning, method: Method, norm: Norm) -> float:
+    def first(self, start: SolveStart) -> float:
+        """step_size, with the sign of the solve's direction."""
         return math.copysign(self.step_size, start.end - start.t)
 
-    def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
-    ) -> Verdict:
-        return Verdict(True, math.copysign(self.step_size, h), memory, 0.0)
-
-    def blame(self, before: State, step: Step) -> str:
-        return ""
+    def judge(self, error: float, h: float, error_order: int, state: None) -> StepDecision[None]:
+        """Accept the step; the next one has step_size again."""
+        return StepDecision(True, math.copysign(self.step_size, h), None)

@@ -1,28 +1,26 @@
-"""The elementary controller: the next step from the last error alone (HNW I, eq. (4.13))."""
+"""The elementary controller: the next step follows from the last error alone.
+
+Hairer, Norsett, Wanner: Solving ODEs I, II.4, eq. (4.13).
+"""
 
 from dataclasses import dataclass
 
-from node_repro.ode.controllers import Verdict
-from node_repro.ode.controllers.tolerance import Tolerance
-from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import Norm, error_ratio
-
-REJECTED = 1.0
+from node_repro.ode.controllers import StepDecision
+from node_repro.ode.controllers.adaptive import AdaptiveController
 
 
 @dataclass(frozen=True, kw_only=True)
-class Integral(Tolerance):
-    """h_next = h safety ratio^(-1/q), where the error falls as h^q; no growth after a rejection."""
+class Integral(AdaptiveController[bool]):
+    """h_next = h safety error^(-1/q), where the error estimate falls as h^q.
+
+    The step after a rejection does not grow. The memory is whether the step before was rejected.
+    """
 
     def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
-    ) -> Verdict:
-        ratio = float(error_ratio(before, step, self.tolerances, norm))
-        accept = self.acceptable(ratio, h)
-        factor = (
-            self.factor_max if ratio == 0.0 else self.safety * ratio ** (-1.0 / method.error_order)
-        )
-        grow = accept and memory != REJECTED
-        return Verdict(
-            accept, self.bounded(h, factor, grow=grow), 0.0 if accept else REJECTED, ratio
-        )
+        self, error: float, h: float, error_order: int, state: bool | None
+    ) -> StepDecision[bool]:
+        """See Controller.judge."""
+        accept = self.acceptable(error, h)
+        factor = self.factor_max if error == 0.0 else self.safety * error ** (-1.0 / error_order)
+        grow = accept and not state
+        return StepDecision(accept, self.bounded(h, factor, grow=grow), not accept)

@@ -1,30 +1,48 @@
 """The proportional-integral controller: the last two errors damp each other's swings.
 
 K. Gustafsson: Control theoretic techniques for stepsize selection in explicit Runge-Kutta methods,
-ACM Transactions on Mathematical Software 17, 1991; HNW II, section IV.2, eq. (2.43c).
+ACM Transactions on Mathematical Software 17, 1991; Hairer, Wanner: Solving ODEs II, IV.2, eq.
+(2.43c).
 """
 
 from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
-from node_repro.ode.controllers import Verdict
-from node_repro.ode.controllers.tolerance import Tolerance
-from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import Norm, error_ratio
+from annotated_types import Ge, Gt, Le
+
+from node_repro.ode.controllers import StepDecision
+from node_repro.ode.controllers.adaptive import AdaptiveController
 from node_repro.ode.solution import SolverError
 
 SMALLEST = 1e-4  # an error that is nearly zero says nothing about the next one
 
 
-@dataclass(frozen=True, kw_only=True)
-class PI(Tolerance):
-    """h_next = h safety ratio^-(kI + kP)/q last^(kP/q), with kI = integral and kP = proportional.
+class PIState(NamedTuple):
+    """What the controller remembers.
 
-    last is the ratio of the last accepted step; memory holds it, negative after a rejection, where
-    the elementary rule takes over and the step may not grow.
+    Attributes:
+        error: Of the last accepted step, in units of the tolerance.
+        rejected: Whether the step before was rejected.
     """
 
-    integral: float = 0.3
-    proportional: float = 0.4
+    error: float = 1.0
+    rejected: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PI(AdaptiveController[PIState]):
+    """h_next = h safety error^-(kI + kP)/q last^(kP/q), where the error estimate falls as h^q.
+
+    last is the error of the last accepted step, kI is integral and kP proportional. After a
+    rejection the elementary rule of `Integral` takes over, and the step does not grow.
+
+    Args:
+        integral: Weight kI of the error.
+        proportional: Weight kP of the error's change since the last accepted step.
+    """
+
+    integral: Annotated[float, Gt(0), Le(1)] = 0.3
+    proportional: Annotated[float, Ge(0), Le(1)] = 0.4
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,24 +50,21 @@ class PI(Tolerance):
             raise SolverError("bad_input", "integral must lie in (0, 1] and proportional in [0, 1]")
 
     def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
-    ) -> Verdict:
-        ratio = float(error_ratio(before, step, self.tolerances, norm))
-        q = method.error_order
-        accept = self.acceptable(ratio, h)
-        rejected_before, last = memory < 0, abs(memory) or 1.0
-        if not accept:
-            return Verdict(
-                False, self.bounded(h, self.safety * ratio ** (-1.0 / q), grow=False), -last, ratio
+        self, error: float, h: float, error_order: int, state: PIState | None
+    ) -> StepDecision[PIState]:
+        """See Controller.judge."""
+        last, rejected = state or PIState()
+        if not self.acceptable(error, h):
+            factor = self.safety * error ** (-1.0 / error_order)
+            return StepDecision(False, self.bounded(h, factor, grow=False), PIState(last, True))
+        if error == 0.0:
+            return StepDecision(
+                True, self.bounded(h, self.factor_max, grow=not rejected), PIState()
             )
-        if ratio == 0.0:
-            return Verdict(
-                True, self.bounded(h, self.factor_max, grow=not rejected_before), 1.0, 0.0
-            )
-        now = max(ratio, SMALLEST)
+        now = max(error, SMALLEST)
         factor = (
             self.safety
-            * now ** (-(self.integral + self.proportional) / q)
-            * last ** (self.proportional / q)
+            * now ** (-(self.integral + self.proportional) / error_order)
+            * last ** (self.proportional / error_order)
         )
-        return Verdict(True, self.bounded(h, factor, grow=not rejected_before), now, ratio)
+        return StepDecision(True, self.bounded(h, factor, grow=not rejected), PIState(now))

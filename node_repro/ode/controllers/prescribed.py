@@ -1,14 +1,10 @@
-"""Steps of a given mesh: every step is accepted."""
+"""Steps between given times: every step is accepted."""
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from torch import Tensor
-
-from node_repro.ode.controllers import Beginning, Verdict
-from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import Norm
+from node_repro.ode.controllers import SolveStart, StepDecision
 from node_repro.ode.solution import SolverError
 
 SLACK = 1e-9  # of a step, and
@@ -17,16 +13,19 @@ ULPS = 32  # units in the last place of the times: what rounding may add up to a
 
 @dataclass(frozen=True)
 class Prescribed:
-    """points: the times from the solve's start to its end between which the steps lead, rising or
-    falling. Mesh.points of another solve repeats its steps, as for a derivative of the discrete
-    solution by differences.
+    """Steps that lead from each of the given times to the next.
 
-    The solver's max_steps must be at least the span over the first step. A solve over another span
-    is refused, and so is the adjoint's way back: give Adjoint a solver of its own.
+    The points of another solve's mesh (`Mesh.points`) repeat its steps, as for a derivative of the
+    discrete solution by differences. A solve over another span is refused, and so is the backward
+    solve of the adjoint method: give Adjoint a solver of its own. max_steps of the solver must be
+    at least the span over the length of the first step.
+
+    Args:
+        points: The times, rising or falling, from the start of the solve to its end.
 
     Raises:
-        SolverError: fewer than two points, or points that are not finite and sorted one way (kind
-            bad_input).
+        SolverError: There are fewer than two points, or they are not finite and sorted one way
+            (kind bad_input).
     """
 
     points: tuple[float, ...]
@@ -42,42 +41,29 @@ class Prescribed:
             )
 
     @property
-    def adaptive(self) -> bool:
-        return False
+    def tolerances(self) -> None:
+        """None: no error is controlled."""
 
-    def check(self, y: Tensor) -> None:
-        """Prescribed steps have no tolerance to check."""
-
-    def with_tolerance(
-        self, rtol: float | Tensor | None, atol: float | Tensor | None
-    ) -> "Prescribed":
-        """The same steps. Raises SolverError (bad_input) for a tolerance, as they have none."""
-        if rtol is not None or atol is not None:
-            raise SolverError(
-                "bad_input",
-                "prescribed steps keep to no tolerance: remove rtol and atol, as the points alone "
-                "set their accuracy, or take an error-controlled solver",
-            )
-        return self
-
-    def first(self, start: Beginning, method: Method, norm: Norm) -> float:
+    def first(self, start: SolveStart) -> float:
+        """The size of the first step. Raises SolverError (bad_input) for another span."""
         ends = self.points[0], self.points[-1]
         if abs(start.t - ends[0]) > self._rounding or abs(start.end - ends[1]) > self._rounding:
             raise self._elsewhere(f"a solve from t = {start.t:g} to {start.end:g}")
         return self._size(0)
 
     def judge(
-        self, before: State, step: Step, h: float, method: Method, memory: float, norm: Norm
-    ) -> Verdict:
-        """memory: how many steps were judged before."""
-        n = int(memory)
+        self, error: float, h: float, error_order: int, state: int | None
+    ) -> StepDecision[int]:
+        """Accept the step and go on to the next point. The memory is how many steps were taken.
+
+        Raises:
+            SolverError: The step is not the prescribed one (kind bad_input).
+        """
+        n = state or 0
         size = self._size(n)
         if not abs(h - size) <= SLACK * abs(size) + self._rounding:
             raise self._elsewhere(f"step {n + 1} of size {h:g}")
-        return Verdict(True, self._size(n + 1) or size, memory + 1.0, 0.0)
-
-    def blame(self, before: State, step: Step) -> str:
-        return ""
+        return StepDecision(True, self._size(n + 1) or size, n + 1)
 
     def _size(self, n: int) -> float:
         """The signed size of a step, 0 beyond the last."""

@@ -3,10 +3,10 @@
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,9 +15,8 @@ from node_repro.ode.controllers import Controller
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.drop_in.failures import AssertingEngine
-from node_repro.ode.engines import Mesh, StepCallbacks, Trajectory, Watch
+from node_repro.ode.engines import DEFAULT_OPTIONS, Mesh, SolveOptions, StepCallbacks, Trajectory
 from node_repro.ode.methods import Carry, Field, Linear, Method, Rate, Slope, State, Step, Time
-from node_repro.ode.norm import STATE, Norm
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
 
@@ -46,29 +45,25 @@ class OnGrid:
     def differentiable(self) -> bool:
         return True
 
+    @property
+    def controls_error(self) -> bool:
+        return False
+
     def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> "OnGrid":
         return self
 
     def solve(
-        self,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        *,
-        norm: Norm = STATE,
-        first_step: float | None = None,
-        keep: bool = False,
-        watch: Watch | None = None,
+        self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
     ) -> Trajectory:
         points = self.grid(ts.detach(), state.y.detach()).tolist()
         method = Perturbed(self.method, tuple(points)) if self.perturb else self.method
         solver = RungeKutta(
             method, _along(points), _most(points), AssertingEngine(), self.callbacks
         )
-        return solver.solve(f, state, ts, norm=norm, keep=keep, watch=watch)
+        return solver.solve(f, state, ts, replace(options, first_step=None))
 
 
-def _along(points: list[float]) -> Controller:
+def _along(points: list[float]) -> Controller[Any]:
     """The steps between points, which may repeat."""
     distinct = (*points[:1], *(b for a, b in pairwise(points) if a != b))
     return Prescribed(distinct) if len(distinct) > 1 else Constant(1.0)
@@ -197,38 +192,33 @@ class Stopping:
     def differentiable(self) -> bool:
         return self.solver.differentiable
 
+    @property
+    def controls_error(self) -> bool:
+        return self.solver.controls_error
+
     def with_tolerance(
         self, rtol: float | Tensor | None, atol: float | Tensor | None
     ) -> "Stopping":
         return Stopping(self.solver.with_tolerance(rtol, atol), self.stops)
 
     def solve(
-        self,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        *,
-        norm: Norm = STATE,
-        first_step: float | None = None,
-        keep: bool = False,
-        watch: Watch | None = None,
+        self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
     ) -> Trajectory:
-        solve = partial(self.solver.solve, norm=norm, keep=keep, watch=watch)
         start, end = float(ts[0]), float(ts[-1])
         between = sorted(
             stop for stop in set(self.stops) if min(start, end) < stop < max(start, end)
         )
         if not between:
-            return solve(f, state, ts, first_step=first_step)
+            return self.solver.solve(f, state, ts, options)
         points = (start, *(between if start < end else reversed(between)), end)
-        stats, h, leg = Stats(), first_step, None
+        stats, leg = Stats(), None
         y0 = state.y
         for a, b in pairwise(points):
             piece = torch.tensor((a, b), dtype=torch.float64)
-            leg = solve(Inside(f, a, b), state, piece, first_step=h)
+            leg = self.solver.solve(Inside(f, a, b), state, piece, options)
             stats.add(leg.stats)
-            state, h = leg.end, leg.h
+            state, options = leg.end, replace(options, first_step=leg.h)
         assert leg is not None
         mesh = Mesh(points, ((1, 1),) * (len(points) - 1))
         ys = torch.stack((y0, state.y))
-        return Trajectory(ys, state, leg.carry, mesh, (), h, stats)
+        return Trajectory(ys, state, leg.carry, mesh, (), leg.h, stats)

@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.methods import State
-from node_repro.ode.norm import Norm, Tolerances
+from node_repro.ode.norm import SMALLEST_RTOL, Norm, Tolerances
 from node_repro.ode.solution import SolverError
 from node_repro.ode.state import Layout
-
-LEAST = 4  # units in the last place: the smallest relative tolerance of a dtype
 
 Tolerance = float | Tensor
 Given = float | Tensor | Sequence[float | Tensor]
@@ -25,7 +23,7 @@ def tolerance_of(
     what y0's dtype can keep.
     """
     like = y0[0] if isinstance(y0, tuple) else y0
-    floor = LEAST * torch.finfo(like.dtype.to_real()).eps if least else 0.0
+    floor = SMALLEST_RTOL * torch.finfo(like.dtype.to_real()).eps if least else 0.0
     if isinstance(value, Tensor) and value.requires_grad:
         raise SolverError("bad_input", "a tolerance cannot want a gradient: detach it")
     if not isinstance(value, Sequence) and torch.as_tensor(value).dim() == 0:

@@ -1,21 +1,25 @@
-"""The contract of an engine: how the stepping loop runs, and the mesh that it leaves behind."""
+"""The contract of an engine: how the stepping loop runs, and what a solve leaves behind."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
 from node_repro.ode.controllers import Controller
 from node_repro.ode.methods import Carry, Field, Method, State, Step, Time
-from node_repro.ode.norm import Norm
+from node_repro.ode.norm import STATE, Norm
 from node_repro.ode.solution import Stats
 
 
 class Mesh(NamedTuple):
-    """The accepted steps: step n leads from points[n] to points[n + 1].
+    """The accepted steps of a solve.
 
-    observed[n] = (first, last): the outputs with first <= index < last are dense output of step n.
-    Outputs before observed[0] are y0; the last output is the end of the last step.
+    Attributes:
+        points: N + 1 times: step n leads from points[n] to points[n + 1].
+        observed: One pair (first, last) a step: the outputs with first <= index < last are dense
+            output of that step. Outputs before observed[0] are y0, and the last output is the end
+            of the last step.
     """
 
     points: tuple[float, ...]
@@ -23,8 +27,12 @@ class Mesh(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What a step started from, as far as it cannot be found again: y, and a method's twin; solved:
-    the slopes that it found by iteration.
+    """What is kept of the start of a step to take the step again.
+
+    Attributes:
+        y: The state, (*S).
+        twin: The second state of a reversible method, (*S).
+        solved: The stages' slopes that an implicit method found by iteration.
     """
 
     y: Tensor
@@ -33,16 +41,16 @@ class Start(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """What a solve leaves behind.
+    """The result of a solve.
 
     Attributes:
         ys: The states at the requested times, (T, *S).
         end: The state at t1.
         carry: What a next step would start from besides the state.
         mesh: The accepted steps.
-        starts: The start of every step, if they were kept.
-        h: The signed step to go on with, None where no step was taken.
-        stats: What it cost.
+        starts: The start of every step, if they were to be kept.
+        h: The signed step to continue with, None where no step was taken.
+        stats: What the solve cost.
         slope: f at the start, (*S), where it was evaluated.
     """
 
@@ -66,17 +74,22 @@ class Leg(NamedTuple):
 
 
 Watch = Callable[[Leg], bool]
-"""Sees every accepted step; True ends the solve there."""
+"""Is called with every accepted step; True ends the solve there."""
 
 
 Report = Callable[[float, State, float], None]
-"""Called with (t, state, h): where a step starts, and its signed size."""
+"""Is called with (t, state, h): where a step starts, and its signed size."""
 
 
 class StepCallbacks(NamedTuple):
     """Functions that are called as the steps are taken, for logging and counting.
 
-    attempted: before each attempt; accepted, rejected: after it. They cannot change the solve.
+    They cannot change the solve.
+
+    Attributes:
+        attempted: Called before each attempt.
+        accepted: Called after an attempt that was accepted.
+        rejected: Called after an attempt that was rejected.
     """
 
     attempted: Report | None = None
@@ -84,44 +97,85 @@ class StepCallbacks(NamedTuple):
     rejected: Report | None = None
 
 
+@dataclass(frozen=True)
+class SolveOptions:
+    """What a solve is asked for besides the problem.
+
+    Args:
+        norm: Measures the error of a step in units of its tolerances; without effect on constant
+            steps.
+        first_step: The signed size of the first step; None leaves it to the solver.
+        keep_starts: Whether the trajectory has the starts of its steps.
+        watch: Is shown every accepted step, and may end the solve.
+    """
+
+    norm: Norm = STATE
+    first_step: float | None = None
+    keep_starts: bool = False
+    watch: Watch | None = None
+
+
+DEFAULT_OPTIONS = SolveOptions()
+
+
+class Stepper(Protocol):
+    """How steps are taken: the part of a solver that an engine needs to run it."""
+
+    @property
+    def method(self) -> Method:
+        """Takes a step of a given size."""
+        ...
+
+    @property
+    def controller(self) -> Controller[Any]:
+        """Chooses the sizes."""
+        ...
+
+    @property
+    def max_steps(self) -> int:
+        """Attempts that are allowed in one solve."""
+        ...
+
+    @property
+    def callbacks(self) -> StepCallbacks | None:
+        """Is told of the attempts."""
+        ...
+
+
 class Engine(Protocol):
-    """Runs a method under a controller from ts[0] to ts[-1]."""
+    """Runs the stepping loop: attempts a step, asks the controller, and goes on or tries again."""
 
     def integrate(
-        self,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        method: Method,
-        controller: Controller,
-        *,
-        norm: Norm,
-        max_steps: int,
-        first_step: float | None,
-        keep: bool,
-        watch: Watch | None,
-        callbacks: StepCallbacks | None,
+        self, stepper: Stepper, f: Field, state: State, ts: Tensor, options: SolveOptions
     ) -> Trajectory:
-        """ts: (T,) float64 on the host, monotone. keep: keep the starts of the accepted steps.
+        """Integrate f from ts[0] to ts[-1].
 
         Under autograd the result is differentiable in y, in f's parameters and in ts: steps keep
         their ends fixed, but for the first step's start and the last step's end.
 
+        Args:
+            stepper: How the steps are taken.
+            f: The field.
+            state: The state at ts[0].
+            ts: The times of the outputs, (T,) float64 on the host, monotone.
+            options: See SolveOptions.
+
         Raises:
-            SolverError: dt_underflow, max_steps, non_finite_state or non_finite_dynamics.
+            SolverError: The solve failed (kinds dt_underflow, max_steps, no_convergence,
+                non_finite_state and non_finite_dynamics).
         """
         ...
 
 
 def interval(ts: Tensor, t: float, t1: float, *, first: bool, last: bool) -> tuple[Time, Time]:
-    """A step's two ends: on the host, unless they are a time that wants a gradient."""
+    """The ends of a step: floats, but for those that are a time of ts that wants a gradient."""
     if not ts.requires_grad:
         return t, t1
     return ts[0] if first else t, ts[-1] if last else t1
 
 
 def at_start(y: Tensor, ts: Tensor, slope: Tensor | None) -> Tensor:
-    """The outputs at the start, (m, *S): y, moving at the rate f with a time that may move."""
+    """The outputs at the start, (m, *S): y, and where their times want a gradient dy/dt = slope."""
     still = y.expand(len(ts), *y.shape)
     if slope is None or len(ts) == 1:
         return still
@@ -130,5 +184,5 @@ def at_start(y: Tensor, ts: Tensor, slope: Tensor | None) -> Tensor:
 
 
 def positions(ts: Tensor, observed: tuple[int, int], t: Time, t1: Time) -> Tensor:
-    """Where the observed times lie within a step, as fractions of it: (m,) float64."""
+    """The observed times within a step, as fractions of it: (m,) float64."""
     return (ts[observed[0] : observed[1]] - t) / (t1 - t)

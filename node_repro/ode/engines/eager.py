@@ -1,22 +1,24 @@
-"""The reference loop in plain Python; f is never called outside [t0, t1].
+"""The stepping loop in plain Python. f is never called outside of [t0, t1].
 
 Host reads: one an attempted step, up to three for the automatic first one, one at the end.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from node_repro.ode.controllers import Beginning, Controller
+from node_repro.ode.controllers import SolveStart, StepDecision
 from node_repro.ode.engines import (
     Leg,
     Mesh,
+    SolveOptions,
     Start,
     StepCallbacks,
+    Stepper,
     Trajectory,
-    Watch,
     at_start,
     interval,
     positions,
@@ -30,9 +32,9 @@ from node_repro.ode.engines.failure import (
     underflow,
 )
 from node_repro.ode.field import Counted
-from node_repro.ode.methods import Carry, Field, Method, State
+from node_repro.ode.methods import Carry, Field, State, Step, Time
 from node_repro.ode.methods.newton import NoConvergence
-from node_repro.ode.norm import Norm
+from node_repro.ode.norm import error_ratio
 from node_repro.ode.solution import Stats
 
 SNAP = 1e-10  # a step that would stop this close to t1, as a fraction of itself, goes to t1
@@ -43,115 +45,234 @@ SPAN = 1e-24  # nor can one that is this fraction of the whole span
 
 @dataclass(frozen=True)
 class Eager:
-    """The Engine that everything else is compared with."""
+    """The reference engine: every other one must give its results."""
 
     def integrate(
-        self,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        method: Method,
-        controller: Controller,
-        *,
-        norm: Norm,
-        max_steps: int,
-        first_step: float | None,
-        keep: bool,
-        watch: Watch | None,
-        callbacks: StepCallbacks | None,
+        self, stepper: Stepper, f: Field, state: State, ts: Tensor, options: SolveOptions
     ) -> Trajectory:
-        times: list[float] = ts.tolist()
-        t, end = times[0], times[-1]
-        attempted, accepted, rejected = callbacks or StepCallbacks()
-        stats = Stats()
-        f = Counted(f, stats, (t, end))
-        seen = _leading(times)
-        if seen == len(times) and not ts.requires_grad:
-            ys = at_start(state.y, ts, None).clone()
-            return Trajectory(ys, state, Carry(), Mesh((t,), ()), (), first_step, stats)
-        carry = method.init(f, ts[0] if ts.requires_grad else t, state.y)
+        """See Engine.integrate."""
+        loop = _Loop(stepper, f, ts, options)
+        if loop.leading == len(loop.times):
+            return loop.stay(state)
+        at = loop.start(state)
+        while at.t != loop.end and not at.stopped:
+            attempt = loop.attempt(at)
+            if attempt is None:  # its stages could not be solved for: a shorter step is planned
+                continue
+            if loop.decide(at, attempt).accept:
+                loop.accept(at, attempt)
+            else:
+                loop.reject(at, attempt.t1)
+        return loop.finish(at)
+
+
+@dataclass
+class _Progress:
+    """Where a solve is.
+
+    Attributes:
+        t: The time that was reached.
+        state: The state there.
+        carry: What the next step starts from besides the state.
+        h: The signed size that the next step is planned with.
+        seen: The outputs that were made so far.
+        outputs: They, in pieces of several times.
+        points: The ends of the accepted steps, the start first.
+        observed: The outputs inside of each step, as in Mesh.
+        starts: The starts of the steps, if they are kept.
+        step: The last step that was judged, accepted or not.
+        error: The error of that step, in units of the tolerances.
+        decision: What was decided on it.
+        shortened: Whether Newton's iteration failed since the last accepted step.
+        stopped: Whether a watch ended the solve.
+    """
+
+    t: float
+    state: State
+    carry: Carry
+    h: float
+    seen: int
+    outputs: list[Tensor]
+    points: list[float]
+    observed: list[tuple[int, int]] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
+    step: Step | None = None
+    error: float = 0.0
+    decision: StepDecision[Any] | None = None
+    shortened: bool = False
+    stopped: bool = False
+
+
+class _Attempt(NamedTuple):
+    """A step that was tried.
+
+    Attributes:
+        t1: Its end.
+        last: Whether that is the end of the solve.
+        ends: Its two ends as the method has them: floats, or times that want a gradient.
+        step: The step itself.
+    """
+
+    t1: float
+    last: bool
+    ends: tuple[Time, Time]
+    step: Step
+
+
+class _Loop:
+    """What stays the same during a solve, and the phases of the loop."""
+
+    def __init__(self, stepper: Stepper, f: Field, ts: Tensor, options: SolveOptions) -> None:
+        self.method, self.controller = stepper.method, stepper.controller
+        self.max_steps, self.options, self.ts = stepper.max_steps, options, ts
+        self.attempted, self.accepted, self.rejected = stepper.callbacks or StepCallbacks()
+        self.tolerances = self.controller.tolerances
+        self.times: list[float] = ts.tolist()
+        self.t0, self.end = self.times[0], self.times[-1]
+        self.leading = _leading(self.times)
+        self.stats = Stats()
+        self.f = Counted(f, self.stats, (self.t0, self.end))
+        self.slope: Tensor | None = None
+        self.reach = 1 + (SNAP if self.tolerances is None else STRETCH)
+
+    def stay(self, state: State) -> Trajectory:
+        """The trajectory where all times are the same: f is only needed for their gradients."""
+        y, ts, carry = state.y, self.ts, Carry()
+        if ts.requires_grad:
+            carry = self.method.init(self.f, ts[0], y)
+        ys = at_start(y, ts, carry.slope.dy) if carry.slope else at_start(y, ts, None).clone()
+        mesh = Mesh((self.t0,), ())
+        return Trajectory(ys, state, carry, mesh, (), self.options.first_step, self.stats)
+
+    def start(self, state: State) -> _Progress:
+        """Start: f at t0, the outputs there, and the size of the first step."""
+        ts, t, end = self.ts, self.t0, self.end
+        carry = self.method.init(self.f, ts[0] if ts.requires_grad else t, state.y)
         slope = carry.slope
         assert slope is not None
-        outputs = [at_start(state.y, ts[:seen], slope.dy if ts.requires_grad else None)]
-        if seen == len(times):
-            return Trajectory(outputs[0], state, carry, Mesh((t,), ()), (), first_step, stats)
-        points, observed, starts, step = [t], [], [], None
-        h = first_step
+        self.slope = slope.dy
+        outputs = [at_start(state.y, ts[: self.leading], slope.dy if ts.requires_grad else None)]
+        h = self.options.first_step
         if h is None:
-            h = controller.first(Beginning(f, t, state, slope, end), method, norm)
-        if not controller.adaptive and abs(end - t) > abs(h) * max_steps * (1 + SNAP):
-            raise too_short(h, end - t, max_steps)
-        reach = 1 + (STRETCH if controller.adaptive else SNAP)
-        memory, verdict, held = 0.0, None, False
-        while t != end:
-            if stats.accepted + stats.rejected == max_steps:
-                raise too_many(max_steps, end, Failure(t, h, state, step, verdict, controller))
-            stretch = 1 + SNAP if verdict is not None and not verdict.accept else reach
-            last = abs(h) * stretch >= abs(end - t)
-            t1 = end if last else t + h
-            smallest = max(ULPS * math.ulp(t), SPAN * abs(end - times[0]))
-            if not abs(t1 - t) > smallest and not last:  # NaN too
-                raise underflow(Failure(t, h, state, step, verdict, controller))
-            t_, t1_ = interval(ts, t, t1, first=len(points) == 1, last=last)
-            if attempted is not None:
-                attempted(t, state, t1 - t)
-            begun = stats.nfe
-            try:
-                if carry.slope is None:
-                    begin = method.init(f, t_, state.y, carry.twin)
-                    carry = begin._replace(history=carry.history, newton=carry.newton)
-                step = method.step(f, t_, t1_, state, carry)
-            except NoConvergence as failed:
-                h = shorter(failed, t1 - t, smallest, controller)
-                stats.rejected += 1
-                if rejected is not None:
-                    rejected(t, state, t1 - t)
-                carry, held = carry._replace(newton=failed.newton), True
-                continue
-            except Exception as error:
-                tries = stats.accepted + stats.rejected
-                error.add_note(
-                    f"in step {tries + 1}, from t = {t:g} with h = {t1 - t:g}, at its evaluation "
-                    f"{stats.nfe - begun} of f"
-                )
-                raise
+            order, norm = self.method.error_order, self.options.norm
+            h = self.controller.first(SolveStart(self.f, t, state, slope, end, order, norm))
+        if self.tolerances is None and abs(end - t) > abs(h) * self.max_steps * (1 + SNAP):
+            raise too_short(h, end - t, self.max_steps)
+        return _Progress(t, state, carry, h, self.leading, outputs, [t])
+
+    def attempt(self, at: _Progress) -> _Attempt | None:
+        """Attempt: a step of the planned size, or to the end if that is about as far.
+
+        Returns:
+            The step, or None if the equations of an implicit method's stages were not solved.
+
+        Raises:
+            SolverError: No attempts are left, or the step is too short (kinds max_steps,
+                dt_underflow and non_finite_dynamics).
+        """
+        if self.stats.accepted + self.stats.rejected == self.max_steps:
+            raise too_many(self.max_steps, self.end, self._failure(at))
+        # a retry must not be stretched to what was just rejected
+        retry = at.decision is not None and not at.decision.accept
+        last = abs(at.h) * (1 + SNAP if retry else self.reach) >= abs(self.end - at.t)
+        t1 = self.end if last else at.t + at.h
+        smallest = max(ULPS * math.ulp(at.t), SPAN * abs(self.end - self.t0))
+        if not abs(t1 - at.t) > smallest and not last:  # NaN too
+            raise underflow(self._failure(at))
+        ends = interval(self.ts, at.t, t1, first=len(at.points) == 1, last=last)
+        if self.attempted is not None:
+            self.attempted(at.t, at.state, t1 - at.t)
+        try:
+            return _Attempt(t1, last, ends, self._step(at, t1, ends))
+        except NoConvergence as failed:
+            at.h = shorter(failed, t1 - at.t, smallest, self.controller)
+            self.reject(at, t1, failed)
+            return None
+
+    def _step(self, at: _Progress, t1: float, ends: tuple[Time, Time]) -> Step:
+        """The step between two ends. An exception of f gets a note that says where."""
+        evaluations = self.stats.nfe
+        try:
+            carry = at.carry
+            if carry.slope is None:
+                begin = self.method.init(self.f, ends[0], at.state.y, carry.twin)
+                at.carry = carry = begin._replace(history=carry.history, newton=carry.newton)
+            return self.method.step(self.f, *ends, at.state, carry)
+        except NoConvergence:
+            raise
+        except Exception as error:
+            tries = self.stats.accepted + self.stats.rejected
+            error.add_note(
+                f"in step {tries + 1}, from t = {at.t:g} with h = {t1 - at.t:g}, at its "
+                f"evaluation {self.stats.nfe - evaluations} of f"
+            )
+            raise
+
+    def decide(self, at: _Progress, attempt: _Attempt) -> StepDecision[Any]:
+        """Decide: the error in units of the tolerances, and the controller's answer to it."""
+        step, h = attempt.step, attempt.t1 - at.t
+        if self.tolerances is not None:
             with torch.no_grad():  # the choice of the steps is not differentiated
-                verdict = controller.judge(state, step, t1 - t, method, memory, norm)
-            memory = verdict.memory
-            if not verdict.accept:
-                stats.rejected += 1
-                if rejected is not None:
-                    rejected(t, state, t1 - t)
-                if verdict.h == h:  # a least step that cannot be accepted
-                    raise underflow(Failure(t, h, state, step, verdict, controller))
-                h, carry = verdict.h, carry._replace(newton=step.carry.newton)
-                continue
-            if held:  # a step that Newton's iteration found too long is not tried again at once
-                verdict, held = verdict._replace(h=min(verdict.h, t1 - t, key=abs)), False
-            stats.accept(t1 - t)
-            if accepted is not None:
-                accepted(t, state, t1 - t)
-            inside = (seen, _passed(times, seen, t1, end - times[0]))
-            if inside[0] < inside[1]:
-                x = positions(ts, inside, t_, t1_)
-                outputs.append(method.interpolate(state.y, t1_ - t_, step.stages, x))
-            if keep:
-                starts.append(Start(state.y, carry.twin, step.solved))
-            points.append(t1)
-            observed.append(inside)
-            kept = step.carry._replace(newton=None)  # matrices, of which a leg has no use
-            leg = Leg(t_, t1_, state.y, step._replace(carry=kept))
-            # a step cut short by t1 says little against the size that was planned
-            h = max(verdict.h, h, key=abs) if last else verdict.h
-            seen, t, state, carry = inside[1], t1, step.end, step.carry
-            if watch is not None and watch(leg):
-                break
-        if t == end:
-            outputs.append(state.y.unsqueeze(0))
-        check_finite(state, t)
-        mesh = Mesh(tuple(points), tuple(observed))
-        ys = torch.cat(outputs)
-        return Trajectory(ys, state, carry, mesh, tuple(starts), h, stats, slope.dy)
+                ratio = error_ratio(at.state, step, self.tolerances, self.options.norm)
+                at.error = float(ratio)  # the one host read of a step
+        memory = at.decision.state if at.decision is not None else None
+        at.step = step
+        at.decision = self.controller.judge(at.error, h, self.method.error_order, memory)
+        return at.decision
+
+    def accept(self, at: _Progress, attempt: _Attempt) -> None:
+        """Accept: make the outputs inside of the step, and move to its end."""
+        t1, last, ends, step = attempt
+        decision, planned = at.decision, at.h
+        assert decision is not None
+        at.h = decision.h
+        if at.shortened:  # a size for which Newton's iteration failed is not tried again at once
+            at.h, at.shortened = min(at.h, t1 - at.t, key=abs), False
+        if last:  # a step cut short by t1 says little against the size that was planned
+            at.h = max(at.h, planned, key=abs)
+        self.stats.accept(t1 - at.t)
+        if self.accepted is not None:
+            self.accepted(at.t, at.state, t1 - at.t)
+        inside = (at.seen, _passed(self.times, at.seen, t1, self.end - self.t0))
+        if inside[0] < inside[1]:
+            x = positions(self.ts, inside, *ends)
+            h = ends[1] - ends[0]
+            at.outputs.append(self.method.interpolate(at.state.y, h, step.stages, x))
+        if self.options.keep_starts:
+            at.starts.append(Start(at.state.y, at.carry.twin, step.solved))
+        at.points.append(t1)
+        at.observed.append(inside)
+        y = at.state.y
+        at.seen, at.t, at.state, at.carry = inside[1], t1, step.end, step.carry
+        if self.options.watch is not None:
+            # Newton's matrices are large, and no use to a leg
+            light = step._replace(carry=step.carry._replace(newton=None))
+            at.stopped = self.options.watch(Leg(*ends, y, light))
+
+    def reject(self, at: _Progress, t1: float, failed: NoConvergence | None = None) -> None:
+        """Reject: stay, and plan another size. failed: why there is no step to t1."""
+        self.stats.rejected += 1
+        if self.rejected is not None:
+            self.rejected(at.t, at.state, t1 - at.t)
+        if failed is not None:
+            at.carry, at.shortened = at.carry._replace(newton=failed.newton), True
+            return
+        assert at.decision is not None and at.step is not None
+        if at.decision.h == at.h:  # a least step that cannot be accepted
+            raise underflow(self._failure(at))
+        at.h, at.carry = at.decision.h, at.carry._replace(newton=at.step.carry.newton)
+
+    def finish(self, at: _Progress) -> Trajectory:
+        """Finish: check the state, and put the outputs together."""
+        if at.t == self.end:
+            at.outputs.append(at.state.y.unsqueeze(0))
+        check_finite(at.state, at.t)
+        mesh = Mesh(tuple(at.points), tuple(at.observed))
+        ys, starts = torch.cat(at.outputs), tuple(at.starts)
+        return Trajectory(ys, at.state, at.carry, mesh, starts, at.h, self.stats, self.slope)
+
+    def _failure(self, at: _Progress) -> Failure:
+        return Failure(at.t, at.h, at.state, at.step, at.error, self.tolerances)
 
 
 def _leading(times: list[float]) -> int:

@@ -1,41 +1,74 @@
-"""How a stepping loop ends without a solution, in words: where, how large, and what to change."""
+"""How a stepping loop fails: messages that say where, and what to change."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from node_repro.ode.controllers import Controller, Verdict
+from node_repro.ode.controllers import Controller
+from node_repro.ode.controllers.adaptive import AdaptiveController
 from node_repro.ode.methods import State, Step
 from node_repro.ode.methods.newton import NoConvergence
+from node_repro.ode.norm import Tolerances
 from node_repro.ode.solution import SolverError, count_non_finite
 
 
 class Failure(NamedTuple):
-    """Where a loop stands: at (t, state), about to take a step h; the last attempt, if there was
-    one, and its verdict.
+    """Where a loop is when it fails.
+
+    Attributes:
+        t: The time that was reached.
+        h: The signed step that was to be tried.
+        state: The state at t.
+        step: The last step that was judged, if there was one.
+        error: The error of that step, in units of the tolerances.
+        tolerances: None where no error is controlled.
     """
 
     t: float
     h: float
     state: State
     step: Step | None
-    verdict: Verdict | None
-    controller: Controller
+    error: float
+    tolerances: Tolerances | None
 
     @property
     def largest(self) -> str:
-        """The size of the state."""
+        """The largest element of the state."""
         y = self.state.y.detach().abs()
         return f"{float(y.max()):.3g}" if y.numel() else "0"
 
     @property
-    def blame(self) -> str:
-        """Where the last attempt's error was largest, as a part of a sentence."""
-        if self.step is None or self.step.error is None:
+    def worst_error(self) -> str:
+        """Where the last step's error was largest, as a part of a sentence; it may be empty."""
+        if self.step is None or self.tolerances is None:
             return ""
-        words = self.controller.blame(self.state, self.step)
+        words = describe_worst_error(self.state, self.step, self.tolerances)
         return f"; {words}" if words else ""
+
+
+def describe_worst_error(before: State, step: Step, tolerances: Tolerances) -> str:
+    """Which element of the state has the largest error in units of its tolerance.
+
+    Args:
+        before: The state at the start of the step.
+        step: The step.
+        tolerances: What its error is compared with.
+
+    Returns:
+        The words for a message; empty for a step without an error estimate.
+    """
+    if step.error is None or not step.error.y.numel():
+        return ""
+    error, end = step.error.y.detach().abs(), step.end.y.detach()
+    allowed = tolerances.scale(before.y.detach(), end)
+    ratios = (error / allowed).reshape(-1)
+    worst = int(ratios.argmax())
+    place = tuple(int(i) for i in torch.unravel_index(torch.tensor(worst), error.shape))
+    return (
+        f"the error is largest in element {place} of the state, {float(ratios[worst]):.3g} "
+        f"times the {float(allowed.reshape(-1)[worst]):.3g} that rtol and atol allow"
+    )
 
 
 def check_finite(state: State, t: float) -> None:
@@ -63,9 +96,9 @@ def too_many(max_steps: int, end: float, at: Failure) -> SolverError:
     """All the steps that were allowed are taken."""
     return SolverError(
         "max_steps",
-        f"{max_steps} steps were not enough: t = {at.t:g} of {end:g}, step {at.h:.3g}{at.blame}; "
-        "the problem may be stiff or the tolerance too small: raise rtol and atol, or raise "
-        "max_steps",
+        f"{max_steps} steps were not enough: t = {at.t:g} of {end:g}, step {at.h:.3g}"
+        f"{at.worst_error}; the problem may be stiff or the tolerance too small: raise rtol and "
+        "atol, or raise max_steps",
         t=at.t,
         h=at.h,
     )
@@ -73,7 +106,7 @@ def too_many(max_steps: int, end: float, at: Failure) -> SolverError:
 
 def underflow(at: Failure) -> SolverError:
     """The step shrank to nothing."""
-    if at.verdict is not None and not math.isfinite(at.verdict.ratio):
+    if not math.isfinite(at.error):
         return SolverError(
             "non_finite_dynamics",
             f"f is not finite beyond t = {at.t:g}, however small the step (now {at.h:.3g}); the "
@@ -85,18 +118,31 @@ def underflow(at: Failure) -> SolverError:
     return SolverError(
         "dt_underflow",
         f"the step fell to {at.h:.3g} at t = {at.t:g}, where the state is at most {at.largest}"
-        f"{at.blame}; the problem may be stiff or blow up there: raise rtol and atol, or use "
+        f"{at.worst_error}; the problem may be stiff or blow up there: raise rtol and atol, or use "
         "float64",
         t=at.t,
         h=at.h,
     )
 
 
-def shorter(failed: NoConvergence, h: float, smallest: float, controller: Controller) -> float:
-    """The step to try after one of size h for which Newton's iteration did not converge. Raises
-    what failed where the size is given, or the step would be shorter than is allowed.
+def shorter(failed: NoConvergence, h: float, smallest: float, controller: Controller[Any]) -> float:
+    """The step to try after one of size h for which Newton's iteration did not converge.
+
+    Args:
+        failed: The failure.
+        h: The signed step that was tried.
+        smallest: The length below which a step cannot be told from none.
+        controller: Of the steps; one without tolerances prescribes their sizes.
+
+    Returns:
+        A quarter of h.
+
+    Raises:
+        NoConvergence: The size is prescribed, or a shorter step is not allowed.
     """
-    least = max(smallest, getattr(controller, "min_step", None) or 0.0)
-    if not controller.adaptive or not abs(h) / 4 > least:
+    least = smallest
+    if isinstance(controller, AdaptiveController):
+        least = max(least, controller.min_step or 0.0)
+    if controller.tolerances is None or not abs(h) / 4 > least:
         raise failed
     return h / 4

@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from node_repro.ode.engines import SolveOptions
 from node_repro.ode.field import Interval, Plain, VectorField, at_times, evaluate, jacobian
 from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
 from node_repro.ode.gradients.declared import Declared, declared, evaluation, vjp
@@ -134,7 +135,7 @@ class _Solve(torch.autograd.Function):
         start, times = State(y0.detach()), ts.detach()
         with run.saved.solving() as f:
             trajectory = run.forward.solve(
-                Plain(f, evaluate=run.evaluate), start, times, norm=run.forward_norm
+                Plain(f, evaluate=run.evaluate), start, times, SolveOptions(run.forward_norm)
             )
         ys, carry = trajectory.ys, trajectory.carry
         run.stats, run.h = trajectory.stats, trajectory.h
@@ -192,7 +193,7 @@ class _Backward:
         drifts = []
         for i in reversed(range(1, len(ts))):
             start = State(torch.stack((ys[i], a)), integrals)
-            leg = run.backward.solve(field, start, ts[[i, i - 1]], norm=run.norm, first_step=h)
+            leg = run.backward.solve(field, start, ts[[i, i - 1]], SolveOptions(run.norm, h))
             leg.stats.nvjp += leg.stats.nfe - leg.stats.jacobians
             stats.add(leg.stats)
             if gts is not None:

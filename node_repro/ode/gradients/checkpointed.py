@@ -6,11 +6,12 @@ state, so states (and the twins of a reversible method) are all that is kept.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.autograd import Function
 
-from node_repro.ode.engines import Mesh, Start
+from node_repro.ode.engines import Mesh, SolveOptions, Start
 from node_repro.ode.field import Plain
 from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
 from node_repro.ode.gradients.declared import declared, evaluation
@@ -24,6 +25,8 @@ from node_repro.ode.solver import RungeKutta, Solver
 @dataclass(frozen=True)
 class Checkpointed:
     """Exact to rounding; memory is one state a step."""
+
+    needs: ClassVar[str] = "runge_kutta"
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
         known = declared(problem, "checkpointed")
@@ -50,7 +53,10 @@ class _Solve(Function):
         y0 = y0.detach()
         with run.saved.solving() as f:
             trajectory = run.solver.solve(
-                Plain(f, evaluate=run.evaluate), State(y0), ts.detach(), norm=run.norm, keep=True
+                Plain(f, evaluate=run.evaluate),
+                State(y0),
+                ts.detach(),
+                SolveOptions(run.norm, keep_starts=True),
             )
         run.mesh, run.stats = trajectory.mesh, trajectory.stats
         if trajectory.slope is not None:

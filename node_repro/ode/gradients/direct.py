@@ -4,9 +4,11 @@ The gradient is that of the discrete solution, exact to rounding; memory grows w
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
+from node_repro.ode.engines import SolveOptions
 from node_repro.ode.field import Plain
 from node_repro.ode.gradients import Problem
 from node_repro.ode.methods import State
@@ -18,6 +20,8 @@ from node_repro.ode.solver import Solver
 class Direct:
     """Rejected steps leave nothing behind; the choice of the steps is not differentiated."""
 
+    needs: ClassVar[str] = "runge_kutta"
+
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
         if not solver.differentiable:
             raise SolverError(
@@ -27,7 +31,7 @@ class Direct:
             )
         backward = Stats()
         trajectory = solver.solve(
-            Plain(problem.f, backward), State(problem.y0), problem.ts, norm=problem.norm
+            Plain(problem.f, backward), State(problem.y0), problem.ts, SolveOptions(problem.norm)
         )
         ys, stats = trajectory.ys, trajectory.stats
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from node_repro.ode.engines import SolveOptions
 from node_repro.ode.field import Interval, Plain, VectorField, evaluate, jacobian
 from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
 from node_repro.ode.gradients.declared import Declared, declared, vjp
@@ -36,7 +37,7 @@ class Forward:
         known = declared(problem, "forward")
         if not torch.is_grad_enabled():  # nobody will ask for the sensitivities
             trajectory = solver.solve(
-                Plain(problem.f), State(problem.y0), problem.ts.detach(), norm=problem.norm
+                Plain(problem.f), State(problem.y0), problem.ts.detach(), SolveOptions(problem.norm)
             )
             return Solution(trajectory.ys, trajectory.stats)
         if problem.y0.is_complex():
@@ -135,7 +136,7 @@ class _Solve(Function):
             _Sensitivities(run.f, wanted, run.frozen, stats),
             State(start.reshape(1 + columns, *y0.shape)),
             ts.detach(),
-            norm=RmsNorm(parts=(*(run.parts or (count,)), columns * count)),
+            SolveOptions(RmsNorm(parts=(*(run.parts or (count,)), columns * count))),
         )
         run.stats = trajectory.stats
         run.stats.nvjp += stats.nvjp

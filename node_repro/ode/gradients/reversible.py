@@ -8,12 +8,13 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from node_repro.ode.engines import Mesh, Start
+from node_repro.ode.engines import Mesh, SolveOptions, Start
 from node_repro.ode.field import Counted, Plain, VectorField
 from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
 from node_repro.ode.gradients.declared import declared, evaluation
@@ -27,6 +28,8 @@ from node_repro.ode.solver import RungeKutta, Solver
 @dataclass(frozen=True)
 class Reversible:
     """Warns where the way back strays so far that the gradient has lost half of its digits."""
+
+    needs: ClassVar[str] = "reversible"
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
         known = declared(problem, "reversible")
@@ -68,7 +71,7 @@ class _Solve(Function):
         y0 = y0.detach()
         with run.saved.solving() as f:
             trajectory = run.solver.solve(
-                Plain(f, evaluate=run.evaluate), State(y0), ts.detach(), norm=run.norm
+                Plain(f, evaluate=run.evaluate), State(y0), ts.detach(), SolveOptions(run.norm)
             )
         run.mesh, run.stats = trajectory.mesh, trajectory.stats
         if trajectory.slope is not None:

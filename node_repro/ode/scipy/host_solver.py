@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from node_repro.ode.controllers.tolerance import Tolerance
-from node_repro.ode.engines import Mesh, Start, Trajectory, Watch
+from node_repro.ode.engines import DEFAULT_OPTIONS, Mesh, SolveOptions, Start, Trajectory
 from node_repro.ode.field import Counted
 from node_repro.ode.methods import Carry, Field, State
-from node_repro.ode.norm import STATE, Norm
+from node_repro.ode.norm import Norm, Tolerances
 from node_repro.ode.scipy.flat import Flat, Vector, Weighted
 from node_repro.ode.scipy.rates import Rates
 from node_repro.ode.solution import SolverError, Stats, count_non_finite
@@ -45,7 +44,10 @@ class HostSolver:
     first_step: float | None = None
 
     def __post_init__(self) -> None:
-        self._tolerance()
+        Tolerances.create(self.rtol, self.atol)
+        first = self.first_step
+        if first is not None and not (math.isfinite(first) and first > 0):
+            raise SolverError("bad_input", f"first_step must be positive, not {first}")
         if self.max_steps < 1:
             raise SolverError("bad_input", f"max_steps must be at least 1, not {self.max_steps}")
 
@@ -58,32 +60,28 @@ class HostSolver:
     def differentiable(self) -> bool:
         return False
 
+    @property
+    def controls_error(self) -> bool:
+        return True
+
     def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> Self:
         rtol = self.rtol if rtol is None else rtol
         return replace(self, rtol=rtol, atol=self.atol if atol is None else atol)
 
     @torch.no_grad()
     def solve(
-        self,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        *,
-        norm: Norm = STATE,
-        first_step: float | None = None,
-        keep: bool = False,
-        watch: Watch | None = None,
+        self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
     ) -> Trajectory:
         """Raises SolverError: bad_input, dt_underflow, max_steps, non_finite_state or
         non_finite_dynamics.
         """
-        if watch is not None:
+        if options.watch is not None:
             raise SolverError(
                 "bad_input",
                 f"{self.name} shows nobody its steps, and so finds no events: take a "
                 "Runge-Kutta method",
             )
-        self._tolerance().check(state.y)
+        self._tolerances.check(state.y)
         times: list[float] = ts.tolist()
         t, end = times[0], times[-1]
         sign = math.copysign(1.0, end - t)
@@ -93,22 +91,22 @@ class HostSolver:
         ys = [state.y] * seen
         if seen == len(times):
             return Trajectory(
-                torch.stack(ys), state, Carry(), Mesh((t,), ()), (), first_step, stats
+                torch.stack(ys), state, Carry(), Mesh((t,), ()), (), options.first_step, stats
             )
         if abs(end - t) < ULPS * math.ulp(max(abs(t), abs(end))):
             raise self._too_close(t, end)
         flat = Flat(state)
         if not len(flat):
             return self._empty(f, state, times, seen, stats)
-        first = first_step or math.copysign(self.first_step or 0.0, end - t)
+        first = options.first_step or math.copysign(self.first_step or 0.0, end - t)
         rates = Rates(f, flat, stats, (t, end))
         v = flat.vector(*state)
-        integrator = self._begin(rates, v, t, end, self._weighted(flat, norm), first)
+        integrator = self._begin(rates, v, t, end, self._weighted(flat, options.norm), first)
         points, observed, starts = [t], [], []
         while t != end:
             if stats.accepted + stats.rejected >= self.max_steps:
                 raise self._too_many(t, end, integrator)
-            starts += [Start(flat.y(v), None)] if keep else []
+            starts += [Start(flat.y(v), None)] if options.keep_starts else []
             v, t1 = self._step(integrator, rates, v, t, end)
             stats.accept(t1 - t)
             stats.rejected = self._rejected(integrator)
@@ -174,9 +172,10 @@ class HostSolver:
         """The rejected steps so far; 0 of an integrator that does not count them."""
         return 0
 
-    def _tolerance(self) -> Tolerance:
-        """The numbers, checked as everywhere."""
-        return Tolerance(rtol=self.rtol, atol=self.atol, first_step=self.first_step)
+    @property
+    def _tolerances(self) -> Tolerances:
+        """rtol and atol together."""
+        return Tolerances.create(self.rtol, self.atol)
 
     def _empty(
         self, f: Field, state: State, times: list[float], seen: int, stats: Stats

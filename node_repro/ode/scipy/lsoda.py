@@ -53,7 +53,7 @@ class Lsoda(Multistep):
                 f" and the parameters' gradients) are more than {LARGEST}: take VodeAdams",
             )
         counted = (flat.counts(norm) > 0).astype(float)
-        return flat.tolerances(self._tolerance().tolerances).times(counted)
+        return flat.tolerances(self._tolerances).times(counted)
 
     def _ode(self, rates: Rates, weighted: Weighted, first_step: float) -> scipy.integrate.ode:
         return scipy.integrate.ode(rates).set_integrator(

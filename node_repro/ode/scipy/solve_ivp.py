@@ -64,7 +64,7 @@ class SolveIvp(HostSolver):
 
     def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
         weights = flat.mean_weights(norm)
-        rtol, atol = flat.tolerances(self._tolerance().tolerances).times(weights)
+        rtol, atol = flat.tolerances(self._tolerances).times(weights)
         if self.scipy_method in IMPLICIT:  # they take one number
             rtol = rtol[weights > 0].min(initial=1.0)
         return Weighted(np.maximum(rtol, LEAST_RTOL), np.minimum(atol, NO_LIMIT))

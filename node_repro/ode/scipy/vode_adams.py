@@ -30,7 +30,7 @@ class VodeAdams(Multistep):
     busy: ClassVar[Lock] = Lock()
 
     def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
-        return flat.tolerances(self._tolerance().tolerances).times(flat.mean_weights(norm))
+        return flat.tolerances(self._tolerances).times(flat.mean_weights(norm))
 
     def _ode(self, rates: Rates, weighted: Weighted, first_step: float) -> scipy.integrate.ode:
         return scipy.integrate.ode(rates).set_integrator(

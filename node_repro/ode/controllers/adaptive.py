@@ -1,44 +1,51 @@
-"""Tolerances: the numbers of an error-controlled solve, checked once."""
+"""The base of the controllers that keep the error of every step within tolerances."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import Annotated, Generic, Self
 
-import torch
+from annotated_types import Gt, Lt
 from torch import Tensor
 
-from node_repro.ode.controllers import Beginning
+from node_repro.ode.controllers import Memory, SolveStart, StepDecision
 from node_repro.ode.initial_step import initial_step
-from node_repro.ode.methods import Method, State, Step
-from node_repro.ode.norm import Norm, Tolerances
+from node_repro.ode.norm import Tolerances
 from node_repro.ode.solution import SolverError
 
 LONGER = 1.125  # than planned: the last step by a tenth, and every step by the rounding of t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tolerance:
-    """What error-controlled steps have in common.
+class AdaptiveController(ABC, Generic[Memory]):
+    """Accepts a step when its error is at most atol + rtol |y|, as the solve's norm measures it.
 
-    A step is accepted when its error is at most atol + rtol |y|; rtol and atol are numbers, or
-    tensors that broadcast to y. safety, factor_min, factor_max: how the next step may differ from
-    the last (HNW I, eq. (4.13)). first_step: |h| to begin with, or None for the automatic one.
-    min_step: a step as short as this is accepted whatever its finite error. max_step: the longest
-    step; the last may be a tenth longer than either.
+    The next step is h times a factor that the subclass computes from the error, within bounds
+    (Hairer, Norsett, Wanner: Solving ODEs I, II.4, eq. (4.13)).
+
+    Args:
+        rtol: Relative tolerance: a number, or a tensor that broadcasts to y.
+        atol: Absolute tolerance, in the units of y: a number, or a tensor that broadcasts to y.
+        safety: Factor by which the next step is shorter than the error estimate would allow.
+        factor_min: Smallest ratio of a step to the one before it.
+        factor_max: Largest ratio of a step to the one before it.
+        first_step: Length of the first step; None chooses it from f and the tolerances.
+        min_step: A step as short as this is accepted whatever its finite error; None for no bound.
+        max_step: The longest step, of which the last may be a tenth longer; None for no bound.
 
     Raises:
-        SolverError: a number out of its range (kind bad_input).
+        SolverError: A number is out of its range (kind bad_input).
     """
 
     rtol: float | Tensor
     atol: float | Tensor
-    safety: float = 0.9
-    factor_min: float = 0.2
-    factor_max: float = 10.0
-    first_step: float | None = None
-    min_step: float | None = None
-    max_step: float | None = None
+    safety: Annotated[float, Gt(0), Lt(1)] = 0.9
+    factor_min: Annotated[float, Gt(0), Lt(1)] = 0.2
+    factor_max: Annotated[float, Gt(1)] = 10.0
+    first_step: Annotated[float, Gt(0)] | None = None
+    min_step: Annotated[float, Gt(0)] | None = None
+    max_step: Annotated[float, Gt(0)] | None = None
 
     def __post_init__(self) -> None:
         Tolerances.create(self.rtol, self.atol)
@@ -57,12 +64,12 @@ class Tolerance:
             )
 
     @property
-    def adaptive(self) -> bool:
-        return True
-
-    @cached_property
     def tolerances(self) -> Tolerances:
         """rtol and atol together."""
+        return self._tolerances
+
+    @cached_property
+    def _tolerances(self) -> Tolerances:
         return Tolerances.create(self.rtol, self.atol)
 
     @property
@@ -73,17 +80,16 @@ class Tolerance:
     def _most(self) -> float:
         return self.max_step or math.inf
 
-    def check(self, y: Tensor) -> None:
-        self.tolerances.check(y)
-
     def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> Self:
+        """The same controller with other tolerances; None keeps one."""
         return replace(
             self,
             rtol=self.rtol if rtol is None else rtol,
             atol=self.atol if atol is None else atol,
         )
 
-    def first(self, start: Beginning, method: Method, norm: Norm) -> float:
+    def first(self, start: SolveStart) -> float:
+        """first_step if it is given, or else the automatic choice (Solving ODEs I, II.4)."""
         if self.first_step is not None:
             return math.copysign(self._within(self.first_step), start.end - start.t)
         h = initial_step(
@@ -92,28 +98,21 @@ class Tolerance:
             start.state,
             start.slope,
             end=start.end,
-            error_order=method.error_order,
+            error_order=start.error_order,
             tolerances=self.tolerances,
-            norm=norm,
+            norm=start.norm,
         )
         return math.copysign(self._within(abs(h)), h)
 
-    def blame(self, before: State, step: Step) -> str:
-        if step.error is None or not step.error.y.numel():
-            return ""
-        error, end = step.error.y.detach().abs(), step.end.y.detach()
-        allowed = self.tolerances.scale(before.y.detach(), end)
-        ratios = (error / allowed).reshape(-1)
-        worst = int(ratios.argmax())
-        place = tuple(int(i) for i in torch.unravel_index(torch.tensor(worst), error.shape))
-        return (
-            f"the error is largest in element {place} of the state, {float(ratios[worst]):.3g} "
-            f"times the {float(allowed.reshape(-1)[worst]):.3g} that rtol and atol allow"
-        )
+    @abstractmethod
+    def judge(
+        self, error: float, h: float, error_order: int, state: Memory | None
+    ) -> StepDecision[Memory]:
+        """See Controller.judge."""
 
-    def acceptable(self, ratio: float, h: float) -> bool:
-        """Whether a step of size h with this ratio of error to tolerance is good enough."""
-        return ratio <= 1.0 or (abs(h) <= LONGER * self._least and math.isfinite(ratio))
+    def acceptable(self, error: float, h: float) -> bool:
+        """Whether a step of size h with this error, in units of the tolerance, is good enough."""
+        return error <= 1.0 or (abs(h) <= LONGER * self._least and math.isfinite(error))
 
     def bounded(self, h: float, factor: float, *, grow: bool) -> float:
         """h times the factor, within its bounds; without grow at most h."""

@@ -1,0 +1,147 @@
+"""Choices as validated components: what a yaml in conf/ says, checked against its class.
+
+`load` and `load_solver` are for code that chooses by name, as probes do. What a class is fit for is
+read from its source: an error-controlled controller takes `rtol`, a model that solves an ODE takes
+`solver`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from node_repro.config import Component, ConfigError, SolverConfig, Value, source
+from node_repro.config.choices import Choices
+from node_repro.config.option import Option
+from node_repro.config.options import COMPONENTS, component_options
+
+
+def section(choices: Choices, group: str, name: str) -> dict[str, Any]:
+    """The keys of one choice as its yaml has them; of a task's yaml, those below `task`."""
+    content = choices.content(group, name)
+    if group == "task":
+        if not isinstance(content.get("task"), Mapping):
+            raise ConfigError(f"{choices.path(group, name)} has no section 'task'")
+        content = content["task"]
+    return {key: value for key, value in content.items() if key != "defaults"}
+
+
+def options_of(choices: Choices, group: str, name: str) -> dict[str, Option]:
+    """Dotted key -> option of one choice. Raises ConfigError where yaml and class do not fit."""
+    if group not in (*COMPONENTS, "solver", "probe"):
+        return {}
+    try:
+        return component_options(group, section(choices, group, name))
+    except ConfigError as error:
+        raise ConfigError(f"{choices.path(group, name)}: {error}") from error
+
+
+def load(choices: Choices, group: str, name: str, **given: Value) -> Component:
+    """One choice, some of its options replaced.
+
+    Args:
+        choices: The folders to look in.
+        group: A group such as "controller".
+        name: A choice of the group such as "integral".
+        given: Values for options that the choice has. Options whose value in the yaml is an
+            interpolation are left out if they are not given.
+
+    Raises:
+        ConfigError: There is no such choice or option, or a value is not allowed.
+    """
+    content = section(choices, group, name)
+    return Component(name, content.get("_target_"), _values(choices, group, name, given))
+
+
+def load_solver(choices: Choices, name: str, **given: Value) -> SolverConfig:
+    """One solver, some of its options replaced, as in `load`."""
+    content = section(choices, "solver", name)
+    values = _values(choices, "solver", name, given)
+    return solver_config(choices, name, content.get("_target_"), values)
+
+
+def solver_config(
+    choices: Choices, name: str, target: str | None, values: Mapping[str, Value]
+) -> SolverConfig:
+    """A solver from its class and its options.
+
+    Its method is taken to estimate an error if its yaml chooses an error-controlled controller.
+    """
+    method = values.get("method")
+    controller = choices.brings("solver", name, "controller")
+    return SolverConfig(
+        name=name,
+        method=None if method is None else str(method),
+        target=target,
+        adaptive=controller is None or controls_error(load(choices, "controller", controller)),
+        options={key: value for key, value in values.items() if key != "method"},
+    )
+
+
+def controls_error(controller: Component) -> bool:
+    """Whether a controller keeps to tolerances."""
+    return controller.target is None or takes(controller.target, "rtol")
+
+
+def takes(target: str, parameter: str) -> bool:
+    """Whether the class at a dotted path has a parameter of this name."""
+    return parameter in source.parameters(target)
+
+
+def is_reversible(method: str) -> bool:
+    """Whether the method at a dotted path can undo a step."""
+    made_by = source.class_of(source.require(method))
+    return made_by is not None and source.method(made_by, "unstep") is not None
+
+
+def kinds_wanted(group: str, task: str) -> set[str]:
+    """The dotted paths of the classes of data, or of models, that a task takes."""
+    if group == "data":
+        parameter = source.parameters(task).get("data")
+        return source.types_of(parameter.annotation, parameter.module) if parameter else set()
+    found = source.method(source.require(task), "loss")
+    if found is None:
+        return set()
+    module, loss = found
+    return (
+        source.types_of(loss.args.args[1].annotation, module) if len(loss.args.args) > 1 else set()
+    )
+
+
+def kinds_given(group: str, target: str) -> list[str]:
+    """What data load, or what a model is, with the base classes."""
+    definitions = [source.require(target)]
+    if group == "data":
+        found = source.method(definitions[0], "load")
+        loaded = source.types_of(found[1].returns, found[0]) if found else set()
+        definitions = [source.require(path) for path in sorted(loaded)]
+    return [one.path for each in definitions for one in source.ancestors(each)]
+
+
+def of_kind(choices: Choices, group: str, kind: str) -> list[str]:
+    """The data that load, or the models that are, a class of this name."""
+
+    def kinds(name: str) -> set[str]:
+        target = str(section(choices, group, name)["_target_"])
+        return {path.rpartition(".")[2] for path in kinds_given(group, target)}
+
+    return [name for name in choices.names(group) if kind in kinds(name)]
+
+
+def fits_task(group: str, target: str, task: str) -> bool:
+    """Whether data or a model are of a kind that a task takes, as far as their source says."""
+    wanted, given = kinds_wanted(group, task), kinds_given(group, target)
+    return not wanted or not given or not wanted.isdisjoint(given)
+
+
+def _values(
+    choices: Choices, group: str, name: str, given: Mapping[str, Value]
+) -> dict[str, Value]:
+    options = options_of(choices, group, name)
+    for key in given:
+        if f"{group}.{key}" not in options:
+            raise ConfigError(f"{group}={name} has no key '{group}.{key}'")
+    values = {**section(choices, group, name), **given}
+    return {
+        key: options[f"{group}.{key}"].check(list(value) if isinstance(value, tuple) else value)
+        for key, value in values.items()
+        if not key.startswith("_") and not (isinstance(value, str) and value.startswith("${"))
+    }
