@@ -50,7 +50,8 @@ ODE_LAYERS = (
     {"solver", "scipy"},
     {"constructors"},
     {"gradients"},
-    {"odeint"},
+    {"odeint", "event_location"},
+    {"event_derivative"},
     {"block", "dense", "event"},
     {"drop_in"},
 )

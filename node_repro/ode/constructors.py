@@ -87,7 +87,7 @@ def adaptive(
     Example:
         >>> import torch
         >>> from node_repro import ode
-        >>> solver = ode.adaptive(ode.DOPRI5, rtol=1e-3, atol=1e-6)
+        >>> solver = ode.adaptive(ode.DOPRI5, rtol=1e-5, atol=1e-5)
         >>> ts = torch.tensor([0.0, 1.0])
         >>> ys, stats = ode.odeint(
         ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()

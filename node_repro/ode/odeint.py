@@ -1,6 +1,6 @@
-"""The function that solves an initial value problem: dy/dt = f(t, y), y(t0) = y0."""
+"""`odeint`: initial value problems dy/dt = f(t, y), y(t0) = y0."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, overload
 
 import torch
@@ -54,62 +54,104 @@ def odeint(
     frozen: Iterable[Tensor] = (),
     norm: Norm | None = None,
 ):
-    """Solve dy/dt = f(t, y), y(ts[0]) = y0, and return the states at the times ts.
+    """Solve dy/dt = f(t, y), y(ts[0]) = y0, for the states at the times ts.
 
-    There are no default tolerances: the solver is always a choice. States between two steps are
-    dense output, whose order is the method's dense_order: below the solution's for dopri8 and rk4.
+    States between two steps are dense output. Its order is the method's dense_order, which is below
+    the order of the steps for dopri8 and rk4. There are no default tolerances.
 
     Args:
-        f: The vector field, f(t, y) -> dy/dt with t a scalar in y's real dtype.
-        y0: The initial state, (*S) of any shape, real or complex floating point; or a tuple of
-            such, of one dtype, for f(t, (y1, y2, ...)) -> (dy1, dy2, ...). The error of a tuple is
-            judged part by part.
-        ts: The times, (T,), rising or falling; they may repeat. They get a gradient if they want
-            one.
-        solver: Method, step-size control and tolerances.
-        gradient: How the result is differentiated.
-        parameters: What f depends on besides t and y. By default the parameters of f, if it is a
-            module. The gradient methods that evaluate f again must know them.
-        frozen: What else f depends on and what shall get no gradient.
-        norm: Of the error, on the packed vector where y0 is a tuple; by default the largest root
-            mean square of the parts.
+        f: The vector field, f(t, y) -> dy/dt, with t a scalar in the real dtype of y.
+        y0: The initial state, (*S), floating point, real or complex. Or a tuple of such tensors, of
+            one dtype and device, for f(t, (y1, y2, ...)) -> (dy1, dy2, ...).
+        ts: The times, (T,), rising or falling, floating point. Times may repeat. If they require a
+            gradient they get one.
+        solver: A method with its step sizes and tolerances, such as dopri5(rtol=1e-6, atol=1e-6).
+        gradient: How the result is differentiated: Direct(), Checkpointed(), Reversible(),
+            Adjoint() or Forward().
+        parameters: The tensors besides t and y that f depends on and that get a gradient. None
+            takes the parameters of f where f is a module. Not needed by Direct.
+        frozen: Tensors that f depends on and that get no gradient.
+        norm: Measures the error of a step. None takes the largest of the root mean squares of the
+            parts of the state.
 
     Returns:
-        The states, (T, *S) or a tuple of such, and what the solve cost.
+        The solution: ys, the states at ts, (T, *S) or a tuple of such; and stats, what it cost.
 
     Raises:
-        SolverError: What was given makes no sense (kind bad_input), or the solve failed.
+        SolverError: An argument is invalid (kind bad_input), or the solve failed.
+
+    References:
+        Chen, Rubanova, Bettencourt, Duvenaud: Neural ordinary differential equations, 2018.
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> rate = torch.tensor(2.0, requires_grad=True)
+        >>> solution = ode.odeint(
+        ...     lambda t, y: -rate * y,
+        ...     torch.ones(3),
+        ...     torch.tensor([0.0, 0.5, 1.0]),
+        ...     solver=ode.dopri5(rtol=1e-5, atol=1e-5),
+        ...     gradient=ode.Adjoint(),
+        ...     parameters=[rate],
+        ... )
+        >>> solution.ys.shape
+        torch.Size([3, 3])
+        >>> solution.ys[-1].sum().backward()
+        >>> torch.allclose(rate.grad, -3 * torch.exp(torch.tensor(-2.0)), rtol=1e-3)
+        True
     """
-    given = trained_parameters(f) if parameters is None else tuple(parameters)
-    constants = (*frozen, *(untrained_parameters(f) if parameters is None else ()))
-    if isinstance(y0, tuple):
-        layout = Layout.from_parts(y0)
-        packed = layout.pack(y0)
-        times = checked(packed, ts)
-        problem = Problem(Packed(f, layout), packed, times, given, layout.sizes, constants, norm)
-        with refuse_vmap():
-            ys, stats = gradient.solve(problem, solver)
-        return Solution(layout.unpack(ys), stats)
-    times = checked(y0, ts)
-    problem = Problem(f, y0, times, given, frozen=constants, error_norm=norm)
+    problem, unpack = packed_problem(f, y0, ts, parameters, frozen, norm)
     with refuse_vmap():
-        return gradient.solve(problem, solver)
+        ys, stats = gradient.solve(problem, solver)
+    return Solution(unpack(ys), stats)
 
 
-def span(t0: float | Tensor, t1: float | Tensor) -> Tensor:
-    """(t0, t1), differentiable where they are: float64 on the host. Raises SolverError (bad_input)
-    unless both are finite.
+def packed_problem(
+    f: Any,  # noqa: ANN401
+    y0: Tensor | tuple[Tensor, ...],
+    ts: Tensor,
+    parameters: Iterable[Tensor] | None,
+    frozen: Iterable[Tensor],
+    norm: Norm | None,
+) -> tuple[Problem, Callable[[Tensor], Any]]:
+    """The problem with y0 as one tensor, and the function that gives states the form of y0.
+
+    Raises:
+        SolverError: An argument is invalid (kind bad_input).
+    """
+    trained = trained_parameters(f) if parameters is None else tuple(parameters)
+    constants = (*frozen, *(untrained_parameters(f) if parameters is None else ()))
+    if not isinstance(y0, tuple):
+        times = checked_times(y0, ts)
+        return Problem(f, y0, times, trained, (), constants, norm), lambda ys: ys
+    layout = Layout.from_parts(y0)
+    y = layout.pack(y0)
+    times = checked_times(y, ts)
+    problem = Problem(Packed(f, layout), y, times, trained, layout.sizes, constants, norm)
+    return problem, layout.unpack
+
+
+def time_span(t0: float | Tensor, t1: float | Tensor) -> Tensor:
+    """The times t0 and t1 as one tensor, (2,) float64 on the host, differentiable where they are.
+
+    Raises:
+        SolverError: A time is not finite (kind bad_input).
     """
     ends = (torch.as_tensor(t, dtype=torch.float64).cpu().reshape(()) for t in (t0, t1))
     ts = torch.stack(tuple(ends))
     if not torch.isfinite(ts).all():
         a, b = ts.tolist()
-        raise SolverError("bad_input", f"a solve from {a:g} to {b:g} has no end: give finite times")
+        raise SolverError("bad_input", f"cannot solve from {a:g} to {b:g}: give finite times")
     return ts
 
 
-def checked(y0: Tensor, ts: Tensor) -> Tensor:
-    """ts as float64 on the host. Raises SolverError (bad_input)."""
+def checked_times(y0: Tensor, ts: Tensor) -> Tensor:
+    """The times as float64 on the host.
+
+    Raises:
+        SolverError: y0 or ts is not valid, or autocast is on around the solve (kind bad_input).
+    """
     for name, value in (("y0", y0), ("ts", ts)):
         if not isinstance(value, Tensor):
             raise SolverError("bad_input", f"{name} must be a tensor, not {type(value).__name__}")
@@ -127,7 +169,7 @@ def checked(y0: Tensor, ts: Tensor) -> Tensor:
     times = ts.to(device="cpu", dtype=torch.float64)
     seconds = times.detach()
     if not torch.isfinite(seconds).all():
-        raise SolverError("bad_input", "ts holds a NaN or an infinite time")
+        raise SolverError("bad_input", "ts must hold finite times")
     steps = torch.diff(seconds)
     sign = 1.0 if float(seconds[-1]) >= float(seconds[0]) else -1.0
     wrong = torch.nonzero(steps * sign < 0)
@@ -135,13 +177,13 @@ def checked(y0: Tensor, ts: Tensor) -> Tensor:
         i = int(wrong[0])
         raise SolverError(
             "bad_input",
-            f"ts must be sorted one way: ts[{i}] = {float(seconds[i]):g} and "
-            f"ts[{i + 1}] = {float(seconds[i + 1]):g} are not in the order of the rest",
+            f"ts must be sorted, rising or falling: ts[{i}] = {float(seconds[i]):g} and "
+            f"ts[{i + 1}] = {float(seconds[i + 1]):g} are in the other order",
         )
     if torch.is_autocast_enabled(y0.device.type):
         raise SolverError(
             "bad_input",
-            "autocast is on around the solve, and its rounding would be taken for an error of the "
-            "steps: leave it with torch.autocast(..., enabled=False), or use autocast inside f",
+            "autocast is on around the solve, and its rounding would count as an error of the "
+            "steps: turn it off with torch.autocast(..., enabled=False), or use autocast inside f",
         )
     return times

@@ -167,9 +167,9 @@ def test_times_outside_are_refused(span: tuple[float, float], t: float) -> None:
 
 
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
-    "no span": ({"t1": 0.3}, r"t0 = t1 = 0\.3: there is no span to solve"),
-    "no end": ({"t1": math.inf}, r"a solve from 0\.3 to inf has no end: give finite times"),
-    "NaN": ({"t0": math.nan}, r"a solve from nan to 2 has no end"),
+    "no span": ({"t1": 0.3}, r"t0 = t1 = 0\.3"),
+    "no end": ({"t1": math.inf}, r"from 0\.3 to inf: give finite times"),
+    "NaN": ({"t0": math.nan}, r"from nan to 2"),
     "a list": ({"y0": [real(1.0)]}, "y0 must be a tensor, not list"),
     "integers": ({"y0": torch.tensor([1])}, "y0 is torch.int64; a state is float32"),
     "scipy's": (

@@ -36,7 +36,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"y0": [real(1.0)]}, "y0 must be a tensor or a tuple of tensors, not list"),
     ({"y0": torch.tensor([1])}, "y0 is torch.int64"),
     ({"t": torch.tensor([0, 1])}, "ts is torch.int64"),
-    ({"t": real(0, 2, 1)}, "sorted one way"),
+    ({"t": real(0, 2, 1)}, "must be sorted"),
     ({"event_fn": fall, "t": real(0, 1, 2)}, "two different times"),
     ({"event_fn": fall, "method": "rk4"}, "need the option step_size"),
     ({"event_fn": fall, "method": "scipy_solver"}, "finds no events"),

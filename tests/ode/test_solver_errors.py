@@ -164,11 +164,11 @@ def test_tolerances_below_the_rounding_of_the_state_are_refused(
         (None, real(), "at least one time"),
         (None, torch.tensor(1.0), r"a vector of at least one time, not of shape \(\)"),
         (None, real(0, 1)[None], r"not of shape \(1, 2\)"),
-        (None, real(0, math.nan), "ts holds a NaN or an infinite time"),
-        (None, real(0, math.inf), "ts holds a NaN or an infinite time"),
-        (None, real(0, 2, 1), r"ts\[1\] = 2 and ts\[2\] = 1 are not in the order of the rest"),
-        (None, real(2, 0, 1), r"ts\[1\] = 0 and ts\[2\] = 1 are not in the order of the rest"),
-        (None, real(0, 1, 0), r"ts must be sorted one way: ts\[1\] = 1 and ts\[2\] = 0"),
+        (None, real(0, math.nan), "finite times"),
+        (None, real(0, math.inf), "finite times"),
+        (None, real(0, 2, 1), r"ts\[1\] = 2 and ts\[2\] = 1 are"),
+        (None, real(2, 0, 1), r"ts\[1\] = 0 and ts\[2\] = 1 are"),
+        (None, real(0, 1, 0), r"ts must be sorted.*ts\[1\] = 1 and ts\[2\] = 0"),
     ],
 )
 def test_states_and_times_that_make_no_sense_are_refused(

@@ -19,7 +19,7 @@ from node_repro.ode.field import trained_parameters
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.methods import at
-from node_repro.ode.odeint import checked, span
+from node_repro.ode.odeint import checked_times, time_span
 from node_repro.ode.solver import RungeKutta
 from node_repro.ode.state import Layout
 
@@ -199,7 +199,7 @@ def odeint_dense(
     Raises:
         SolverError: As odeint.
     """
-    task, name = _task(func, y0, span(t0, t1)), checked_method(method)
+    task, name = _task(func, y0, time_span(t0, t1)), checked_method(method)
     callbacks = forward_callbacks(func, name, y0)
     request = request_of(y0, name, options, rtol, atol, callbacks)
     scheme = scheme_of(task, request, stepwise=True)
@@ -248,7 +248,7 @@ def _task(func: Func, y0: State, t: Tensor) -> Task:
         Layout.from_parts(y0)
     elif not isinstance(y0, Tensor):
         raise refused(f"y0 must be a tensor or a tuple of tensors, not {type(y0).__name__}")
-    return Task(func, y0, t, checked(y0[0] if isinstance(y0, tuple) else y0, t))
+    return Task(func, y0, t, checked_times(y0[0] if isinstance(y0, tuple) else y0, t))
 
 
 def _warn_of_gradients(task: Task, method: str) -> None:
