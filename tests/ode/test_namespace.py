@@ -7,10 +7,10 @@ import sys
 import pytest
 import torch
 import yaml
+from chosen import CONF, METHODS
 
 from node_repro import ode
 from node_repro.ode import constructors
-from tests.ode.chosen import CONF, METHODS
 
 TS = torch.tensor([0.0, 1.0], dtype=torch.float64)
 CONSTRUCTORS = sorted(
