@@ -28,7 +28,7 @@ gradients/adjoint.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from node_repro.ode.block import ODEBlock
+from node_repro.ode.block import ODEBlock, SolvesODE
 from node_repro.ode.constructors import (
     adams,
     adaptive,
@@ -175,6 +175,7 @@ __all__ = [
     "SolveIvp",
     "Solver",
     "SolverError",
+    "SolvesODE",
     "Stats",
     "StepCallbacks",
     "VodeAdams",
