@@ -21,15 +21,17 @@ from node_repro.config import Config, ConfigError
 from node_repro.config.choices import Choices, conf_folder, load
 from node_repro.config.compose import (
     composed_again,
+    composition_error,
     read,
     register_experiments,
     typed_words,
     validated,
 )
 from node_repro.config.experiments import replace_former_names
-from node_repro.config.overrides import misplaced_key, refuse_wrong
+from node_repro.config.overrides import refuse_wrong
 from node_repro.config.usage import usage
 from node_repro.failures import Failure, in_one_line, judge
+from node_repro.reproduce.parent import stop_with_parent
 from node_repro.runs.environment import SECONDS_TO_TELL, processes
 
 _USAGE, _OUTPUT, _INTERRUPTED, _CLOSED_PIPE = 2, 6, 130, 141
@@ -39,6 +41,7 @@ _STOPS_A_SWEEP = (75, 130, 143)  # preempted, SIGINT, SIGTERM: saved and left
 def main() -> int:
     """Run the command line; returns the exit code."""
     garbage.leave()
+    stop_with_parent()
     try:
         code = _command(sys.argv[1:])
         if sys.stdout:  # None where it was closed before the start
@@ -72,7 +75,7 @@ def _command(argv: Sequence[str]) -> int:
     if argv and argv[0] in ("list", "reproduce"):
         return _whole(argv[0], argv[1:])
     import hydra
-    import hydra.errors
+    from hydra.errors import ConfigCompositionException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises instead of printing and leaving
     argv, notices = replace_former_names(argv)
@@ -97,28 +100,25 @@ def _command(argv: Sequence[str]) -> int:
     decorate = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
     try:
         decorate(jobs)()
-    except hydra.errors.ConfigCompositionException as error:
-        key = getattr(error.__cause__, "full_key", None)
-        if not key:
-            raise
-        raise misplaced_key(key, f"the chosen {key.partition('.')[0]}", choices) from error
+    except ConfigCompositionException as error:
+        raise composition_error(error, choices) from error
     return jobs.summary() if args.multirun else jobs.code
 
 
 def _whole(verb: str, words: Sequence[str]) -> int:
     """All experiments at once: told about, or run."""
-    from node_repro.reproduce.asked import asked
-    from node_repro.reproduce.drive import reproduce
-    from node_repro.reproduce.listing import listing
+    from node_repro.reproduce.request import read_request
 
     _refuse_several(f"`{verb}`")
-    choices = Choices([conf_folder()])
-    ask = asked(words, choices)
+    request, choices = read_request(words)
     if verb == "list":
-        print(listing(ask, choices), end="")
+        from node_repro.reproduce.listing import format_list
+
+        print(format_list(request, choices), end="")
         return 0
-    refuse_wrong(read(ask.extra, choices), choices, multirun=False)
-    return reproduce(ask, choices)
+    from node_repro.reproduce.run import reproduce
+
+    return reproduce(request, choices)
 
 
 def _parse(argv: Sequence[str]) -> Namespace:

@@ -6,7 +6,7 @@ from pathlib import Path
 from node_repro.config import Config
 from node_repro.config.choices import Choices, conf_folder, leaves
 from node_repro.config.experiments import replace_former_names, to_content
-from node_repro.config.overrides import Given, refuse_wrong, unreadable
+from node_repro.config.overrides import Given, misplaced_key, refuse_wrong, unreadable
 from node_repro.config.validation import validate
 from node_repro.runs import OutputError
 
@@ -23,6 +23,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Config:
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import ConfigCompositionException
     from omegaconf import open_dict
 
     overrides, _ = replace_former_names(overrides)
@@ -32,7 +33,10 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Config:
     if folders:
         overrides = [*overrides, f"hydra.searchpath={[str(one.resolve()) for one in folders]}"]
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        cfg = hydra.compose("config", overrides, return_hydra_config=True)
+        try:
+            cfg = hydra.compose("config", overrides, return_hydra_config=True)
+        except ConfigCompositionException as error:
+            raise composition_error(error, choices) from error
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
@@ -49,6 +53,12 @@ def register_experiments(choices: Choices) -> None:
         if (content := choices.described(name)) is not None:
             one = to_content(content)
             store.store(name, one, "experiment", "_global_", "node_repro.experiments")
+
+
+def composition_error(error: Exception, choices: Choices) -> Exception:
+    """An error of hydra as a ConfigError, if it is about a key that the choices do not have."""
+    key = getattr(error.__cause__, "full_key", None)
+    return misplaced_key(key, f"the chosen {key.partition('.')[0]}", choices) if key else error
 
 
 def composed_again(run: Path) -> Config:

@@ -1,57 +1,65 @@
-"""The whole reproduction as a plan: every experiment with every seed, probes, and the report last.
+"""`node-run reproduce` and `node-run list`: all experiments, their probes and the report.
 
-`plan` makes targets, `makefile` writes them down for make, `drive` runs them, `states` and `cost`
-say how far it is, `listing` prints it. Nothing here imports torch or hydra: what an experiment
-chooses is read off its yaml.
+`request` reads the command line. `plan` makes a list of jobs from it, and finds those that are
+done. `pool` runs the others as `node-run` processes, `run` adds the report and the summary.
+`listing` prints what there is, `cost` estimates seconds. Nothing here imports torch.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What is to be reproduced.
+class Request:
+    """What is to be reproduced or listed.
 
-    jobs: processes at a time. extra: overrides for every process whose choices have the key.
+    Args:
+        experiments: Names.
+        profile: How much work each run is.
+        seeds: Each experiment is trained with each of them; probes measure the first.
+        outputs: The folder of all runs.
+        jobs: Processes at a time.
+        extra: Overrides for every experiment that reads their keys.
+        folders: Folders of yaml files beside the program's own (`--config-dir`).
     """
 
     experiments: tuple[str, ...]
-    profile: str
-    seeds: tuple[int, ...]
-    outputs: str
-    jobs: int
-    extra: tuple[str, ...]
+    profile: str = "quick"
+    seeds: tuple[int, ...] = (0,)
+    outputs: Path = Path("outputs")
+    jobs: int = 1
+    extra: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the logs and the lock."""
+        return self.outputs / ".reproduce" / self.profile
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """What one yaml of conf/experiment comes to in a profile.
+class Job:
+    """One `node-run` process: a training run, or a probe of one.
 
-    feeds: its first comment, "Table 1, ODE-Net: ...". chosen: group -> choice. epochs is None where
-    iterations decides.
+    Args:
+        name: "table1_odenet-seed0", or "tolerance-table1_odenet-seed0" for a probe.
+        words: The command line after `node-run`.
+        after: The name of the run that a probe measures; None for a run.
+        seconds: Estimated time on one thread; None if unknown.
+        done: The result is there already.
     """
 
     name: str
-    feeds: str
-    chosen: dict[str, str]
-    iterations: int | None
-    epochs: int | None
-    solves_ode: bool
-
-
-@dataclass(frozen=True)
-class Target:
-    """One process: a training run, or a probe of one.
-
-    words: what follows `node-run`. probe, after: None for a run; else the probe's yaml and the name
-    of the target whose run it measures. key: changes with everything that makes it another process.
-    """
-
-    name: str  # "table1_odenet-seed0", "tolerance-table1_odenet-seed0"
-    experiment: str
-    seed: int
-    probe: str | None
-    after: str | None
     words: tuple[str, ...]
-    key: str
-    seconds: float  # estimated, on one thread
+    after: str | None = None
+    seconds: float | None = None
+    done: bool = False
+
+
+def format_duration(seconds: float) -> str:
+    """ "40 s", "7 min", "2.5 h": to about two digits."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -4,90 +4,78 @@ from collections import Counter
 from statistics import mean
 
 from node_repro.config.choices import Choices
-from node_repro.reproduce import Ask, Experiment
+from node_repro.reproduce import Request, format_duration
 from node_repro.reproduce.cost import probe_seconds, training_seconds
-from node_repro.reproduce.experiments import Experiments
-from node_repro.reproduce.plan import is_embedded, is_smallest, probed
-from node_repro.reproduce.states import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    RUNNING,
-    State,
-    is_probed,
-    state,
-)
-from node_repro.reproduce.words import duration
+from node_repro.reproduce.plan import is_smallest
+from node_repro.reproduce.stored import StoredRuns
+from node_repro.runs.stored_run import StoredRun
+
+_WORDS = {"COMPLETED": "done", "RUNNING": "running", "FAILED": "failed"}
+_NOTE = "~: estimated for one thread from finished runs that shared their machine; rough"
 
 
-def listing(ask: Ask, choices: Choices) -> str:
-    """The table as text. A cost is that of one seed on one thread: estimated (~), or measured here
-    where the run is finished."""
-    reader, embedded = Experiments(choices, ask.profile), is_embedded(ask, choices)
-    found = [reader.read(name) for name in ask.experiments]
-    states = {
-        one.name: {seed: state(ask, one, seed, embedded=embedded) for seed in ask.seeds}
-        for one in found
-    }
-    width = max((len(one.name) for one in found), default=0) + 2
-    lines = [f"{'experiment':<{width}}{'cost':>8}  {'state':<26}what it is for"]
-    to_go = 0.0
-    for one in found:
-        guess = training_seconds(one, embedded=embedded)
-        done = [s for s in states[one.name].values() if s.word == DONE]
-        to_go += guess * (len(ask.seeds) - len(done))
-        cost = _cost([s.seconds for s in done if s.seconds is not None], guess)
-        told = _told(states[one.name])
-        lines.append(f"{one.name:<{width}}{cost:>8}  {told:<26}{one.feeds}")
-    lines += ["", f"{'probe':<{width}}{'cost':>8}  {'state':<26}what it is for"]
-    probe_lines, probes_to_go = _probes(ask, choices, found, states, width)
-    lines += probe_lines
-    total = len(found) * len(ask.seeds)
-    words = Counter(s.word for by_seed in states.values() for s in by_seed.values())
-    digits = "the 5,000 embedded digits" if embedded else "all digits"
+def format_list(request: Request, choices: Choices) -> str:
+    """The table as text.
+
+    A cost is that of one seed on one thread: estimated (~) or unknown (?), or the mean of the
+    finished runs. States are read from the runs' files. Whether a finished run has the
+    configuration of today, only `node-run` and `node-run reproduce` find out.
+    """
+    stored = StoredRuns(request, choices)
+    experiments = [choices.experiment(name) for name in request.experiments]
+    width = max((len(one.name) for one in experiments), default=0) + 2
+    lines = [f"{'experiment':<{width}}{'cost':>8}  {'state':<26}purpose"]
+    to_go, words = 0.0, Counter[str]()
+    for one in experiments:
+        runs = [stored.best(one.name, seed) for seed in request.seeds]
+        states = [state(run) for run in runs]
+        words.update(states)
+        guess = training_seconds(one, request.profile, choices, embedded=stored.embedded)
+        to_go += (guess or 0) * sum(word != "done" for word in states)
+        cost = _format_cost([seconds for run in runs if (seconds := _seconds(run))], guess)
+        lines.append(f"{one.name:<{width}}{cost:>8}  {_format_states(states):<26}{one.title}")
+    lines += ["", f"{'probe':<{width}}{'cost':>8}  {'state':<26}purpose"]
+    for probe in choices.names("probe"):
+        of_probe = [one for one in experiments if probe in one.probes]
+        runs = [stored.best(one.name, request.seeds[0]) for one in of_probe]
+        done = sum(run is not None and run.file(f"probes/{probe}.json") is not None for run in runs)
+        seconds = probe_seconds(probe, smallest=is_smallest(request))
+        to_go += (seconds or 0) * (len(runs) - done)
+        told = f"{done} of {len(runs)} runs" if runs else "of no run here"
+        purpose = choices.comment("probe", probe)
+        lines.append(f"{probe:<{width}}{_format_cost([], seconds):>8}  {told:<26}{purpose}")
+    total = len(experiments) * len(request.seeds)
+    digits = "the 5,000 embedded digits" if stored.embedded else "all digits"
     lines += [
         "",
-        f"profile={ask.profile}, {digits}: {words[DONE]} of {total} runs done ({len(found)} "
-        f"experiments, {len(ask.seeds)} seeds); about {duration(to_go + probes_to_go)} of one core "
-        "to go",
-        "~: estimated for one thread from finished runs that shared their machine; rough",
+        f"profile={request.profile}, {digits}: {words['done']} of {total} runs done "
+        f"({len(experiments)} experiments, {len(request.seeds)} seeds); about "
+        f"{format_duration(to_go)} of one core to go",
+        _NOTE,
     ]
     return "\n".join(lines) + "\n"
 
 
-def _probes(
-    ask: Ask,
-    choices: Choices,
-    found: list[Experiment],
-    states: dict[str, dict[int, State]],
-    width: int,
-) -> tuple[list[str], float]:
-    lines, to_go = [], 0.0
-    pairs = list(probed(found, choices))
-    for probe in choices.names("probe"):
-        runs = [states[one.name][ask.seeds[0]] for name, one in pairs if name == probe]
-        done = sum(run.folder is not None and is_probed(run.folder, probe) for run in runs)
-        seconds = probe_seconds(probe, smallest=is_smallest(ask))
-        to_go += seconds * (len(runs) - done)
-        told = f"{done} of {len(runs)} runs" if runs else "of no run here"
-        cost = f"~{duration(seconds)}"
-        comment = choices.comment("probe", probe)
-        lines.append(f"{probe:<{width}}{cost:>8}  {told:<26}{comment}")
-    return lines, to_go
+def state(run: StoredRun | None) -> str:
+    """ "done", "running", "failed", "interrupted" or "missing"."""
+    return "missing" if run is None else _WORDS.get(run.state, "interrupted")
 
 
-def _cost(measured: list[float], guess: float) -> str:
-    return duration(mean(measured)) if measured else f"~{duration(guess)}"
+def _seconds(run: StoredRun | None) -> float | None:
+    seconds = run.result.training_seconds if run and run.result else None
+    return seconds if isinstance(seconds, int | float) else None
 
 
-def _told(states: dict[int, State]) -> str:
+def _format_cost(measured: list[float], guess: float | None) -> str:
+    if measured:
+        return format_duration(mean(measured))
+    return "?" if guess is None else f"~{format_duration(guess)}"
+
+
+def _format_states(states: list[str]) -> str:
     """ "2 of 3 done, 1 failed"; a single seed's state alone."""
-    words = Counter(one.word for one in states.values())
+    words = Counter(states)
     if len(states) == 1:
-        return next(iter(words))
-    rest = "".join(_also(words, word) for word in (RUNNING, INTERRUPTED, FAILED))
-    return f"{words[DONE]} of {len(states)} done{rest}"
-
-
-def _also(words: Counter[str], word: str) -> str:
-    return f", {words[word]} {word}" if words[word] else ""
+        return states[0]
+    rest = (f", {words[one]} {one}" for one in ("running", "interrupted", "failed") if words[one])
+    return f"{words['done']} of {len(states)} done{''.join(rest)}"

@@ -1,17 +1,22 @@
-"""From what is asked for to targets: every experiment with every seed once, and the probes."""
+"""From a request to jobs: every experiment with every seed, and the probes of the first seed.
 
-import hashlib
-import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+A run is done if a finished run of the same signature is there, a probe if it was measured on that
+run with the same options. Experiments are composed in this process to know their signatures, so
+that no process is started for what is done.
+"""
 
-from node_repro.config import ConfigError
-from node_repro.config.choices import Choices, load
+import json
+from collections.abc import Iterator, Sequence
+
+from node_repro.config import Config, ConfigError
+from node_repro.config.choices import Choices
+from node_repro.config.compose import compose
 from node_repro.config.overrides import literal
-from node_repro.reproduce import Ask, Experiment, Target
+from node_repro.config.signature import signature
+from node_repro.reproduce import Job, Request
 from node_repro.reproduce.cost import probe_seconds, training_seconds
-from node_repro.reproduce.experiments import Experiments
-from node_repro.reproduce.states import has_digits
+from node_repro.reproduce.stored import StoredRuns
+from node_repro.runs.stored_run import StoredRun
 
 _SMALLEST = {
     "tolerances": "[1e-1,1e-2]",
@@ -23,105 +28,118 @@ _SMALLEST = {
     "repeats": "1",
     "reference": "1e-4",
 }
-"""Options of probes in profile=smoke, which proves that everything runs, where a probe has them."""
-_RUNNING_ONLY = ("threads=", "progress=", "debug=")
+"""Options of probes in profile=smoke, which only shows that everything runs."""
 
 
-def targets(ask: Ask, choices: Choices) -> list[Target]:
-    """All targets, the dearest first, so that processes beside each other end together.
+def make_plan(request: Request, choices: Choices) -> list[Job]:
+    """All jobs, the longest first, so that processes beside each other end together.
 
-    A probe measures the runs of the first seed asked for. ConfigError for an extra override whose
-    key no experiment reads.
+    Raises:
+        ConfigError: An override in `request.extra` fits no experiment.
     """
-    conf = _fingerprint(choices)
-    reader = Experiments(choices, ask.profile)
-    found = [reader.read(name) for name in ask.experiments]
-    words = {one.name: reader.fitting(ask.extra, one) for one in found}
-    for word in ask.extra:
-        if not any(word in fitting for fitting in words.values()):
-            raise ConfigError(f"{word!r}: none of the experiments reads this key")
-    embedded = is_embedded(ask, choices)
-    runs = [
-        _target(ask, conf, one, seed, words[one.name], training_seconds(one, embedded=embedded))
-        for one in found
-        for seed in ask.seeds
-    ]
-    probes = [
-        _target(
-            ask,
-            conf,
-            one,
-            ask.seeds[0],
-            (*words[one.name], *_smallest(ask, probe, choices)),
-            probe_seconds(probe, smallest=is_smallest(ask)),
-            probe,
+    stored = StoredRuns(request, choices)
+    fitting = _fitting_overrides(request)
+    jobs: list[Job] = []
+    for name in request.experiments:
+        jobs += _jobs(name, fitting[name], request, choices, stored)
+    return sorted(jobs, key=lambda job: -(float("inf") if job.seconds is None else job.seconds))
+
+
+def is_smallest(request: Request) -> bool:
+    """Whether the profile only shows that everything runs."""
+    return request.profile == "smoke"
+
+
+def _jobs(
+    name: str, extra: Sequence[str], request: Request, choices: Choices, stored: StoredRuns
+) -> Iterator[Job]:
+    experiment = choices.experiment(name)
+    common = [f"experiment={name}", f"profile={request.profile}", *extra]
+    seconds = training_seconds(experiment, request.profile, choices, embedded=stored.embedded)
+    finished = {seed: stored.finished(name, seed) for seed in request.seeds}
+    config = compose(common, request.folders) if any(finished.values()) else None
+    for seed in request.seeds:
+        run = _matching(config, finished[seed])
+        yield Job(
+            f"{name}-seed{seed}",
+            _words([*common, f"seed={seed}"], request),
+            seconds=seconds,
+            done=run is not None,
         )
-        for probe, one in probed(found, choices)
-    ]
-    return sorted([*runs, *probes], key=lambda target: -target.seconds)
+    first = request.seeds[0]
+    run = _matching(config, finished[first])
+    for probe in experiment.probes:
+        words = ["job=probe", f"probe={probe}", *common, *_smallest(request, probe, choices)]
+        yield Job(
+            f"{probe}-{name}-seed{first}",
+            _words([*words, f"seed={first}"], request),
+            after=f"{name}-seed{first}",
+            seconds=probe_seconds(probe, smallest=is_smallest(request)),
+            done=run is not None and _is_measured(run, probe, words, request),
+        )
 
 
-def probed(experiments: Iterable[Experiment], choices: Choices) -> Iterator[tuple[str, Experiment]]:
-    """Which probes measure the runs of which experiments, by the experiments' descriptions."""
-    for one in experiments:
-        for probe in choices.experiment(one.name).probes:
-            yield probe, one
+def _words(words: Sequence[str], request: Request) -> tuple[str, ...]:
+    folders = [f"--config-dir={folder}" for folder in request.folders]
+    quiet = [] if any(word.startswith("progress=") for word in words) else ["progress=off"]
+    return (*folders, *words, *quiet, literal("outputs", str(request.outputs)))
 
 
-def is_embedded(ask: Ask, choices: Choices) -> bool:
-    """Whether the digits are the embedded ones, by profile or for want of others."""
-    budget = load(choices.path("task", "mnist"))["budget"][ask.profile]
-    return budget["source"] == "embedded" or not has_digits(ask.extra)
-
-
-def is_smallest(ask: Ask) -> bool:
-    """Whether it is only to be seen that everything runs."""
-    return ask.profile == "smoke"
-
-
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _smallest(ask: Ask, probe: str, choices: Choices) -> tuple[str, ...]:
-    if not is_smallest(ask):
-        return ()
+def _smallest(request: Request, probe: str, choices: Choices) -> list[str]:
+    if not is_smallest(request):
+        return []
     keys = choices.keys("probe", probe)
-    return tuple(f"probe.{key}={value}" for key, value in _SMALLEST.items() if key in keys)
+    return [f"probe.{key}={value}" for key, value in _SMALLEST.items() if key in keys]
 
 
-def _target(
-    ask: Ask,
-    conf: str,
-    experiment: Experiment,
-    seed: int,
-    extra: tuple[str, ...],
-    seconds: float,
-    probe: str | None = None,
-) -> Target:
-    run = f"{experiment.name}-seed{seed}"
-    words = [f"experiment={experiment.name}", f"profile={ask.profile}", f"seed={seed}", *extra]
-    words = [*(["job=probe", f"probe={probe}"] if probe else []), *words]
-    lasting = [word for word in words if not word.startswith(_RUNNING_ONLY)]
-    key = hashlib.sha256("\n".join([conf, *lasting]).encode()).hexdigest()[:16]
-    words += ["progress=off"] * (not any(word.startswith("progress=") for word in extra))
-    return Target(
-        name=f"{probe}-{run}" if probe else run,
-        experiment=experiment.name,
-        seed=seed,
-        probe=probe,
-        after=run if probe else None,
-        words=(*words, literal("outputs", ask.outputs)),
-        key=key,
-        seconds=seconds,
-    )
+def _matching(config: Config | None, finished: Sequence[StoredRun]) -> StoredRun | None:
+    """The finished run of the configuration; its data set's name is that of the stored run."""
+    if config is None:
+        return None
+    return next((run for run in finished if run.signature == signature(config, run.data)), None)
 
 
-def _fingerprint(choices: Choices) -> str:
-    """A hash of every yaml: a changed configuration makes every target be looked at again."""
-    digest = hashlib.sha256()
-    for folder in choices.folders:
-        for path in sorted(Path(folder).rglob("*.yaml")):
-            digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
+def _is_measured(run: StoredRun, probe: str, words: Sequence[str], request: Request) -> bool:
+    measured = run.probes.get(probe)
+    if measured is None or measured.get("signature") != run.signature:
+        return False
+    chosen = compose(words, request.folders).probe
+    return chosen is not None and measured.get("options") == json.loads(json.dumps(chosen.options))
+
+
+def _fitting_overrides(request: Request) -> dict[str, list[str]]:
+    """Experiment -> those of `request.extra` that it can be composed with."""
+    refusals: dict[str, ConfigError] = {}
+    fitting = {}
+    for name in request.experiments:
+        words = [f"experiment={name}", f"profile={request.profile}"]
+        fitting[name] = _fitting(words, request, refusals)
+    for word in request.extra:
+        if not any(word in kept for kept in fitting.values()):
+            raise ConfigError(f"{word}: none of the experiments takes it ({refusals[word]})")
+    return fitting
+
+
+def _fitting(words: list[str], request: Request, refusals: dict[str, ConfigError]) -> list[str]:
+    """First all of them together, else one after the other: a word may need another one."""
+    kept: list[str] = []
+    waiting = list(request.extra)
+    try:
+        if waiting:
+            compose([*words, *waiting], request.folders)
+        return waiting
+    except ConfigError:
+        pass
+    grown = True
+    while grown:
+        grown = False
+        for word in list(waiting):
+            try:
+                compose([*words, *kept, word], request.folders)
+            except ConfigError as error:
+                refusals.setdefault(word, error)
+            else:
+                kept.append(word)
+                waiting.remove(word)
+                grown = True
+    return kept

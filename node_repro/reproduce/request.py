@@ -1,0 +1,110 @@
+"""The command line of `node-run list` and `node-run reproduce`."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from node_repro.config import ConfigError
+from node_repro.config.choices import Choices, conf_folder, unknown_choice
+from node_repro.config.options import GROUPS, OPTIONS
+from node_repro.config.overrides import unknown_key, unquoted
+from node_repro.reproduce import Request
+
+_NOT_FOR_ALL = ("job", "runs", "probe", "name")
+_OWN = ("profile", "seed", "outputs", "jobs", "experiment")
+
+
+def read_request(
+    words: Sequence[str], environment: Mapping[str, str] = os.environ
+) -> tuple[Request, Choices]:
+    """The request and the choices that it is made among.
+
+    Args:
+        words: `profile=`, `seed=0,1`, `outputs=`, `jobs=`, `experiment=table1_*,fig1_odenet`,
+            `--config-dir=DIR`, and overrides for all experiments. `experiment=glob(table1_*)`, as
+            in hydra's sweeps, is understood too.
+        environment: `make -j4 reproduce-all` gives the number of jobs in $MAKEFLAGS.
+
+    Raises:
+        ConfigError: A word is none of these, or has no valid value.
+    """
+    words, folders = _split_folders(words)
+    choices = Choices([*folders, conf_folder()])
+    given: dict[str, str] = {}
+    extra: list[str] = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not value:
+            raise ConfigError(f"{word!r} is not key=value; `node-run --help` has examples")
+        if key in _NOT_FOR_ALL:
+            raise ConfigError(f"{word!r}: {key}= differs from process to process; remove it")
+        if key in _OWN:
+            given[key] = value
+        elif key in OPTIONS or key in GROUPS:
+            extra.append(word)
+        else:
+            raise unknown_key(key, choices)
+    profile = given.get("profile", "quick")
+    if profile not in choices.names("profile"):
+        raise unknown_choice("profile", profile, choices.names("profile"))
+    jobs_of_make = re.search(r"(?:^|\s)-j(\d+)", environment.get("MAKEFLAGS", ""))
+    jobs = jobs_of_make[1] if jobs_of_make else given.get("jobs", "1")
+    request = Request(
+        experiments=_match_experiments(given.get("experiment", "*"), choices),
+        profile=profile,
+        seeds=tuple(
+            dict.fromkeys(
+                _whole_number("seed", one, 0) for one in given.get("seed", "0").split(",")
+            )
+        ),
+        outputs=Path(unquoted(given.get("outputs", "outputs"))),
+        jobs=_whole_number("jobs", jobs, 1),
+        extra=tuple(extra),
+        folders=folders,
+    )
+    return request, choices
+
+
+def _split_folders(words: Sequence[str]) -> tuple[list[str], tuple[Path, ...]]:
+    rest, folders = [], []
+    waiting = iter(words)
+    for word in waiting:
+        flag, _, value = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            folder = Path(value or next(waiting, ""))
+            if not folder.is_dir():
+                raise ConfigError(f"{flag} {folder}: there is no such folder")
+            folders.append(folder)
+        else:
+            rest.append(word)
+    return rest, tuple(folders)
+
+
+def _match_experiments(patterns: str, choices: Choices) -> tuple[str, ...]:
+    """The experiments that match any of the patterns, by their names or former names."""
+    if patterns.startswith("glob(") and patterns.endswith(")"):
+        patterns = patterns[len("glob(") : -1]
+    found = dict.fromkeys(choices.names("experiment"), False)
+    for pattern in patterns.split(","):
+        matching = [
+            name
+            for name in found
+            if any(fnmatchcase(one, pattern) for one in (name, *_former_names(name, choices)))
+        ]
+        if not matching:
+            raise unknown_choice("experiment", pattern, list(found))
+        found |= dict.fromkeys(matching, True)
+    return tuple(name for name, wanted in found.items() if wanted)
+
+
+def _former_names(name: str, choices: Choices) -> tuple[str, ...]:
+    described = choices.described(name)
+    return described.former_names if described else ()
+
+
+def _whole_number(key: str, text: str, least: int) -> int:
+    if not text.strip().isdecimal() or int(text) < least:
+        raise ConfigError(f"{key}={text} must be a whole number >= {least}")
+    return int(text)

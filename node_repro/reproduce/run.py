@@ -1,0 +1,97 @@
+"""`node-run reproduce`: the jobs, then the report, then what failed and how to go on."""
+
+import subprocess
+from collections.abc import Sequence
+
+from node_repro.config.choices import Choices
+from node_repro.config.overrides import literal
+from node_repro.reproduce import Job, Request, format_duration
+from node_repro.reproduce import pool as pools
+from node_repro.reproduce.plan import make_plan
+from node_repro.reproduce.pool import Pool
+from node_repro.runs import OutputError
+from node_repro.runs.atomic import reason
+from node_repro.runs.lock import Lock
+
+_SAVED = (75, 130, 143)
+"""Exit codes of a run that a signal stopped and that saved its state."""
+
+
+def reproduce(request: Request, choices: Choices) -> int:
+    """Run what is not done yet, and write the report.
+
+    Returns:
+        0, 1 if a job or the report failed, 130 or 143 if a signal stopped the reproduction.
+
+    Raises:
+        ConfigError: The request cannot be composed.
+        OutputError: The folder cannot be written, or another reproduction works in it.
+    """
+    plan = make_plan(request, choices)
+    left = [job for job in plan if not job.done]
+    try:
+        request.folder.mkdir(parents=True, exist_ok=True)
+        lock, _ = Lock.take(request.folder / "lock")
+        try:
+            return _run(request, plan, left)
+        finally:
+            lock.release()
+    except OSError as error:
+        raise OutputError(f"Cannot write {request.folder}: {reason(error)}.") from error
+
+
+def _run(request: Request, plan: Sequence[Job], left: Sequence[Job]) -> int:
+    print(_outlook(plan, left, request.jobs))
+    print(f"logs   {request.folder}", flush=True)
+    pool = Pool(request.jobs, request.folder)
+    pool.run(left)
+    report = 0 if pool.stopped else _write_report(request)
+    failed = [job for job in left if pool.exit_codes.get(job.name) != 0]
+    for job in failed:
+        if line := _describe(job, pool):
+            print(line)
+    again = "; the same command continues" if failed or report else ""
+    done = f"{len(plan) - len(failed)} of {len(plan)} are done{again}"
+    print(f"{'stopped' if pool.stopped else 'end   '} {done}")
+    return pool.stopped or (1 if failed or report else 0)
+
+
+def _outlook(plan: Sequence[Job], left: Sequence[Job], processes: int) -> str:
+    """How many processes there are, and how long those that are left will take."""
+    seconds = sum(job.seconds or 0 for job in left) / processes
+    unknown = sum(job.seconds is None for job in left)
+    besides = f" and {unknown} of unknown length" if unknown else ""
+    done = f"{len(plan)} processes, {len(plan) - len(left)} done"
+    return f"plan   {done}; {format_duration(seconds)}{besides} to go"
+
+
+def _write_report(request: Request) -> int:
+    """The report of whatever there is; returns its exit code."""
+    outputs = literal("outputs", str(request.outputs))
+    words = ["job=report", f"profile={request.profile}", outputs]
+    log = request.folder / "report.log"
+    with log.open("wb") as file:
+        command = [*pools.NODE_RUN, *words]
+        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if code.returncode:
+        print(f"failed  report: {_last_line(log.read_bytes())}  ({log})")
+    else:
+        print(f"report {request.outputs / 'report' / 'index.html'}")
+    return code.returncode
+
+
+def _describe(job: Job, pool: Pool) -> str | None:
+    """What became of a job that is not done; None for one that a signal kept from starting."""
+    code, log = pool.exit_codes.get(job.name), pool.log(job)
+    if code is None:
+        return None if pool.stopped else f"left    {job.name}: {job.after} failed"
+    if pool.stopped and code in _SAVED:
+        return f"saved   {job.name}  ({log})"
+    if pool.stopped and code < 0:
+        return f"ended   {job.name}: stopped by signal {-code}, nothing saved  ({log})"
+    return f"failed  {job.name}: {_last_line(log.read_bytes()) or f'exit code {code}'}  ({log})"
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("node-run: ") if lines else ""
