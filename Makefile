@@ -47,12 +47,9 @@ ARGS    ?=
 export OUT
 seeds    = $(or $(shell seq 0 $$(($(SEEDS) - 1)) | paste -sd, -),$(error SEEDS=$(SEEDS) must be a whole number >= 1))
 REPRODUCE = $(BIN)/node-run reproduce profile=$(PROFILE) seed=$(seeds) jobs=$(JOBS) "outputs=$$OUT"
-# `+` passes make's job server on, but a line with it is run under -n, -t and -q, too: there it is left out.
-FLAGS := $(filter-out --%,$(firstword -$(MAKEFLAGS)))
-PASS_JOBS := $(if $(findstring n,$(FLAGS))$(findstring t,$(FLAGS))$(findstring q,$(FLAGS)),,+@)
 
 reproduce-all: $(VENV)/installed  ## everything: PROFILE=quick SEEDS=3 JOBS=2 OUT=outputs ARGS="data.root=/my/mnist"
-	$(PASS_JOBS)exec $(REPRODUCE) $(ARGS)
+	@exec $(REPRODUCE) $(ARGS)
 
 list: $(VENV)/installed  ## experiments and probes: what they are for, cost, state (PROFILE SEEDS OUT)
 	@$(BIN)/node-run list profile=$(PROFILE) seed=$(seeds) "outputs=$$OUT" $(ARGS)
@@ -64,7 +61,7 @@ smoke: PROFILE := smoke
 smoke: JOBS := 2
 smoke: OUT := outputs/smoke
 smoke: $(VENV)/installed  ## every experiment, probe and the report, for a few iterations
-	$(PASS_JOBS)exec $(REPRODUCE) $(ARGS)
+	@exec $(REPRODUCE) $(ARGS)
 
 bench: $(VENV)/installed  ## training iterations of ODE-Net, flow and latent ODE beside torchdiffeq's
 	$(BIN)/python scripts/bench_odenet.py

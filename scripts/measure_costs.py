@@ -1,4 +1,4 @@
-"""Writes node_repro/reproduce/seconds.yaml from the finished runs below some output folders.
+"""Writes node_repro/reproduce/seconds.csv from the finished runs below some output folders.
 
     python scripts/measure_costs.py outputs [more folders]
 
@@ -7,7 +7,6 @@ smoke run is all start); of several runs of an experiment the median is taken. W
 beside its iterations is measured here and now.
 """
 
-import json
 import resource
 import subprocess
 import sys
@@ -16,41 +15,27 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import yaml
+from node_repro.runs.stored_run import find_runs
 
-TABLE = Path(__file__).parents[1] / "node_repro" / "reproduce" / "seconds.yaml"
-HEAD = """\
-# Seconds on one CPU thread, as `node-run list` expects them: medians of finished runs, which shared
-# their machine with other work, so they are rough. Written by scripts/measure_costs.py.
-# start: CPU seconds of `node-run experiment=demo_field_fit profile=smoke threads=1`.
-"""
+TABLE = Path(__file__).parents[1] / "node_repro" / "reproduce" / "seconds.csv"
 
 
-def measured(folders: list[Path]) -> dict:
-    """The table's content: start, iteration, probes."""
+def measured(folders: list[Path]) -> list[tuple[str, str, float]]:
+    """The table's rows: kind, name, seconds."""
     iteration, probes = defaultdict(list), defaultdict(list)
-    kinds: dict[str, dict[str, str]] = {}
-    for path in sorted(p for folder in folders for p in folder.glob("*/*/seed*/result.json")):
-        result, environment = _json(path), _json(path.with_name("environment.json"))
-        name, training = result["experiment"], result["training"]
-        if name is None or result["device"] != "cpu" or environment["torch"]["threads"] != 1:
+    for run in (run for folder in folders for run in find_runs(folder)):
+        result = run.result
+        if result is None or result.device != "cpu" or result.threads != 1:
             continue
-        if result["profile"] not in ("quick", "close", "paper") or not training:
+        if result.profile not in ("quick", "close", "paper") or not result.training_seconds:
             continue
-        iteration[name].append(training["seconds"] / result["iterations"])
-        kinds[name] = {"task": result["task"], "model": result["model"]}
-        for content in map(_json, path.parent.glob("probes/*.json")):
+        iteration[run.experiment].append(result.training_seconds / result.iterations)
+        for name, content in run.probes.items():
             if content.get("device") == "cpu" and content.get("threads") == 1:
-                probes[content["probe"]].append(content["seconds"])
-    rows = {
-        name: kinds[name] | {"seconds": float(f"{median(values):.3g}"), "runs": len(values)}
-        for name, values in sorted(iteration.items())
-    }
-    return {
-        "start": float(f"{start_seconds():.2g}"),
-        "iteration": rows,
-        "probes": {name: float(f"{median(v):.3g}") for name, v in sorted(probes.items())},
-    }
+                probes[name].append(content["seconds"])
+    rows = [("start", "", start_seconds())]
+    rows += [("iteration", name, median(values)) for name, values in sorted(iteration.items())]
+    return rows + [("probe", name, median(values)) for name, values in sorted(probes.items())]
 
 
 def start_seconds() -> float:
@@ -63,11 +48,8 @@ def start_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _json(path: Path) -> dict:
-    return json.loads(path.read_bytes())
-
-
 if __name__ == "__main__":
-    content = measured([Path(folder) for folder in sys.argv[1:]])
-    TABLE.write_text(HEAD + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    print(f"{TABLE}: {len(content['iteration'])} experiments, {len(content['probes'])} probes")
+    found = measured([Path(folder) for folder in sys.argv[1:]])
+    lines = [f"{kind},{name},{seconds:.3g}" for kind, name, seconds in found]
+    TABLE.write_text("\n".join(["kind,name,seconds", *lines]) + "\n", encoding="utf-8")
+    print(f"{TABLE}: {len(lines) - 1} experiments and probes")

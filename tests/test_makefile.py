@@ -96,7 +96,7 @@ def test_flags_that_keep_make_from_running_anything_hold_for_a_reproduction(
     assert '["reproduce"' not in done.stdout
 
 
-def test_a_reproduction_gets_the_job_server_of_make(venv: Path) -> None:
+def test_a_reproduction_is_told_the_number_of_jobs_of_make(venv: Path) -> None:
     program = venv / "bin" / "node-run"
     program.write_text("#!/bin/sh\necho $MAKEFLAGS\n")
-    assert "--jobserver" in make(venv, "-j3", "reproduce-all").stdout
+    assert "-j3" in make(venv, "-j3", "reproduce-all").stdout

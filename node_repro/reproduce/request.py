@@ -8,8 +8,8 @@ from pathlib import Path
 
 from node_repro.config import ConfigError
 from node_repro.config.choices import Choices, conf_folder, unknown_choice
-from node_repro.config.options import GROUPS, OPTIONS
-from node_repro.config.overrides import unknown_key, unquoted
+from node_repro.config.options import GROUPS
+from node_repro.config.overrides import declared, unknown_key, unquoted
 from node_repro.reproduce import Request
 
 _NOT_FOR_ALL = ("job", "runs", "probe", "name")
@@ -42,7 +42,7 @@ def read_request(
             raise ConfigError(f"{word!r}: {key}= differs from process to process; remove it")
         if key in _OWN:
             given[key] = value
-        elif key in OPTIONS or key in GROUPS:
+        elif key in GROUPS or declared(key, choices):
             extra.append(word)
         else:
             raise unknown_key(key, choices)
