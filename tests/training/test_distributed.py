@@ -316,7 +316,7 @@ def test_an_uneven_batch_is_refused_once_before_anything_is_made(tmp_path: Path)
     job = Job(tmp_path, "trainer.batch_size=5")
     assert job.end(job.go()) == [2, 2]
     (line,) = (job.said(0) + job.said(1)).splitlines()
-    assert line.startswith("node-run: trainer.batch_size=5 cannot be shared evenly by 2 processes")
+    assert line.startswith("node-run: trainer.batch_size=5 ") and "2 processes" in line
     assert not job.run.exists()
 
 
