@@ -69,8 +69,10 @@ def _command(argv: Sequence[str]) -> int:
         print(f"node-run {version('node-repro')}")
         return 0
     if "--help" in argv or "-h" in argv:
-        folder = conf_folder()
-        print(usage(Choices([folder]), load(folder / "config.yaml")), end="")
+        parser = ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
+        own, folder = parser.parse_known_args(argv)[0].config_dir, conf_folder()
+        print(usage(Choices([*own, folder]), load(folder / "config.yaml")), end="")
         return 0
     if argv and argv[0] in ("list", "reproduce"):
         return _whole(argv[0], argv[1:])
