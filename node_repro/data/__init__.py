@@ -49,6 +49,19 @@ class DataSet(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class GeneratedData:
+    """Base class of data sets that are computed or read once and identified by a sha256."""
+
+    name: str
+    sha256: str
+    notice: str | None = None
+
+    @property
+    def facts(self) -> Facts:
+        return {"sha256": self.sha256}
+
+
 class Split(NamedTuple):
     """Images, uint8 (N, 28, 28), and their labels, int64 (N,), on one device."""
 

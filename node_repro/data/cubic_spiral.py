@@ -13,7 +13,7 @@ from annotated_types import Ge
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from node_repro.data import DataError, Facts
+from node_repro.data import DataError, GeneratedData
 from node_repro.data.generated import content_hash, seeded_generator
 
 A = torch.tensor([[-0.1, 2.0], [-2.0, -0.1]], dtype=torch.float64)
@@ -28,26 +28,19 @@ def field(y: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrajectoryData:
+class TrajectoryData(GeneratedData):
     """Times ts (T,), float64, and the trajectory without and with noise, (T, 2) each.
 
     Training sees the noisy points.
     """
 
-    name: str
     ts: Tensor
     clean: Tensor
     noisy: Tensor
-    sha256: str
-    notice: str | None = None
 
     @property
     def description(self) -> str:
         return f"{len(self.ts)} points of one trajectory over [0, {END:g}], by scipy's DOP853"
-
-    @property
-    def facts(self) -> Facts:
-        return {"sha256": self.sha256}
 
 
 @dataclass(frozen=True, kw_only=True)

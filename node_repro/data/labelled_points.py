@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from node_repro.data import Facts
+from node_repro.data import GeneratedData
 from node_repro.data.curves import Curve, TwoCircles, TwoMoons, TwoSpirals
 from node_repro.data.generated import content_hash, seeded_generator
 
@@ -31,38 +31,19 @@ class LabelledPoints(NamedTuple):
     x: Tensor
     label: Tensor
 
-    @property
-    def examples(self) -> int:
-        """Number of points."""
-        return len(self.x)
-
-    def select(self, indices: Tensor) -> "LabelledPoints":
-        """The points at the indices (b,)."""
-        return LabelledPoints(*(part[indices.to(part.device)] for part in self))
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> "LabelledPoints":
-        return LabelledPoints(self.x.to(device, dtype), self.label.to(device))
-
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationData:
+class ClassificationData(GeneratedData):
     """Three splits of labelled points; `classes` is the number of labels."""
 
-    name: str
     classes: int
     train: LabelledPoints
     validation: LabelledPoints
     test: LabelledPoints
-    sha256: str
-    notice: str | None = None
 
     @property
     def description(self) -> str:
         return f"{len(self.train.x)} + {TEST:,} points of {self.classes} classes"
-
-    @property
-    def facts(self) -> Facts:
-        return {"sha256": self.sha256}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from node_repro.data import Facts
+from node_repro.data import Facts, GeneratedData
 from node_repro.data.generated import content_hash, seeded_generator
 
 LENGTH = 5.0  # of the interval [0, LENGTH] of x
@@ -23,7 +23,7 @@ class LinePoints(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineData:
+class LineData(GeneratedData):
     """Points of y = start + slope x, of which `start` is known and `slope` is to be found."""
 
     slope: float
@@ -31,9 +31,6 @@ class LineData:
     noise_sd: float
     train: LinePoints
     test: LinePoints
-    sha256: str
-    name: str = "line"
-    notice: str | None = None
 
     @property
     def description(self) -> str:
@@ -41,7 +38,7 @@ class LineData:
 
     @property
     def facts(self) -> Facts:
-        return {"sha256": self.sha256, "noise_sd": self.noise_sd}
+        return {**super().facts, "noise_sd": self.noise_sd}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +62,7 @@ class Line:
     def load(self) -> LineData:
         train = self._sample("train", self.points)
         return LineData(
+            name="line",
             slope=self.slope,
             start=self.start,
             noise_sd=self.noise_sd,

@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from node_repro.data import Facts
+from node_repro.data import Facts, GeneratedData
 from node_repro.data.generated import content_hash, seeded_generator
 
 VALIDATION, TEST = 200, 1_000  # points
@@ -31,21 +31,9 @@ class RegressionPoints(NamedTuple):
     y: Tensor
     clean: Tensor
 
-    @property
-    def examples(self) -> int:
-        """Number of points."""
-        return len(self.x)
-
-    def select(self, indices: Tensor) -> "RegressionPoints":
-        """The points at the indices (b,)."""
-        return RegressionPoints(*(part[indices.to(part.device)] for part in self))
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> "RegressionPoints":
-        return RegressionPoints(*(part.to(device, dtype) for part in self))
-
 
 @dataclass(frozen=True, kw_only=True)
-class RegressionData:
+class RegressionData(GeneratedData):
     """Three splits of noisy values.
 
     `noise_sd`, the standard deviation of the noise, is a lower bound of the root mean square error
@@ -57,12 +45,6 @@ class RegressionData:
     validation: RegressionPoints
     test: RegressionPoints
     noise_sd: float
-    sha256: str
-    notice: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.shape.name
 
     @property
     def description(self) -> str:
@@ -70,7 +52,7 @@ class RegressionData:
 
     @property
     def facts(self) -> Facts:
-        return {"sha256": self.sha256, "noise_sd": self.noise_sd}
+        return {**super().facts, "noise_sd": self.noise_sd}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +74,7 @@ class NoisyFunction:
     def load(self) -> RegressionData:
         train = self._sample("train", self.points)
         return RegressionData(
+            name=self.shape.name,
             shape=self.shape,
             train=train,
             validation=self._sample("validation", VALIDATION),

@@ -12,7 +12,8 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from node_repro.data import DataError, Facts
+from node_repro.data import DataError, Facts, GeneratedData
+from node_repro.data.examples import select_examples
 from node_repro.data.generated import content_hash, seeded_generator
 from node_repro.data.series import Series, pad_series
 
@@ -50,37 +51,20 @@ class EventSplit(NamedTuple):
     events: Series
     phase: Tensor
 
-    @property
-    def examples(self) -> int:
-        """Number of sequences."""
-        return len(self.phase)
-
-    def select(self, indices: Tensor) -> "EventSplit":
-        """The sequences at the indices (b,)."""
-        phase = self.phase[indices.to(self.phase.device)]
-        return EventSplit(self.events.select(indices), phase)
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> "EventSplit":
-        """A copy with everything but the grid on the device, in the dtype."""
-        return EventSplit(self.events.to(device, dtype), self.phase.to(device, dtype))
-
 
 @dataclass(frozen=True, kw_only=True)
-class EventData:
+class EventData(GeneratedData):
     """Three splits of event sequences over [0, end] and their true rate.
 
     If `marked`, each event has a mark: a point on a circle, with noise.
     """
 
-    name: str
     train: EventSplit
     validation: EventSplit
     test: EventSplit
     rate: SineRate
     end: float
     marked: bool
-    sha256: str
-    notice: str | None = None
 
     def mark(self, t: Tensor, phase: Tensor) -> Tensor:
         """The noiseless mark (..., 2) at time t: the point at twice the angle of the sine."""
@@ -100,7 +84,7 @@ class EventData:
 
     @property
     def facts(self) -> Facts:
-        return {"sha256": self.sha256, "train_count": len(self.train.phase)}
+        return {**super().facts, "train_count": len(self.train.phase)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +132,7 @@ class PoissonEvents:
         all_events = EventSplit(pad_series(grid, at, marks, seen), phase)
         held, test = round(VALIDATION * len(times)), round(TEST * len(times))
         parts = torch.arange(len(times)).split([len(times) - held - test, held, test])
-        train, validation, tested = (all_events.select(part) for part in parts)
+        train, validation, tested = (select_examples(all_events, part) for part in parts)
         events = all_events.events
         if not train.events.count.any():
             raise DataError(

@@ -19,8 +19,9 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-from node_repro.data import DataError, Facts
+from node_repro.data import DataError, Facts, GeneratedData
 from node_repro.data.csv_rows import Row, read_rows
+from node_repro.data.examples import select_examples
 from node_repro.data.generated import seeded_generator
 from node_repro.data.series import Series, pad_series
 
@@ -34,29 +35,15 @@ class SeriesSplit(NamedTuple):
     shown: Series
     hidden: Series
 
-    @property
-    def examples(self) -> int:
-        """Number of series."""
-        return self.shown.examples
-
-    def select(self, indices: Tensor) -> "SeriesSplit":
-        """The series at the indices (b,)."""
-        return SeriesSplit(self.shown.select(indices), self.hidden.select(indices))
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> "SeriesSplit":
-        """A copy with everything but the grid on the device, in the dtype."""
-        return SeriesSplit(self.shown.to(device, dtype), self.hidden.to(device, dtype))
-
 
 @dataclass(frozen=True, kw_only=True)
-class IrregularData:
+class IrregularData(GeneratedData):
     """Three splits of standardised series.
 
     Values are (value - mean) / sd for each channel, with mean and sd (D,) of the training series.
     Times are (time - start) SPAN / span, in [0, SPAN].
     """
 
-    name: str
     train: SeriesSplit
     validation: SeriesSplit
     test: SeriesSplit
@@ -66,8 +53,6 @@ class IrregularData:
     start: float
     span: float
     origin: str
-    sha256: str
-    notice: str | None = None
 
     @property
     def description(self) -> str:
@@ -78,7 +63,7 @@ class IrregularData:
     @property
     def facts(self) -> Facts:
         return {
-            "sha256": self.sha256,
+            **super().facts,
             "train_count": len(self.train.shown.count),
             "channels": ", ".join(self.channels),
         }
@@ -113,12 +98,12 @@ class SeriesCSV:
         order = torch.randperm(len(names), generator=seeded_generator(self.seed, "split"))
         held, test = round(VALIDATION * len(names)), round(TEST * len(names))
         parts = order.split([len(names) - held - test, held, test])
-        mean, sd = channel_moments(whole.select(parts[0]))
+        mean, sd = channel_moments(select_examples(whole, parts[0]))
         if not torch.isfinite(mean + sd).all():
             raise DataError(f"{self.path}: the values are too large to be squared; rescale them.")
         whole = whole._replace(x=(whole.x - mean) / sd * whole.seen)
         split, sha256 = self._hide(whole), hashlib.sha256(content).hexdigest()
-        train, validation, tested = (split.select(part) for part in parts)
+        train, validation, tested = (select_examples(split, part) for part in parts)
         if not (validation.hidden.count.any() and tested.hidden.count.any()):
             raise DataError(
                 f"{self.path}: data.part={self.part:g} hides nothing of the series that "

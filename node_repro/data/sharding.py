@@ -5,12 +5,15 @@ whole batch, too, and cut in the same way. A run on several processes is therefo
 process, up to rounding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, Self, TypeVar, cast, runtime_checkable
+from functools import partial
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
+
+from node_repro.data.examples import example_counts, map_parts, select_examples
 
 T = TypeVar("T")
 
@@ -19,23 +22,6 @@ class ShareError(Exception):
     """A batch cannot be divided evenly among the processes."""
 
     exit_code: ClassVar[int] = 2
-
-
-@runtime_checkable
-class Examples(Protocol):
-    """A part of a batch whose tensors do not all have one row per example.
-
-    Such a type says itself how many examples it has and how to select some of them.
-    """
-
-    @property
-    def examples(self) -> int:
-        """Number of examples."""
-        ...
-
-    def select(self, indices: Tensor) -> Self:
-        """The examples at the indices, an int64 tensor (b,)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -60,16 +46,13 @@ class Share:
             )
 
     def shard(self, batch: T) -> T:
-        """This process's part of a batch.
-
-        Tensors have one row per example; objects that implement `Examples` are asked; `Noise` is
-        sharded; tuples are sharded field by field; anything else is the same for all processes.
+        """This process's part of a batch of examples (see `data.examples`) and of its `Noise`.
 
         Raises:
             ShareError: the examples cannot be divided evenly, or the tensors disagree on their
                 number.
         """
-        sizes = set(_sizes(batch))
+        sizes = set(example_counts(batch))
         if len(sizes) > 1:
             raise ShareError(
                 f"a batch of type {type(batch).__name__} cannot be sharded, because its tensors "
@@ -80,20 +63,13 @@ class Share:
             self.refuse_uneven(size, "a batch of trainer.batch_size")
             part = size // self.count
             rows = torch.arange(self.rank * part, (self.rank + 1) * part)
-            return cast(T, self._shard(batch, rows))
+            return map_parts(batch, partial(self._shard, rows))
         return batch
 
-    def _shard(self, part: object, rows: Tensor) -> object:
-        if isinstance(part, Examples):
-            return part.select(rows)
-        if isinstance(part, Tensor):
-            return part[rows.to(part.device)] if part.ndim else part
+    def _shard(self, rows: Tensor, part: object) -> object:
         if isinstance(part, Noise):
             return replace(part, share=self)
-        if isinstance(part, tuple):
-            make = getattr(part, "_make", type(part))  # named tuples are made by _make
-            return make([self._shard(field, rows) for field in part])
-        return part
+        return select_examples(part, rows)
 
 
 @dataclass(frozen=True)
@@ -120,15 +96,3 @@ class Noise:
         numbers = torch.randn(whole, generator=self.generator, dtype=like.dtype, device=device)
         first = self.share.rank * shape[rows]
         return numbers.narrow(rows, first, shape[rows]).to(like.device)
-
-
-def _sizes(part: object) -> Iterator[int]:
-    """The number of examples of each part of a batch."""
-    if isinstance(part, Examples):
-        yield part.examples
-    elif isinstance(part, Tensor):
-        if part.ndim:
-            yield len(part)
-    elif isinstance(part, tuple):
-        for field in part:
-            yield from _sizes(field)

@@ -16,7 +16,8 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from node_repro.data import DataError, Facts
+from node_repro.data import DataError, Facts, GeneratedData
+from node_repro.data.examples import select_examples
 from node_repro.data.generated import content_hash, seeded_generator
 from node_repro.data.series import Series
 
@@ -60,32 +61,14 @@ class SpiralSplit(NamedTuple):
     noisy: Tensor
     direction: Tensor
 
-    @property
-    def examples(self) -> int:
-        """Number of spirals."""
-        return len(self.direction)
-
-    def select(self, indices: Tensor) -> "SpiralSplit":
-        """The spirals at the indices (b,)."""
-        rest = (part[indices.to(part.device)] for part in self[1:])
-        return SpiralSplit(self.observed.select(indices), *rest)
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> "SpiralSplit":
-        """A copy with everything but the grid on the device, in the dtype."""
-        rest = (part.to(device, dtype) for part in self[1:])
-        return SpiralSplit(self.observed.to(device, dtype), *rest)
-
 
 @dataclass(frozen=True, kw_only=True)
-class SpiralData:
+class SpiralData(GeneratedData):
     """Three splits of spirals; `sha256` identifies curves, noise and observed points."""
 
-    name: str
     train: SpiralSplit
     validation: SpiralSplit
     test: SpiralSplit
-    sha256: str
-    notice: str | None = None
 
     @property
     def description(self) -> str:
@@ -96,7 +79,7 @@ class SpiralData:
 
     @property
     def facts(self) -> Facts:
-        return {"sha256": self.sha256, "train_count": len(self.train.direction)}
+        return {**super().facts, "train_count": len(self.train.direction)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +127,7 @@ class Spirals:
         )
         test, held = round(TEST * len(at)), round(VALIDATION * len(at))
         parts = torch.arange(len(at)).split([len(at) - held - test, held, test])
-        train, validation, tested = (whole.select(part) for part in parts)
+        train, validation, tested = (select_examples(whole, part) for part in parts)
         return SpiralData(
             name=f"spirals-{self.shape.__name__}-{self.observed}",
             train=train,

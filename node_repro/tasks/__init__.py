@@ -7,17 +7,17 @@ knows neither models nor solvers, only the contract of the models that it trains
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from itertools import count
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypedDict, TypeVar, Unpack
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypedDict, TypeVar, Unpack
 
 import torch
 from torch import Tensor, nn
 
+from node_repro.data.examples import count_examples, move_examples, select_examples
 from node_repro.data.generated import shuffled_indices
-from node_repro.data.sharding import Examples
 
 Batch = Any
 """Opaque outside the task. So that several processes can share a batch, every tensor must have one
-row per example, or its type must implement `data.sharding.Examples`."""
+row per example, or its type must implement `data.examples.Examples`."""
 
 
 class Loss(NamedTuple):
@@ -53,6 +53,8 @@ class TaskSettings(TypedDict):
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 BatchT = TypeVar("BatchT")
+SplitT = TypeVar("SplitT")
+SplitT_co = TypeVar("SplitT_co", covariant=True)
 
 
 class Task(ABC, Generic[ModelT, BatchT]):
@@ -136,18 +138,8 @@ class Task(ABC, Generic[ModelT, BatchT]):
         return iter(())
 
 
-class MovableExamples(Examples, Protocol):
-    """Examples that can be moved to a device and dtype."""
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> Self: ...
-
-
-SplitT = TypeVar("SplitT", bound=MovableExamples)
-SplitT_co = TypeVar("SplitT_co", bound=MovableExamples, covariant=True)
-
-
 class SplitData(Protocol[SplitT_co]):
-    """Data with three splits of examples."""
+    """Data with three splits of examples (see `data.examples`)."""
 
     @property
     def train(self) -> SplitT_co: ...
@@ -169,24 +161,25 @@ class SplitTask(Task[ModelT, BatchT], Generic[ModelT, BatchT, SplitT]):
 
     def __init__(self, data: SplitData[SplitT], **settings: Unpack[TaskSettings]) -> None:
         super().__init__(**settings)
-        self.train = data.train.to(self.device, self.dtype)
+        self.train = move_examples(data.train, self.device, self.dtype)
         self.splits = {
-            "validation": data.validation.to(self.device, self.dtype),
-            "test": data.test.to(self.device, self.dtype),
+            "validation": move_examples(data.validation, self.device, self.dtype),
+            "test": move_examples(data.test, self.device, self.dtype),
         }
 
     def training_examples(self, step: int) -> SplitT:
         """The examples of the training batch of a step, shuffled pass by pass."""
-        indices = shuffled_indices(self.train.examples, self.batch_size, self.seed, step)
-        return self.train.select(indices)
+        count = count_examples(self.train)
+        indices = shuffled_indices(count, self.batch_size, self.seed, step)
+        return select_examples(self.train, indices)
 
     def evaluation_examples(self, split: str) -> Iterator[SplitT]:
         """The examples of a split in parts of eval_batch_size."""
         examples = self.splits[split]
-        for indices in torch.arange(examples.examples).split(self.eval_batch_size):
-            yield examples.select(indices)
+        for indices in torch.arange(count_examples(examples)).split(self.eval_batch_size):
+            yield select_examples(examples, indices)
 
     def first_test_examples(self, number: int) -> SplitT:
         """The first `number` test examples, or all if there are fewer."""
         test = self.splits["test"]
-        return test.select(torch.arange(min(number, test.examples)))
+        return select_examples(test, torch.arange(min(number, count_examples(test))))

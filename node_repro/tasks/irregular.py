@@ -12,6 +12,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
+from node_repro.data.examples import count_examples, select_examples
 from node_repro.data.generated import seeded_generator
 from node_repro.data.series import Series, shrink_grid
 from node_repro.data.series_csv import SPAN, IrregularData, SeriesSplit
@@ -124,7 +125,7 @@ class Irregular(SplitTask[SeriesModel, IrregularBatch, SeriesSplit]):
         data, examples = self.data, self.first_test_examples(SHOWN)
         grid = examples.shown.grid
         places = torch.linspace(0, len(grid) - 1, min(POINTS, len(grid))).long()
-        at = places.to(examples.shown.at.device).expand(examples.examples, -1)
+        at = places.to(examples.shown.at.device).expand(count_examples(examples), -1)
         x = model.predict(examples.shown, at, Noise(seeded_generator("pictures"))).double().cpu()
 
         def in_units(values: Tensor) -> np.ndarray:
@@ -140,7 +141,7 @@ class Irregular(SplitTask[SeriesModel, IrregularBatch, SeriesSplit]):
 
 def _with_hidden_values(split: SeriesSplit) -> SeriesSplit:
     """The series with at least one hidden value."""
-    return split.select(torch.nonzero(split.hidden.seen.any(2).any(1))[:, 0])
+    return select_examples(split, torch.nonzero(split.hidden.seen.any(2).any(1))[:, 0])
 
 
 def _shrink(split: SeriesSplit) -> SeriesSplit:

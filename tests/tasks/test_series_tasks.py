@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from node_repro.data.cubic_spiral import CubicSpiral, field
+from node_repro.data.examples import select_examples
 from node_repro.data.generated import shuffled_indices
 from node_repro.data.poisson_events import EventData, PoissonEvents
 from node_repro.data.series import Series
@@ -362,7 +363,7 @@ def test_series_are_evaluated_on_grids_of_their_own_times(ward: IrregularData) -
     for i, batch in enumerate(task.evaluation_batches("test")):
         assert len(batch.split.shown.grid) <= 7 < len(whole.shown.grid)  # 6 times and the start
         assert torch.equal(batch.split.shown.grid, batch.split.hidden.grid)
-        for part, given in zip(batch.split, whole.select(torch.tensor([i])), strict=True):
+        for part, given in zip(batch.split, select_examples(whole, torch.tensor([i])), strict=True):
             k = int(part.count[0])
             assert torch.equal(part.grid[part.at[0, :k]], given.grid[given.at[0, :k]])
             assert torch.equal(part.x[0, :k], given.x[0, :k])
