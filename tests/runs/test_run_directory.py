@@ -319,7 +319,6 @@ def test_impossible_place_is_one_sentence_and_stays_as_it_is(
         ("mkdir", errno.EROFS, "read-only"),
         ("mkdir", errno.EACCES, "permission is denied"),
         ("mkdir", errno.ENOSPC, "disk is full"),
-        ("link", errno.ENOSPC, "disk is full"),
         ("replace", errno.EDQUOT, "quota"),
         ("fsync", errno.EIO, "input/output error"),
     ],
