@@ -19,7 +19,7 @@ import torch
 
 from node_repro import cli
 from node_repro.config.compose import compose
-from node_repro.runs.metrics import read_metrics
+from node_repro.runs.metrics_file import read_metrics
 from node_repro.training.run import run
 
 ITERATIONS = 112  # 14 an epoch, a second or two in all
@@ -179,7 +179,7 @@ def test_signals_save_and_leave_and_the_same_command_goes_on(
         assert step < status["step"] < ITERATIONS
         assert ("resume     after iteration" in out) == (step > 0)
         step = status["step"]
-        assert f"stopped    after iteration {step} of {ITERATIONS}; all is saved" in out
+        assert f"stopped    after iteration {step} of {ITERATIONS}; checkpoint saved" in out
         assert not (job.folder / "lock").exists()
     done = subprocess.run(  # this time the command itself, with all its imports
         [sys.executable, "-m", "node_repro.cli", *job.words],

@@ -19,7 +19,8 @@ from torch import Tensor
 from node_repro.config.compose import compose
 from node_repro.data import Batch
 from node_repro.runs import OutputError
-from node_repro.runs.metrics import METRICS, read_metrics
+from node_repro.runs.metrics import METRICS
+from node_repro.runs.metrics_file import read_metrics
 from node_repro.tasks.mnist import MNIST
 from node_repro.training.run import run
 from node_repro.training.trainer import DivergedError
@@ -302,7 +303,7 @@ def test_run_stopped_while_evaluating_ends_as_if_it_was_not(
     status = stopped.json("status.json")
     assert (status["state"], status["step"], status["exit_code"]) == ("INTERRUPTED", 4, 143)
     assert stopped.out.splitlines()[-1] == (
-        "stopped    after iteration 4 of 4; all is saved, and the same command goes on from here"
+        "stopped    after iteration 4 of 4; checkpoint saved, rerun the same command to resume"
     )
     assert not (stopped.folder / "result.json").exists()
     assert not (stopped.folder / "lock").exists()

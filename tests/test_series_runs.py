@@ -11,7 +11,7 @@ import pytest
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.config.compose import compose
 from node_repro.data import DataError
-from node_repro.runs.metrics import read_metrics
+from node_repro.runs.metrics_file import read_metrics
 from node_repro.training.run import run
 
 CHOICES = Choices([conf_folder()])

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 EXPERIMENTS = {"table1_resnet": "resnet", "fig5_circles_cnf": "cnf", "table1_odenet": "odenet"}
 PATIENCE = 120  # seconds for the server to have read all runs
-CHART_OF_NFE = "solver/train/nfe_(forward|backward)$"
+CHART_OF_NFE = "solver/train/(nfe_forward|nfe_backward)$"
 
 
 class Server:

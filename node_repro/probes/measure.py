@@ -28,7 +28,8 @@ from node_repro.runs import OutputError
 from node_repro.runs.atomic import reason, write_atomically
 from node_repro.runs.config_file import refuse_another
 from node_repro.runs.environment import environment
-from node_repro.runs.metrics import encode, read_metrics, restore
+from node_repro.runs.json_values import encode, restore
+from node_repro.runs.metrics_file import read_metrics
 from node_repro.tasks import Task
 from node_repro.training import build
 from node_repro.training.checkpoint import Checkpoints, Loaded

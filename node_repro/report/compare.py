@@ -5,24 +5,21 @@ folder of several seeds, whose numbers are then a mean ± standard deviation ove
 folder above that, if it holds a single configuration.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from node_repro.config import ConfigError
 from node_repro.report.statistics import spread
-from node_repro.report.tables import Column, align, format_cell
-from node_repro.runs.metrics import METRICS
+from node_repro.report.tables import align
+from node_repro.runs.json_values import flatten
+from node_repro.runs.metrics import get_metric, shown_scores
 from node_repro.runs.result import RunResult
 from node_repro.runs.stored_run import StoredRun
 
 _NOT_COMPARED = {"seed", "name", "outputs", "progress", "debug", "device", "profile", "threads"}
 _COST = "nfe_forward nfe_backward step_seconds saved_bytes peak_bytes seconds".split()
 _FACTS = "data profile device iterations parameters".split()
-_UNITS = {"fraction": (100.0, " %"), "bytes": (1e-6, " MB"), "seconds": (1.0, " s")}
-_UNITS |= {"nats": (1.0, " nats")}
-_DIGITS = {" %": 2, " MB": 2, " nats": 4, "": 4, " s": 3}
-
 
 class Argument(NamedTuple):
     """One argument of runs=: a configuration (dotted keys) and its results, one for each seed."""
@@ -69,7 +66,7 @@ def _read(path: Path) -> Argument:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"runs={path}: result.json cannot be read: {reason}") from error
-    return Argument(str(path), dict(_flatten(config)), results)
+    return Argument(str(path), _shown_keys(config), results)
 
 
 def _find_seeds(path: Path) -> list[Path]:
@@ -95,13 +92,14 @@ def _shorten_titles(arguments: list[Argument]) -> list[Argument]:
     ]
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        elif f"{prefix}{key}" not in _NOT_COMPARED and not key.startswith("_"):
+def _shown_keys(config: Mapping[str, Any]) -> dict[str, str]:
+    """The keys that are compared, and their values as a user types them."""
+    shown = {}
+    for key, value in flatten(dict(config)).items():
+        if key not in _NOT_COMPARED and not key.rpartition(".")[2].startswith("_"):
             text = "null" if value is None else str(value)
-            yield f"{prefix}{key}", text.lower() if isinstance(value, bool) else text
+            shown[key] = text.lower() if isinstance(value, bool) else text
+    return shown
 
 
 def _numbers(result: RunResult) -> dict[str, float]:
@@ -109,8 +107,7 @@ def _numbers(result: RunResult) -> dict[str, float]:
     rows: dict[str, float] = {}
     for name in ("selected", "last"):
         test = result.models[name].test
-        shown = [metric for metric in test if metric in METRICS and METRICS[metric].label]
-        shown += ["nfe_forward"] if "nfe_forward" in test else []
+        shown = [*shown_scores(test), *(["nfe_forward"] if "nfe_forward" in test else [])]
         rows |= {f"{name}.{metric}": test[metric] for metric in shown}
     training = result.training
     return rows | {f"training.{name}": training[name] for name in _COST if name in training}
@@ -118,14 +115,11 @@ def _numbers(result: RunResult) -> dict[str, float]:
 
 def _format_number(row: str, argument: Argument) -> str:
     """As in "0.58 ± 0.03 %"; empty if no run has the number."""
-    numbers = (_numbers(result).get(row) for result in argument.results)
-    if (value := spread(numbers)) is None:
+    if (value := spread(_numbers(result).get(row) for result in argument.results)) is None:
         return ""
     name = row.rpartition(".")[2]
-    scale, unit = _UNITS.get(METRICS[name].unit if name in METRICS else "seconds", (1.0, ""))
-    digits = 1 if name.startswith("nfe") else _DIGITS[unit]
-    column: Column[Any] = Column("", lambda _: value, digits)
-    return f"{format_cell(value.scaled(scale), column)}{unit}"
+    metric = get_metric("training_seconds" if name == "seconds" else name)
+    return metric.format(value.mean, value.sd)
 
 
 def _format_fact(fact: str, argument: Argument) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from node_repro.runs import OutputError
+from node_repro.runs.json_values import flatten
 
 _SIGNATURE = "# signature: "
 _BEFORE_CONFIG = ("lock", "train.log")  # what a start that was killed at once may leave behind
@@ -52,23 +53,13 @@ def refuse_another(path: Path, config: dict, signature: str, harmless: Collectio
         old = yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
         raise OutputError(f"{file} is damaged; choose another name=...") from error
-    lines = _differences(_flat(old), _flat(yaml.safe_load(yaml.safe_dump(config))), harmless)
+    lines = _differences(flatten(old), flatten(yaml.safe_load(yaml.safe_dump(config))), harmless)
     shown = ", ".join(lines[:8]) + (f" and {len(lines) - 8} more" if len(lines) > 8 else "")
     raise OutputError(
         f"{path} holds a run with another configuration "
         f"({shown or 'the same keys, signed by another version of the program'}); "
         "choose another name=... or remove that directory."
     )
-
-
-def _flat(value: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(value, dict) or not value:
-        return {prefix: value}
-    return {
-        key: item
-        for name, inner in value.items()
-        for key, item in _flat(inner, f"{prefix}.{name}" if prefix else str(name)).items()
-    }
 
 
 def _differences(

@@ -1,15 +1,18 @@
-"""A TensorBoard event file, written synchronously.
+"""A TensorBoard event file that is written synchronously.
 
-torch's SummaryWriter writes in a thread, which prints a traceback when the disk is full or the
-directory is gone; here both are an OutputError of one sentence.
+tensorboard's own `EventFileWriter` (and so torch's `SummaryWriter`) writes in a thread. If the disk
+is full, that thread prints a traceback and the error reaches the caller at a later call; here the
+call that cannot write raises an OutputError.
 """
 
-# The modules that protobuf generates do not declare their names:
+# protobuf's generated modules do not declare the names in them:
 # pyright: reportAttributeAccessIssue=false
 
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedWriter
 from pathlib import Path
 
@@ -22,60 +25,66 @@ from node_repro.runs.atomic import is_still, reason
 
 
 class EventFile:
-    """A new event file in a directory; with those of earlier starts it is one run."""
+    """A new event file in a directory. With those of earlier starts it is one TensorBoard run.
+
+    Args:
+        directory: Where the file is created.
+        purge_step: On resume, the first step that is repeated: TensorBoard hides what earlier
+            files have from this step on.
+
+    Raises:
+        OutputError: The file cannot be written; so do all methods.
+    """
 
     def __init__(self, directory: Path, purge_step: int | None = None) -> None:
-        """purge_step: the first step that is done again; what earlier files have from it on is
-        hidden. Raises OutputError where the directory cannot be written to."""
-        try:
-            self.path, self._file = _new_event_file(directory)
-        except OSError as error:
-            raise OutputError(f"Cannot write {directory}: {reason(error)}.") from error
+        with _reported(directory):
+            self.path, self._file = _create(directory)
         self._records = RecordWriter(self._file)
         self._write(Event(file_version="brain.Event:2"))
         if purge_step is not None:
-            session = SessionLog(status=SessionLog.START)
-            self._write(Event(step=purge_step, session_log=session))
+            self._write(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
         self._flush()
 
-    def add(self, step: int, *values: Summary.Value) -> None:
-        """Writes and flushes values at a step. Raises OutputError."""
-        for value in values:
+    def add(self, step: int, summary: Summary) -> None:
+        """Writes the values of a summary at a step, and flushes the file."""
+        for value in summary.value:
             self._write(Event(step=step, summary=Summary(value=[value])))
         self._flush()
 
     def close(self) -> None:
-        """Closes the file; closing twice is harmless. Raises OutputError."""
-        try:
+        """Closes the file; closing it again does nothing."""
+        with _reported(self.path):
             self._file.close()
-        except OSError as error:
-            raise OutputError(f"Cannot write {self.path}: {reason(error)}.") from error
 
     def _write(self, event: Event) -> None:
         event.wall_time = time.time()
-        try:
+        with _reported(self.path):
             self._records.write(event.SerializeToString())
-        except OSError as error:
-            raise OutputError(f"Cannot write {self.path}: {reason(error)}.") from error
 
     def _flush(self) -> None:
         if not is_still(self.path, self._file.fileno()):
             raise OutputError(
-                f"{self.path} was deleted, moved or replaced while the run was writing to "
-                "it; start the run again."
+                f"{self.path} was deleted, moved or replaced while the run was writing to it; "
+                "start the run again."
             )
-        try:
+        with _reported(self.path):
             self._file.flush()
-        except OSError as error:
-            raise OutputError(f"Cannot write {self.path}: {reason(error)}.") from error
 
 
-def _new_event_file(directory: Path) -> tuple[Path, BufferedWriter]:
-    """A new file that sorts behind those of earlier starts, as TensorBoard reads them in order."""
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {reason(error)}.") from error
+
+
+def _create(directory: Path) -> tuple[Path, BufferedWriter]:
+    """The new file sorts after those of earlier starts, as TensorBoard reads them in this order."""
     for count in range(1000):
         name = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{count:03d}"
+        path = directory / f"events.out.tfevents.{name}"
         try:
-            path = directory / f"events.out.tfevents.{name}"
             return path, open(path, "xb")
         except FileExistsError:
             continue

@@ -1,189 +1,211 @@
-"""The declared metrics: every number a run may log, with its unit and its meaning.
+"""The metrics: every number that a run may log, with its unit, its meaning and how it is shown.
 
 A name carries its unit where it has one (`step_seconds`, `peak_bytes`, `loss_nats`); errors are
-fractions. JSON has no NaN: a value that is not finite is written as "nan", "inf" or "-inf", and
-`restore` turns these three strings back into floats, so that a diverged loss stays visible.
+fractions. A task may declare metrics of its own, see `declare`.
 """
 
 import difflib
-import json
-import math
-from collections.abc import Iterable
-from numbers import Integral, Real
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
-from node_repro.runs import OutputError
+Group = Literal["score", "solver", "cost"]
 
 
-class Metric(NamedTuple):
-    """What one logged number is. label: what people are shown it under; empty, they are not."""
+@dataclass(frozen=True)
+class Metric:
+    """What one logged number is, and how it is shown.
+
+    Attributes:
+        unit: "nats", "fraction", "seconds", "bytes", ...; "1" for none.
+        meaning: One line for TensorBoard and for readers of this file.
+        label: Name in the summary of a run, in charts and in tables; "" for one that is only
+            logged.
+        group: A score of the model, what the solver did, or what it cost.
+        reduction: What makes one number of those of the processes that share a batch.
+        chart: Title of the TensorBoard chart that shows it. Metrics with the same chart share it;
+            a score with a label has a chart of its own.
+    """
 
     unit: str
     meaning: str
     label: str = ""
+    group: Group = "score"
+    reduction: Literal["mean", "max", "min"] = "mean"
+    chart: str = ""
+
+    def format(self, value: float, spread: float | None = None) -> str:
+        """A value with its unit, as in "0.58 ± 0.08 %" or "0.0221 nats"."""
+        scale, digits, unit = _FORMATS.get(self.unit, (1.0, 4, ""))
+        plus_minus = "" if spread is None else f" ± {scale * spread:.{digits}f}"
+        return f"{scale * value:.{digits}f}{plus_minus} {unit}".rstrip()
 
 
-SCORES: dict[str, Metric] = {
+_FORMATS = {
+    "fraction": (100.0, 2, "%"),
+    "nats": (1.0, 4, "nats"),
+    "bytes": (1e-6, 2, "MB"),
+    "seconds": (1.0, 3, "s"),
+    "evaluations": (1.0, 1, ""),
+    "steps": (1.0, 1, ""),
+}
+"""Unit of a metric -> scale, digits after the decimal point, unit that is shown."""
+
+_SCORES = {
     "loss_nats": Metric("nats", "mean negative log likelihood over the batch or set", "loss"),
-    "error": Metric(
-        "fraction", "share of the examples classified wrongly, 0.0042 for 0.42 %", "error"
+    "error": Metric("fraction", "misclassified examples, 0.0042 for 0.42 %", "error"),
+    "nll_nats": Metric("nats", "negative log likelihood of a point or of a series", "NLL"),
+    "kl_nats": Metric("nats", "KL divergence of a posterior or of the model", "KL"),
+    "rmse_noisy": Metric(
+        "1", "RMSE per coordinate of the 100 points ahead, against noisy ones", "RMSE ahead"
     ),
-    "nll_nats": Metric("nats", "negative log likelihood of a point, or of a series as seen", "NLL"),
-    "kl_nats": Metric("nats", "divergence, of a posterior or of the model", "KL"),
-    "rmse_noisy": Metric("1", "RMSE a coordinate of the 100 points ahead, noisy", "RMSE ahead"),
-    "rmse_clean": Metric("1", "the same against the curves without noise"),
-    "rmse_sample": Metric("1", "rmse_noisy of one posterior sample, not of their mean"),
-    "rmse_window": Metric("1", "RMSE a coordinate of all points of the window, without noise"),
+    "rmse_clean": Metric("1", "RMSE per coordinate of the 100 points ahead, without noise"),
+    "rmse_sample": Metric("1", "rmse_noisy of one posterior sample instead of their mean"),
+    "rmse_window": Metric("1", "RMSE per coordinate of all points of the window, without noise"),
     "rmse_hidden": Metric("1", "RMSE of hidden values, standardised", "RMSE hidden"),
-    "rmse_carried": Metric("1", "the same of the last value shown before", "carried forward"),
+    "rmse_carried": Metric("1", "RMSE of the last shown value, standardised", "carried forward"),
     "log_likelihood_nats": Metric(
-        "nats",
-        "predictive log likelihood; a point, a value or a sequence, as the task says",
-        "log p",
+        "nats", "predictive log likelihood per point, value or sequence, as the task says", "log p"
     ),
-    "log_likelihood_true_nats": Metric("nats", "of a sequence under its true rate", "true rate"),
+    "log_likelihood_true_nats": Metric(
+        "nats", "log likelihood of a sequence under its true rate", "true rate"
+    ),
     "log_likelihood_constant_nats": Metric(
-        "nats", "of a sequence under the constant rate of the training events", "constant rate"
+        "nats",
+        "log likelihood of a sequence under the constant rate of the training events",
+        "constant rate",
     ),
     "integral_error": Metric(
-        "fraction",
-        "relative error of the rate's integral, sequence by sequence",
-        "integral's error",
+        "fraction", "mean relative error of the rate's integral over a sequence", "integral's error"
     ),
     "rate_error": Metric(
         "fraction", "integral of the rate's absolute error over that of the rate", "rate's error"
     ),
     "squared_error": Metric("1", "mean squared error of predicted values", "MSE"),
-    "rmse_values": Metric("1", "RMSE of predicted values, against noisy ones", "RMSE"),
-    "rmse_function": Metric("1", "the same against the function without noise", "without noise"),
+    "rmse_values": Metric("1", "RMSE of predicted values against noisy ones", "RMSE"),
+    "rmse_function": Metric("1", "RMSE against the function without noise", "without noise"),
     "absolute_error": Metric("1", "mean absolute difference of the solution", "mean |error|"),
     "field_error": Metric("fraction", "relative RMS error of the field on the trajectory", "field"),
-    "outside": Metric("fraction", "share of the drawn points outside of the box", "outside"),
-    "best_error": Metric("fraction", "smallest validation error so far"),
-    "learning_rate": Metric("1", "learning rate that the optimiser used"),
-    "gradient_norm": Metric("1", "2-norm of the gradient with respect to all parameters"),
-    "epoch": Metric("epochs", "passes over the training set so far, with a fraction"),
-}
-"""How well a model does, and how it is trained."""
-
-SOLVER: dict[str, Metric] = {
-    "nfe_forward": Metric("evaluations", "evaluations of f in one forward pass"),
-    "nfe_backward": Metric("evaluations", "evaluations of f in one backward pass"),
-    "nvjp_backward": Metric("evaluations", "vector-Jacobian products with f in one backward pass"),
-    "accepted": Metric("steps", "accepted steps of the forward solve"),
-    "rejected": Metric("steps", "rejected steps of the forward solve"),
-    "accepted_backward": Metric("steps", "accepted steps of the backward solve"),
-    "rejected_backward": Metric("steps", "rejected steps of the backward solve"),
-    "reconstruction_error": Metric(
-        "1", "relative root mean square by which the backward solve misses the state at t0"
+    "outside": Metric("fraction", "drawn points outside of the box", "outside"),
+    "learning_rate": Metric(
+        "1", "learning rate of the optimizer", reduction="max", chart="learning rate"
     ),
-    "h_min": Metric("time", "smallest accepted step size of the forward solve, as a magnitude"),
-    "h_max": Metric("time", "largest accepted step size of the forward solve, as a magnitude"),
-    "h_mean": Metric("time", "mean accepted step size of the forward solve, as a magnitude"),
 }
-"""What the solver did."""
 
-COST: dict[str, Metric] = {
-    "step_seconds": Metric("seconds", "wall time of one training iteration"),
-    "forward_seconds": Metric("seconds", "wall time of one forward pass with the loss"),
-    "backward_seconds": Metric("seconds", "wall time of one backward pass"),
-    "epoch_seconds": Metric("seconds", "wall time of one epoch of training"),
-    "evaluation_seconds": Metric("seconds", "wall time of one evaluation over a whole set"),
-    "training_seconds": Metric("seconds", "wall time of the training with its evaluations"),
-    "checkpoint_seconds": Metric("seconds", "wall time of saving one checkpoint"),
-    "images_per_second": Metric("1/second", "training images per second of wall time"),
-    "saved_bytes": Metric("bytes", "most bytes held at once for backward, parameters left out"),
-    "peak_bytes": Metric("bytes", "peak of allocated CUDA memory; on a CPU equal to saved_bytes"),
-    "parameters": Metric("1", "number of trainable parameters"),
+
+def _solver(
+    unit: str,
+    meaning: str,
+    label: str = "",
+    chart: str = "",
+    reduction: Literal["mean", "max", "min"] = "mean",
+) -> Metric:
+    return Metric(unit, meaning, label, "solver", reduction, chart)
+
+
+def _cost(
+    unit: str,
+    meaning: str,
+    label: str,
+    chart: str = "",
+    reduction: Literal["mean", "max", "min"] = "mean",
+) -> Metric:
+    return Metric(unit, meaning, label, "cost", reduction, chart)
+
+
+_NFE = "NFE of a training iteration"
+STEP_SIZE = "step size h: mean, min, max"
+_SOLVER = {
+    "nfe_forward": _solver("evaluations", "evaluations of f, forward pass", "NFE forward", _NFE),
+    "nfe_backward": _solver("evaluations", "evaluations of f, backward pass", "NFE backward", _NFE),
+    "nvjp_backward": _solver("evaluations", "vector-Jacobian products with f, backward pass"),
+    "accepted": _solver("steps", "accepted steps, forward solve", chart="forward steps"),
+    "rejected": _solver("steps", "rejected steps, forward solve", chart="forward steps"),
+    "accepted_backward": _solver("steps", "accepted steps, backward solve", chart="backward steps"),
+    "rejected_backward": _solver("steps", "rejected steps, backward solve", chart="backward steps"),
+    "reconstruction_error": _solver(
+        "1",
+        "relative RMS error of the state at t0 as reconstructed by the backward solve",
+        chart="error of the reconstructed state",
+        reduction="max",
+    ),
+    "h_min": _solver("time", "smallest accepted |h|, forward solve", "", STEP_SIZE, "min"),
+    "h_max": _solver("time", "largest accepted |h|, forward solve", "", STEP_SIZE, "max"),
+    "h_mean": _solver("time", "mean accepted |h|, forward solve", "", STEP_SIZE),
 }
-"""What it takes in time and memory."""
+_BYTES = "bytes held for backward, and peak"
+_COST = {
+    "step_seconds": _cost(
+        "seconds",
+        "wall time of one training iteration",
+        "seconds of an iteration",
+        "seconds of a training iteration",
+        "max",
+    ),
+    "evaluation_seconds": _cost(
+        "seconds",
+        "wall time of one evaluation over a whole set",
+        "",
+        "seconds of an evaluation",
+        "max",
+    ),
+    "training_seconds": _cost(
+        "seconds", "wall time of the training with its evaluations", "seconds of training"
+    ),
+    "saved_bytes": _cost(
+        "bytes",
+        "largest number of bytes held for backward at once, without parameters",
+        "bytes held for backward",
+        _BYTES,
+        "max",
+    ),
+    "peak_bytes": _cost(
+        "bytes", "peak of allocated CUDA memory; on a CPU saved_bytes", "", _BYTES, "max"
+    ),
+    "parameters": _cost("1", "number of trained parameters", "parameters"),
+}
 
-METRICS: dict[str, Metric] = SCORES | SOLVER | COST
+METRICS: dict[str, Metric] = _SCORES | _SOLVER | _COST
 
 
-def check(names: Iterable[str]) -> None:
+def declare(labels: Mapping[str, str]) -> None:
+    """Adds the metrics that a task declares: name -> label. The unit is the name's ending."""
+    for name, label in labels.items():
+        METRICS.setdefault(name, _undeclared(name, label))
+
+
+def get_metric(name: str) -> Metric:
+    """The metric of this name; one that no code of this process declared is described by its name.
+
+    Another task's results may hold such metrics.
+    """
+    return METRICS.get(name) or _undeclared(name, name.replace("_", " "))
+
+
+def shown_scores(values: Mapping[str, float]) -> dict[str, float]:
+    """Those of `values` that a run prints: scores with a label, in the order of METRICS."""
+    order = {name: place for place, name in enumerate(METRICS)}
+    names = sorted(values, key=lambda name: order.get(name, len(order)))
+    metrics = {name: get_metric(name) for name in names}
+    return {
+        name: values[name]
+        for name, metric in metrics.items()
+        if metric.label and metric.group == "score"
+    }
+
+
+def refuse_undeclared(names: Iterable[str]) -> None:
     """Raises ValueError for the first name that is not declared, with the nearest declared one."""
     for name in names:
         if name not in METRICS:
             near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.4)
-            hint = f"did you mean '{near[0]}'" if near else f"declared are {', '.join(METRICS)}"
+            hint = f"did you mean '{near[0]}'?" if near else f"declared are {', '.join(METRICS)}."
             raise ValueError(
-                f"'{name}' is not a declared metric: {hint}? Declare new ones, with their unit, "
-                "in node_repro/runs/metrics.py."
+                f"'{name}' is not a declared metric: {hint} A task declares new ones in its "
+                "class attribute `metrics`."
             )
 
 
-def told(name: str, value: float, standard_error: float | None = None) -> str:
-    """A metric in words, as in "error 0.58 ± 0.08 %" or "loss 0.0221"."""
-    metric = METRICS[name]
-    scale, digits, unit = (100, 2, " %") if metric.unit == "fraction" else (1, 4, "")
-    spread = "" if standard_error is None else f" ± {scale * standard_error:.{digits}f}"
-    return f"{metric.label} {scale * value:.{digits}f}{spread}{unit}"
-
-
-def encode(value: object) -> object:
-    """`value` in what JSON knows: plain numbers, "nan"/"inf"/"-inf", strings, lists, dicts, null.
-
-    Raises TypeError for anything else, tensors included.
-    """
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        number = float(value)
-        return number if math.isfinite(number) else str(number)
-    if isinstance(value, dict):
-        return {str(key): encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [encode(item) for item in value]
-    raise TypeError(
-        f"a {type(value).__name__} cannot be recorded: allowed are numbers, strings, None, lists "
-        "and dicts of them; use .item() on a tensor"
-    )
-
-
-def restore(value: object) -> object:
-    """The inverse of `encode`: "nan", "inf" and "-inf" are floats again, at any depth."""
-    if isinstance(value, str):
-        return float(value) if value in ("nan", "inf", "-inf") else value
-    if isinstance(value, dict):
-        return {key: restore(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [restore(item) for item in value]
-    return value
-
-
-def whole_lines(data: bytes) -> list[bytes]:
-    """The lines of a metrics file, each with its newline; a torn last line is left out."""
-    lines = data.splitlines(keepends=True)
-    if lines and not (lines[-1].endswith(b"\n") and _parses(lines[-1])):
-        lines.pop()
-    return lines
-
-
-def _parses(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
-
-
-def read_metrics(path: Path) -> list[dict]:
-    """Every line of a metrics.jsonl: {"step", "split", "seconds", <metric>...}, metrics as numbers.
-
-    The last line may be torn (a kill while writing); it is left out. Raises OutputError if the
-    file is missing, or damaged anywhere else.
-    """
-    try:
-        lines = whole_lines(Path(path).read_bytes())
-    except OSError as error:
-        raise OutputError(f"Cannot read {path}: {error.strerror}.") from error
-    records = []
-    for number, line in enumerate(lines, start=1):
-        if not _parses(line):
-            raise OutputError(f"{path} is damaged in line {number}: it is not a JSON object.")
-        record = json.loads(line)
-        records.append({k: restore(v) if k in METRICS else v for k, v in record.items()})
-    return records
+def _undeclared(name: str, label: str) -> Metric:
+    unit = name.rpartition("_")[2]
+    return Metric(unit if unit in ("nats", "seconds", "bytes") else "1", label, label)

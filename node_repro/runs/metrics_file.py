@@ -1,5 +1,8 @@
-"""The growing metrics.jsonl: one JSON object a line, appended in one write, never rewritten in
-place. A torn last line is dropped when the file is opened again; `cut` goes back to a step."""
+"""metrics.jsonl: one JSON object per line, {"step", "split", "seconds", <metric>...}.
+
+Lines are appended in one write and never rewritten in place. A torn last line (a kill while
+writing) is dropped when the file is opened again; `cut` goes back to an earlier step.
+"""
 
 import contextlib
 import json
@@ -9,7 +12,7 @@ from pathlib import Path
 
 from node_repro.runs import OutputError
 from node_repro.runs.atomic import is_still, reason, write_atomically
-from node_repro.runs.metrics import whole_lines
+from node_repro.runs.json_values import restore
 
 
 class MetricsFile:
@@ -22,7 +25,7 @@ class MetricsFile:
         try:
             self._open()
             data = path.read_bytes()
-            lines = whole_lines(data)
+            lines = _whole_lines(data)
             if (length := sum(map(len, lines))) != len(data):
                 os.truncate(path, length)
         except OSError as error:
@@ -49,7 +52,7 @@ class MetricsFile:
         """Drops the lines whose step is beyond `step`, atomically; returns how many there were."""
         self._live_descriptor()
         try:
-            lines = whole_lines(self.path.read_bytes())
+            lines = _whole_lines(self.path.read_bytes())
             kept = [line for line in lines if _field(line, "step") <= step]
             if len(kept) != len(lines):
                 write_atomically(self.path, b"".join(kept))
@@ -82,6 +85,41 @@ class MetricsFile:
     def _restart_clock(self, lines: list[bytes]) -> None:
         self._seconds_before = float(_field(lines[-1], "seconds")) if lines else 0.0
         self._started = time.monotonic()
+
+
+def read_metrics(path: Path) -> list[dict]:
+    """Every line, with its numbers; a torn last line is left out.
+
+    Raises:
+        OutputError: The file is missing, or damaged anywhere else.
+    """
+    try:
+        lines = _whole_lines(path.read_bytes())
+    except OSError as error:
+        raise OutputError(f"Cannot read {path}: {error.strerror}.") from error
+    for number, line in enumerate(lines, start=1):
+        if not _parses(line):
+            raise OutputError(f"{path} is damaged in line {number}: it is not a JSON object.")
+    records = (json.loads(line) for line in lines)
+    return [
+        {key: value if key == "split" else restore(value) for key, value in record.items()}
+        for record in records
+    ]
+
+
+def _whole_lines(data: bytes) -> list[bytes]:
+    """The lines, each with its newline; a torn last line is left out."""
+    lines = data.splitlines(keepends=True)
+    if lines and not (lines[-1].endswith(b"\n") and _parses(lines[-1])):
+        lines.pop()
+    return lines
+
+
+def _parses(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _field(line: bytes, name: str) -> float:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from node_repro.runs.metrics import encode, restore
+from node_repro.runs.json_values import encode, restore
+from node_repro.runs.metrics import get_metric, shown_scores
 
 SCHEMA = 1
 """Version of the file's layout. Files without a version have the layout of version 1."""
@@ -102,6 +103,25 @@ class RunResult:
     def training_seconds(self) -> float | None:
         """Time of the training with its evaluations, summed over restarts."""
         return self.training.get("seconds")
+
+    def summary(self) -> str:
+        """Two lines with the test scores of the two models, and the notice on the data."""
+        lines = []
+        for name, model in self.models.items():
+            first = self.selected_by
+            shown = {first: model.test[first]} | shown_scores(model.test)
+            scores = ", ".join(
+                f"{get_metric(key).label} "
+                + get_metric(key).format(value, model.test_standard_error if key == first else None)
+                for key, value in shown.items()
+            )
+            lines.append(
+                f"{name:<10} test {scores} (iteration {model.step}, {self.test_count:,} examples "
+                f"of {self.data})"
+            )
+        if self.data_notice:
+            lines.append(f"notice     {self.data_notice}")
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """The content of result.json, in its order. NaN and infinities are strings."""

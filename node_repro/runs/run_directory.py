@@ -31,8 +31,9 @@ from node_repro.runs import OutputError
 from node_repro.runs.atomic import reason, remove_leftovers, write_atomically
 from node_repro.runs.config_file import config_text, is_known, refuse_another
 from node_repro.runs.environment import changes, environment
+from node_repro.runs.json_values import encode
 from node_repro.runs.lock import Lock
-from node_repro.runs.metrics import check, encode
+from node_repro.runs.metrics import refuse_undeclared
 from node_repro.runs.metrics_file import MetricsFile
 from node_repro.runs.result import RunResult
 
@@ -112,7 +113,7 @@ class RunDirectory:
     def log(self, split: str, step: int, **metrics: float) -> None:
         """Appends one line of declared metrics. Raises ValueError for an undeclared name,
         TypeError for a value that is no number, OutputError if it cannot be written."""
-        check(metrics)
+        refuse_undeclared(metrics)
         for name, value in metrics.items():
             if not isinstance(value, Real):
                 raise TypeError(f"metric '{name}' must be a number, not a {type(value).__name__}")
@@ -206,8 +207,8 @@ class RunDirectory:
         if differing := changes(before, environment()):
             self._earlier_environments.append(before)
             self.notes.append(
-                "the surroundings changed since the last start, so the continuation may differ in "
-                f"the last bits: {'; '.join(differing)}"
+                "the environment changed since the last start, so results may differ in the last "
+                f"bits: {'; '.join(differing)}"
             )
 
     def _write(self, name: str, text: str) -> None:

@@ -11,8 +11,9 @@ import yaml
 
 from node_repro.experiments import all_experiments, current_name
 from node_repro.runs import OutputError
+from node_repro.runs.json_values import restore
 from node_repro.runs.lock import is_held
-from node_repro.runs.metrics import read_metrics, restore
+from node_repro.runs.metrics_file import read_metrics
 from node_repro.runs.result import RunResult
 
 

@@ -7,25 +7,15 @@ from torch import nn
 
 from node_repro.ode.block import SolvesODE
 from node_repro.ode.solution import Stats
-
-LARGEST = (
-    "h_max",
-    "learning_rate",
-    "peak_bytes",
-    "reconstruction_error",
-    "saved_bytes",
-    "step_seconds",
-)
-SMALLEST = ("h_min",)
+from node_repro.runs.metrics import get_metric
 
 
-def of_processes(name: str, values: Sequence[float]) -> float:
-    """One number from those of the processes that share a batch: the mean, but of peaks, extremes
-    and times the extreme one.
-    """
-    if name in LARGEST:
-        return max(values)
-    return min(values) if name in SMALLEST else sum(values) / len(values)
+def reduce_over_processes(name: str, values: Sequence[float]) -> float:
+    """One number from those of the processes that share a batch, as the metric says."""
+    reduction = get_metric(name).reduction
+    if reduction == "mean":
+        return sum(values) / len(values)
+    return max(values) if reduction == "max" else min(values)
 
 
 def solver_cost(model: nn.Module) -> dict[str, float]:

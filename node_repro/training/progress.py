@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from node_repro.runs import OutputError
 from node_repro.runs.atomic import reason
-from node_repro.runs.metrics import METRICS, told
+from node_repro.runs.metrics import get_metric, shown_scores
 from node_repro.runs.result import TimeEstimate
 from node_repro.training.forecast import Forecast
 
@@ -185,8 +185,8 @@ def duration(seconds: float) -> str:
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:
-    labelled = (name for name, metric in METRICS.items() if metric.label and name in metrics)
-    parts = [told(name, metrics[name]) for name in labelled]
+    shown = {name: get_metric(name) for name in shown_scores(metrics)}
+    parts = [f"{metric.label} {metric.format(metrics[name])}" for name, metric in shown.items()]
     if "nfe_forward" in metrics:
         backward = metrics.get("nfe_backward")
         nfe = f"NFE {metrics['nfe_forward']:.1f}"

@@ -1,194 +1,139 @@
-"""One run from its configuration to its result: data, directory, training, test, result.json."""
+"""One run, from its configuration to result.json: `run`.
+
+Every process of a run does the same: it loads the data, builds the trainer, trains and evaluates.
+Rank 0 also reads and writes files and prints, through a `RunOutput`; the other ranks have none.
+"""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 
-import torch
-from torch import nn
-
-from node_repro.config import Component, Config, ODEConfig
-from node_repro.config.signature import harmless, plain
+from node_repro.config import Config, ConfigError
+from node_repro.config.signature import harmless, plain, run_path, signature
+from node_repro.data import DataSet
 from node_repro.data.sharding import Share
-from node_repro.ode.solution import SolverError
 from node_repro.runs.environment import SECONDS_TO_TELL
-from node_repro.runs.metrics import read_metrics
 from node_repro.runs.result import ModelResult, RunResult
 from node_repro.runs.run_directory import RunDirectory
-from node_repro.runs.summary import summary
+from node_repro.tasks import Task
 from node_repro.training import build
-from node_repro.training.cost import step_sizes
-from node_repro.training.panels import Panels
-from node_repro.training.processes import FailedElsewhereError
-from node_repro.training.processes.launched import joined
-from node_repro.training.progress import Progress
+from node_repro.training.checkpoint import Checkpoints
+from node_repro.training.introduction import count_parameters, introduction
+from node_repro.training.processes import FailedElsewhereError, Processes
+from node_repro.training.processes.launched import join_processes
+from node_repro.training.run_output import RunOutput
 from node_repro.training.signals import Signals
-from node_repro.training.started import Started, follow, tested
-from node_repro.training.trainer import Evaluation, Stopped
+from node_repro.training.threads import Threads, choose
+from node_repro.training.trainer import Evaluation, Plan, Stopped, Trainer
 
 
 def run(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
-    """Trains, tests and records; returns the exit code, 0 or that of a signal.
+    """Trains, tests and records one run; a finished one is left alone, an unfinished one resumed.
 
-    A finished run is left alone, an unfinished one is continued. Of several processes that
-    torchrun started, the first one reads and writes, and prints what is to be said.
+    Args:
+        config: The validated configuration.
+        overrides: What the user typed beyond the defaults, for overrides.txt.
+        command: The command line, for command.txt.
+
+    Returns:
+        The exit code: 0, or that of a signal.
 
     Raises:
         DataError, OutputError, CheckpointError, SolverError, DivergedError, ResourceError,
         ShareError, LostProcessError.
     """
     try:
-        with joined() as processes, Signals(second_kills=processes.count == 1) as signals:
-            share = Share(processes.rank, processes.count)
-            share.refuse_uneven(config.trainer.batch_size, "trainer.batch_size")
-            machine = build.machine(config, processes.device_index)
-            data = processes.in_turn(lambda: build.data(config))
-            started = Started(config, machine, data, signals, processes)
-            return _record(started, overrides, command) if share.rank == 0 else follow(started)
+        with join_processes() as processes, Signals(second_kills=processes.count == 1) as signals:
+            training = TrainingRun(config, processes, signals)
+            if processes.rank > 0:
+                return training.follow()
+            return training.record(overrides, command)
     except FailedElsewhereError as failure:
-        time.sleep(SECONDS_TO_TELL)  # the process where it happened is not ended before it told
+        time.sleep(SECONDS_TO_TELL)  # torchrun ends all processes once one has left
         return failure.exit_code
 
 
-def _record(started: Started, overrides: Sequence[str], command: Sequence[str]) -> int:
-    """What the only, or the first, process does."""
-    path, processes = started.path, started.processes
-    with (
-        RunDirectory.open(
-            path,
-            plain(started.config),
-            started.signature,
+class TrainingRun:
+    """One run in one of its processes: data and trainer, and what is done with them, in order."""
+
+    def __init__(self, config: Config, processes: Processes, signals: Signals) -> None:
+        Share(processes.rank, processes.count).refuse_uneven(
+            config.trainer.batch_size, "trainer.batch_size"
+        )
+        self.config, self.processes, self.signals = config, processes, signals
+        self.machine = build.machine(config, processes.device_index)
+        self.data: DataSet = processes.rank0_first(lambda: build.data(config))
+        self.path = run_path(config, self.data.name)
+        self.signature = signature(config, self.data.name)
+
+    def record(self, overrides: Sequence[str], command: Sequence[str]) -> int:
+        """What rank 0 does: it also owns the run's directory."""
+        directory = RunDirectory.open(
+            self.path,
+            plain(self.config),
+            self.signature,
             command,
             overrides=overrides,
             harmless=harmless(),
-        ) as directory,
-        processes.together(),
-    ):
-        if processes.of_first(lambda: directory.complete):
-            assert directory.result is not None
-            print(f"complete   {path} is finished already\n{summary(directory.result)}")
-            return 0
-        run = Run(started, directory)
-        directory.record_environment()  # the threads are chosen
-        return run.train()
-
-
-class Run:
-    """The objects of one run, and their order of work."""
-
-    def __init__(self, started: Started, directory: RunDirectory) -> None:
-        self.config, self.machine, self.data = started.config, started.machine, started.data
-        self.processes, self.signature = started.processes, started.signature
-        self.directory = directory
-        self.trainer, self.threads = started.trainer()
-        self.task, self.model, self.plan = self.trainer.task, self.trainer.model, self.trainer.plan
-        self.progress = Progress(
-            directory.path / "train.log",
-            bar=self.config.progress,
-            total=self.plan.iterations,
-            per_epoch=self.task.iterations_per_epoch,
-            evaluate_every=self.plan.evaluate_every,
         )
-
-    def train(self) -> int:
-        """Trains from where the directory stands, tests, and writes the result."""
-        directory, progress = self.directory, self.progress
-        for name, text in self._introduction():
-            progress.say(f"{name:<10} {text}")
-        for note in (*directory.notes, *self.trainer.resume()):
-            progress.say(f"note       {note}")
-        start = self.trainer.position.step
-        if directory.resumed:
-            directory.cut(start or -1)
-            progress.say(f"resume     after iteration {start} of {self.plan.iterations}")
-        panels = Panels(self.config, directory, start)
-
-        def log(split: str, step: int, metrics: dict[str, float]) -> None:
-            directory.log(split, step, **metrics)
-            panels.log(split, step, metrics)
-            progress.show(split, step, metrics)
-            if split == "validation":
-                panels.steps(step, step_sizes(self.model))
-                if step < self.plan.iterations:  # the last ones are drawn after the test
-                    self._draw(panels, step, final=False)
-
-        def shown(steps: Iterable[int]) -> Iterator[int]:
-            return progress.steps(steps, start)
-
-        try:
-            self.trainer.train(log, shown)
-            result = self._tested()
-            self._draw(panels, self.plan.iterations, final=True)
-            panels.result(result)
-        except Stopped as stopped:
-            directory.status("INTERRUPTED", step=stopped.step, exit_code=stopped.exit_code)
-            progress.say(
-                f"stopped    after iteration {stopped.step} of {self.plan.iterations}; all is "
-                "saved, and the same command goes on from here"
-            )
-            return stopped.exit_code
-        finally:
-            panels.close()
-        directory.finish(result)
-        progress.say(summary(result))
+        with directory, self.processes.propagate_errors():
+            self.processes.broadcast_from_rank0(lambda: directory.complete)
+            if directory.result is not None:
+                print(f"complete   {self.path} is finished already\n{directory.result.summary()}")
+                return 0
+            trainer, threads = self._build_trainer()
+            directory.record_environment()  # again, now that the threads are chosen
+            with RunOutput(self.config, trainer, directory) as output:
+                output.introduce(
+                    introduction(self.config, self.data, self.machine, threads, trainer)
+                )
+                output.start(trainer.resume())
+                try:
+                    trainer.train(output.log, output.show_progress)
+                    last, selected = trainer.test()
+                except Stopped as stopped:
+                    output.interrupt(stopped)
+                    return stopped.exit_code
+                output.finish(self._result(trainer, threads, output, last, selected))
         return 0
 
-    def _introduction(self) -> list[tuple[str, str]]:
-        config, data, device = self.config, self.data, self.machine.device
-        lines = [("notice", data.notice)] if data.notice else []
-        lines.append(("data", f"{data.name}, {data.description}"))
-        epochs = "" if self._epochs is None else f" = {self._epochs:.3g} epochs"
-        lines.append(
-            (
-                "profile",
-                f"{config.profile}: {self.plan.iterations:,} iterations of "
-                f"{config.trainer.batch_size}{epochs}",
-            )
-        )
-        lines.append(("model", f"{config.model.name}, {parameters(self.model):,} parameters"))
-        if config.ode is not None:
-            lines.append(("solver", _solver_in_words(config.ode)))
-        name = (
-            torch.cuda.get_device_name(device)
-            if device.type == "cuda"
-            else f"cpu, {self.threads.count} thread{'s' * (self.threads.count != 1)}"
-        )
-        if self.processes.count > 1:
-            name += f", {self.processes.count} processes"
-        lines.append(("device", f"{name}, {config.precision}, seed {config.seed}"))
-        if self.threads.reason:
-            lines.append(("threads", f"{self.threads.count}, {self.threads.reason}"))
-        lines.append(("run", str(self.directory.path)))
-        return lines
-
-    @property
-    def _epochs(self) -> float | None:
-        per_epoch = self.task.iterations_per_epoch
-        return None if per_epoch is None else self.plan.iterations / per_epoch
-
-    def _draw(self, panels: Panels, step: int, *, final: bool) -> None:
-        """The task's pictures, into the directory and TensorBoard. None is worth a run: where
-        the solver gives up on a drawing, that is said and the run goes on."""
-        self.model.eval()
+    def follow(self) -> int:
+        """What the other ranks do: they train and evaluate, without file I/O."""
+        if self.processes.broadcast_from_rank0(lambda: False):  # rank 0 found a finished run
+            return 0
+        trainer, _ = self._build_trainer()
+        trainer.resume()
         try:
-            with torch.no_grad():
-                for file, content in self.task.pictures(self.model, final=final):
-                    self.directory.picture(file, content)
-                    panels.picture(file, step, content)
-        except SolverError as error:
-            self.progress.say(f"note       a picture is left out: {error}")
-        self.model.train()
+            trainer.train(lambda split, step, metrics: None, iter)
+            trainer.test()
+        except Stopped as stopped:
+            return stopped.exit_code
+        return 0
 
-    def _diagnostics(self) -> dict:
-        self.model.eval()
-        with torch.no_grad():
-            return dict(self.task.diagnostics(self.model))
+    def _build_trainer(self) -> tuple[Trainer, Threads]:
+        """The trainer, and how many threads it computes with."""
+        checkpoints = Checkpoints(self.path / "checkpoints", self.signature)
+        trainer = build_trainer(
+            self.config, self.data, self.machine, checkpoints, self.signals, self.processes
+        )
+        task, model = trainer.task, trainer.model
 
-    def _tested(self) -> RunResult:
-        """Tests the last and the selected model."""
-        config, data, position = self.config, self.data, self.trainer.position
-        metric = self.task.selection_metric
-        last, selected = tested(self.trainer)
+        def forward() -> object:
+            return task.loss(model, next(task.training_batches(0, 0)))
+
+        count = self.processes.count
+        return trainer, choose(self.config.threads, forward, self.machine.device, parts=count)
+
+    def _result(
+        self,
+        trainer: Trainer,
+        threads: Threads,
+        output: RunOutput,
+        last: Evaluation,
+        selected: Evaluation,
+    ) -> RunResult:
+        config, data, task, position = self.config, self.data, trainer.task, trainer.position
+        metric = task.selection_metric
         return RunResult(
             task=config.task.name,
             model=config.model.name,
@@ -201,57 +146,65 @@ class Run:
             seed=config.seed,
             device=str(self.machine.device),
             processes=self.processes.count,
-            threads=self.threads.count,
+            threads=threads.count,
             version=version("node-repro"),
             signature=self.signature,
-            parameters=parameters(self.model),
-            iterations=self.plan.iterations,
-            epochs=self._epochs,
-            training=_training(read_metrics(self.directory.path / "metrics.jsonl")),
-            estimate=self.progress.time_estimate,
+            parameters=count_parameters(trainer.model),
+            iterations=trainer.plan.iterations,
+            epochs=trainer.epochs,
+            training=output.training,
+            estimate=output.time_estimate,
             selected_by=metric,
-            last=_model_result(position.step, last, metric),
-            selected=_model_result(position.best_step, selected, metric, position.best),
-            diagnostics=self._diagnostics(),
+            last=ModelResult(position.step, last.scores, last.standard_errors.get(metric)),
+            selected=ModelResult(
+                position.best_step,
+                selected.scores,
+                selected.standard_errors.get(metric),
+                position.best,
+            ),
+            diagnostics=trainer.diagnose(),
         )
 
 
-def _solver_in_words(ode: ODEConfig) -> str:
-    """Both solves in one line, the backward one where it is not done as the forward one is."""
+def build_trainer(
+    config: Config,
+    data: DataSet,
+    machine: build.Machine,
+    checkpoints: Checkpoints,
+    signals: Signals,
+    processes: Processes,
+) -> Trainer:
+    """Task, network, optimizer and schedule, ready to train."""
+    task = build.task(config, data, machine)
+    model = build.model(config, task.sizes, machine)
+    plan = Plan(
+        iterations=_iterations(config, task),
+        lr=build.learning_rate(config),
+        checkpoint_seconds=config.trainer.checkpoint_seconds,
+        log_every=config.trainer.log_every,
+        evaluate_every=config.trainer.evaluate_every,
+        clip=config.trainer.clip,
+    )
+    return Trainer(
+        task=task,
+        model=model,
+        optimizer=build.optimizer(config, model),
+        schedule=build.construct(config.schedule),
+        plan=plan,
+        checkpoints=checkpoints,
+        signals=signals,
+        processes=processes,
+        device=machine.device,
+    )
 
-    def steps(controller: Component, tolerances: Mapping[str, object]) -> str:
-        size = controller.options.get("step_size")
-        accuracy = f"size {size:g}" if isinstance(size, float) else ""
-        accuracy = accuracy or ", ".join(f"{key} {value:g}" for key, value in tolerances.items())
-        return f"steps {controller.name}, {accuracy}"
 
-    forward = {"rtol": ode.rtol, "atol": ode.atol}
-    backward = {key: ode.gradient.options.get(key, value) for key, value in forward.items()}
-    line = f"{ode.solver.name}, {steps(ode.controller, forward)}; gradient {ode.gradient.name}"
-    if ode.backward is not None:
-        solver, controller = ode.backward.solver, ode.backward.controller
-        return f"{line}, backward {solver.name}, {steps(controller, backward)}"
-    if ode.error_controlled and backward != forward:
-        return f"{line}, backward {steps(ode.controller, backward)}"
-    return line
-
-
-def parameters(model: nn.Module) -> int:
-    """How many numbers are trained."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def _model_result(
-    step: int, evaluation: Evaluation, metric: str, validation: float | None = None
-) -> ModelResult:
-    error = evaluation.standard_errors.get(metric)
-    return ModelResult(step, evaluation.scores, error, validation)
-
-
-def _training(lines: list[dict]) -> dict[str, float]:
-    """Means over the last epoch, and the time of all."""
-    epochs = [line for line in lines if line["split"] == "epoch"]
-    if not epochs:
-        return {}
-    last = {k: v for k, v in epochs[-1].items() if k not in ("split", "step", "seconds")}
-    return last | {"seconds": epochs[-1]["seconds"]}
+def _iterations(config: Config, task: Task) -> int:
+    if config.trainer.iterations is not None:
+        return config.trainer.iterations
+    if task.iterations_per_epoch is None:
+        raise ConfigError(
+            f"task={config.task.name} draws its data without end, so there are no epochs: "
+            "give trainer.iterations=..."
+        )
+    assert config.trainer.epochs is not None
+    return config.trainer.epochs * task.iterations_per_epoch

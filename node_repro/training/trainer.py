@@ -72,7 +72,7 @@ class Position:
         return asdict(self)
 
     @classmethod
-    def of(cls, state: dict) -> "Position":
+    def from_state(cls, state: dict) -> "Position":
         """From a checkpoint's containers."""
         means = {name: Means(**state[name]) for name in ("window", "epoch")}
         return cls(**{**state, **means})
@@ -129,13 +129,13 @@ class Trainer:
 
     def resume(self) -> tuple[str, ...]:
         """Go to the last checkpoint, if there is one; returns what is to be said about it."""
-        loaded = self.processes.of_first(self.checkpoints.load_last)
+        loaded = self.processes.broadcast_from_rank0(self.checkpoints.load_last)
         if loaded is None:
             return ()
         state = loaded.state
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.position = Position.of(state["position"])
+        self.position = Position.from_state(state["position"])
         set_random_state(state["random"], self.device)
         self._saved_step = self.position.step
         return loaded.notes
@@ -145,7 +145,7 @@ class Trainer:
         per_epoch = self.task.iterations_per_epoch
         position = self.position
         batches: Iterator[Batch] | None = None
-        self._leave_if_told()
+        self._stop_if_signalled()
         self._evaluate_if_due(log)
         for step in shown(range(position.step, self.plan.iterations)):
             epoch, index = divmod(step, per_epoch) if per_epoch else (0, step)
@@ -157,7 +157,7 @@ class Trainer:
             position.epoch.add(metrics)
             if position.step % self.plan.log_every == 0:
                 log("train", position.step, position.window.take())
-            self._leave_if_told()
+            self._stop_if_signalled()
             self._evaluate_if_due(log)
             if time.monotonic() - self._saved_at > self.plan.checkpoint_seconds:
                 self._save()
@@ -168,7 +168,7 @@ class Trainer:
         Processes take turns with whole batches, so that the scores are those of one.
         """
         began = time.perf_counter()
-        every = self.processes.gathered(self._scored(split))
+        every = self.processes.all_gather(self._scored(split))
         scored = [one for one in chain(*zip_longest(*every)) if one is not None]
         nfe = [one.nfe for one in scored]
         names = scored[0].values if scored else {}
@@ -190,7 +190,7 @@ class Trainer:
             for i, batch in enumerate(self.task.evaluation_batches(split)):
                 turn = i % self.processes.count
                 if turn == 0:
-                    self._leave_if_told()
+                    self._stop_if_signalled()
                 if turn == self.processes.rank:
                     scores = self.task.scores(self.model, batch)
                     values = {name: value.double().cpu() for name, value in scores.items()}
@@ -199,11 +199,31 @@ class Trainer:
         self.model.train()
         return scored
 
+    def test(self) -> tuple[Evaluation, Evaluation]:
+        """Evaluates the last model on the test set, then the selected one, which stays loaded."""
+        last = self.evaluate("test")
+        if self.position.best_step == self.position.step:
+            return last, last
+        self.select()
+        return last, self.evaluate("test")
+
     def select(self) -> None:
-        """Load the model that was best on the validation set, that of position.best_step."""
-        best = self.processes.of_first(self.checkpoints.load_best)
+        """Loads the model with the best validation score, that of position.best_step."""
+        best = self.processes.broadcast_from_rank0(self.checkpoints.load_best)
         if best is not None:
             self.model.load_state_dict(best.state["model"])
+
+    def diagnose(self) -> dict[str, object]:
+        """The task's diagnostics of the model as it is now."""
+        self.model.eval()
+        with torch.no_grad():
+            return dict(self.task.diagnostics(self.model))
+
+    @property
+    def epochs(self) -> float | None:
+        """The plan's length in epochs; None for data without an end."""
+        per_epoch = self.task.iterations_per_epoch
+        return None if per_epoch is None else self.plan.iterations / per_epoch
 
     def _iterate(self, step: int, batch: Batch) -> dict[str, float]:
         began = time.perf_counter()
@@ -224,7 +244,7 @@ class Trainer:
         values |= (
             {self.task.loss_metric: loss, "learning_rate": lr} | solver_cost(self.model) | memory
         )
-        return self.processes.reduced(values | {"step_seconds": time.perf_counter() - began})
+        return self.processes.reduce_metrics(values | {"step_seconds": time.perf_counter() - began})
 
     def _differentiate(self, step: int, batch: Batch) -> tuple[float, dict[str, Tensor]]:
         try:
@@ -273,13 +293,13 @@ class Trainer:
         log("epoch", step, position.epoch.take())
         log("validation", step, scores)
         # each process has drawn what it needed for its part, the first one for pictures, too
-        random = self.processes.of_first(lambda: random_state(self.device))
+        random = self.processes.broadcast_from_rank0(lambda: random_state(self.device))
         set_random_state(random, self.device)
         self._save(best)
 
-    def _leave_if_told(self) -> None:
+    def _stop_if_signalled(self) -> None:
         """A signal to any process stops all of them after the same iteration."""
-        exit_code = self.processes.largest(self.signals.exit_code)
+        exit_code = self.processes.all_reduce_max(self.signals.exit_code)
         if exit_code:
             if self.position.step != self._saved_step:  # if it is, `select` may have changed models
                 self._save()

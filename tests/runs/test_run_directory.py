@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from node_repro.runs import OutputError
-from node_repro.runs.metrics import read_metrics
+from node_repro.runs.metrics_file import read_metrics
 from node_repro.runs.result import ModelResult, RunResult
 from node_repro.runs.run_directory import RunDirectory
 
@@ -381,14 +381,9 @@ def test_start_that_was_killed_before_its_config_is_begun_anew(tmp_path: Path) -
         assert not run.resumed and (run.path / "config.yaml").exists()
 
 
-def test_record_without_the_dashboard_and_meters_imports_nothing_heavy() -> None:
-    modules = "run_directory environment metrics metrics_file config_file atomic lock".split()
+def test_what_reads_and_writes_runs_imports_nothing_heavy() -> None:
+    modules = "run_directory stored_run environment metrics_file config_file lock".split()
     imports = ", ".join(f"node_repro.runs.{name}" for name in modules)
     code = f"import sys, {imports}; node_repro.runs.environment.environment(); "
     check = "assert not {'torch', 'tensorboard', 'hydra'} & set(sys.modules)"
     subprocess.run([sys.executable, "-W", "error", "-c", code + check], check=True)
-
-
-def test_the_dashboard_never_imports_torch() -> None:
-    code = "import sys, node_repro.runs.dashboard; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)

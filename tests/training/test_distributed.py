@@ -24,15 +24,15 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 
 from node_repro import cli
 from node_repro.config.compose import compose
-from node_repro.runs.metrics import read_metrics
+from node_repro.runs.metrics_file import read_metrics
 from node_repro.tasks import Loss
 from node_repro.training import build
 from node_repro.training.checkpoint import Checkpoints
 from node_repro.training.processes import FailedElsewhereError, Processes
 from node_repro.training.processes.alone import Alone
 from node_repro.training.processes.group import Group, LostProcessError, UnusedParameterError
+from node_repro.training.run import build_trainer
 from node_repro.training.signals import Signals
-from node_repro.training.started import trainer_of
 
 COUNT = 2
 PATIENCE = 120.0
@@ -100,7 +100,7 @@ def trained(words: Sequence[str], folder: Path, processes: Processes) -> Outcome
     config = compose(given)
     where, data = build.machine(config), build.data(config)
     checkpoints = Checkpoints(folder / "checkpoints", "s1")
-    trainer = trainer_of(config, data, where, checkpoints, Signals(), processes)
+    trainer = build_trainer(config, data, where, checkpoints, Signals(), processes)
     lines = []
 
     def log(split: str, step: int, metrics: dict[str, float]) -> None:
@@ -354,7 +354,7 @@ def alone_in_failing(kind: str) -> None:
         if kind == "unused":
             objective = group.objective(Sum(), Odd())  # pyright: ignore[reportArgumentType]
             objective.backward(objective.loss(torch.ones(2, 1)).loss)
-        group.reduced({"loss_nats": 1.0})
+        group.reduce_metrics({"loss_nats": 1.0})
 
 
 def named(kind: str) -> int:

@@ -70,7 +70,7 @@ def test_bar_starts_where_the_run_stands_and_shows_the_last_numbers(
         assert view._bar is not None
         view._bar.refresh()
     assert "| 5/20 [" in stderr.getvalue()
-    assert "loss 0.2500 error 3.12 % NFE 26.0/31.5" in stderr.getvalue()
+    assert "loss 0.2500 nats error 3.12 % NFE 26.0/31.5" in stderr.getvalue()
 
 
 def test_closed_stderr_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,8 +175,8 @@ def test_validation_is_a_line_with_the_epochs_means(
     assert capsys.readouterr().out == ""
     view.show("validation", step, {"loss_nats": 0.5, "error": 0.1, "nfe_forward": 20.0})
     assert capsys.readouterr().out == (
-        f"{epoch}  train loss 0.2500 error 3.12 % NFE 26.0/31.5  0.26 s/it  "
-        "validation loss 0.5000 error 10.00 % NFE 20.0\n"
+        f"{epoch}  train loss 0.2500 nats error 3.12 % NFE 26.0/31.5  0.26 s/it  "
+        "validation loss 0.5000 nats error 10.00 % NFE 20.0\n"
     )
 
 

@@ -44,29 +44,29 @@ class Processes(Protocol):
 
     def objective(self, task: Task, model: nn.Module) -> Objective: ...
 
-    def reduced(self, measured: Mapping[str, float]) -> dict[str, float]:
-        """One number of each name, from those of all processes (see `cost.of_processes`)."""
+    def reduce_metrics(self, measured: Mapping[str, float]) -> dict[str, float]:
+        """One number of each name, from those of all processes, as the metric says."""
         ...
 
-    def largest(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         """The largest of all processes' values."""
         ...
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """The values of all processes, by rank."""
         ...
 
-    def of_first(self, make: Callable[[], T]) -> T:
+    def broadcast_from_rank0(self, make: Callable[[], T]) -> T:
         """What the first process makes, for all; the others do not call `make`."""
         ...
 
-    def in_turn(self, make: Callable[[], T]) -> T:
+    def rank0_first(self, make: Callable[[], T]) -> T:
         """What each process makes for itself; the first one of every machine before the others, who
         find what it put into folders that they share.
         """
         ...
 
-    def together(self) -> AbstractContextManager[None]:
+    def propagate_errors(self) -> AbstractContextManager[None]:
         """Inside, an error of another process is raised here, too, with that one's sentence."""
         ...
 

@@ -37,20 +37,20 @@ class Alone:
     def objective(self, task: Task, model: nn.Module) -> WholeBatch:
         return WholeBatch(task, model)
 
-    def reduced(self, measured: Mapping[str, float]) -> dict[str, float]:
+    def reduce_metrics(self, measured: Mapping[str, float]) -> dict[str, float]:
         return dict(measured)
 
-    def largest(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         return value
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         return [value]
 
-    def of_first(self, make: Callable[[], T]) -> T:
+    def broadcast_from_rank0(self, make: Callable[[], T]) -> T:
         return make()
 
-    def in_turn(self, make: Callable[[], T]) -> T:
+    def rank0_first(self, make: Callable[[], T]) -> T:
         return make()
 
-    def together(self) -> AbstractContextManager[None]:
+    def propagate_errors(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from node_repro.data.sharding import Share
 from node_repro.tasks import Batch, Loss, Task
-from node_repro.training.cost import of_processes
+from node_repro.training.cost import reduce_over_processes
 from node_repro.training.processes import FailedElsewhereError
 
 T = TypeVar("T")
@@ -89,15 +89,15 @@ class Group:
     @contextmanager
     def joined(cls, local_rank: int, patience: timedelta = PATIENCE) -> Iterator["Group"]:
         """The processes that the environment names, until the end of the block, which all leave
-        together. An error inside is every process' (see `together`).
+        together. An error inside is every process' (see `propagate_errors`).
         """
         store, rank, count = next(rendezvous("env://", timeout=patience))
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=patience)
         group = cls(rank, count, local_rank, PrefixStore("node_repro", store))
-        with group.together():
+        with group.propagate_errors():
             yield group
-            group.largest(0)  # all have written what they write: none ends before
+            group.all_reduce_max(0)  # all have written what they write: none ends before
             dist.destroy_process_group()
 
     @property
@@ -107,39 +107,39 @@ class Group:
     def objective(self, task: Task, model: nn.Module) -> SharedBatch:
         return SharedBatch(Share(self.rank, self.count), task, model)
 
-    def reduced(self, measured: Mapping[str, float]) -> dict[str, float]:
+    def reduce_metrics(self, measured: Mapping[str, float]) -> dict[str, float]:
         mine = torch.tensor(list(measured.values()), dtype=torch.float64)
         every = [torch.empty_like(mine) for _ in range(self.count)]
         dist.all_gather(every, mine)
         columns = torch.stack(every, dim=1).tolist()
         named = zip(measured, columns, strict=True)
-        return {name: of_processes(name, values) for name, values in named}
+        return {name: reduce_over_processes(name, values) for name, values in named}
 
-    def largest(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         shared = torch.tensor(value)
         dist.all_reduce(shared, dist.ReduceOp.MAX)
         return int(shared)
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         every: list[T | None] = [None] * self.count
         dist.all_gather_object(every, value)
         return every  # pyright: ignore[reportReturnType]
 
-    def of_first(self, make: Callable[[], T]) -> T:
+    def broadcast_from_rank0(self, make: Callable[[], T]) -> T:
         shared = [make() if self.rank == 0 else None]
         dist.broadcast_object_list(shared, src=0)
         return shared[0]  # pyright: ignore[reportReturnType]
 
-    def in_turn(self, make: Callable[[], T]) -> T:
+    def rank0_first(self, make: Callable[[], T]) -> T:
         if self.local_rank == 0:
             made = make()
-            self.largest(0)
+            self.all_reduce_max(0)
             return made
-        self.largest(0)
+        self.all_reduce_max(0)
         return make()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def propagate_errors(self) -> Iterator[None]:
         """The first process to fail tells its sentence to the others, whose connections break."""
         try:
             yield

@@ -10,7 +10,7 @@ from node_repro.training.processes.alone import Alone
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
+def join_processes() -> Iterator[Processes]:
     """The processes that train together, until the end of the block."""
     if processes() == 1:
         yield Alone()

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from node_repro.runs import OutputError
-from node_repro.runs.metrics import METRICS, check, encode, read_metrics, restore
-from node_repro.runs.metrics_file import MetricsFile
+from node_repro.runs.json_values import encode, flatten, restore
+from node_repro.runs.metrics import METRICS, declare, get_metric, refuse_undeclared, shown_scores
+from node_repro.runs.metrics_file import MetricsFile, read_metrics
 
 
 def test_every_metric_has_a_unit_and_a_meaning() -> None:
@@ -21,7 +22,7 @@ def test_names_carry_their_units(ending: str) -> None:
 
 
 def test_declared_names_pass() -> None:
-    check(METRICS)
+    refuse_undeclared(METRICS)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,38 @@ def test_declared_names_pass() -> None:
 )
 def test_undeclared_name_is_refused_with_the_nearest(name: str, near: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}' is not a declared metric.*'{near}'"):
-        check(["error", name])
+        refuse_undeclared(["error", name])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "spread", "text"),
+    [
+        ("error", 0.0058, 0.0008, "0.58 ± 0.08 %"),
+        ("loss_nats", 0.02214, None, "0.0221 nats"),
+        ("peak_bytes", 83_141_020, None, "83.14 MB"),
+        ("nfe_forward", 26.04, None, "26.0"),
+        ("rmse_noisy", 0.5, 0.1, "0.5000 ± 0.1000"),
+        ("a_tasks_own_seconds", 1.5, None, "1.500 s"),
+    ],
+)
+def test_values_are_shown_with_their_unit(
+    name: str, value: float, spread: float | None, text: str
+) -> None:
+    assert get_metric(name).format(value, spread) == text
+
+
+def test_a_task_may_declare_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node_repro.runs.metrics.METRICS", dict(METRICS))
+    declare({"gap_nats": "gap", "error": "not replaced"})
+    refuse_undeclared(["gap_nats"])
+    assert get_metric("gap_nats").unit == "nats" and get_metric("error").label == "error"
+    assert shown_scores({"gap_nats": 1.0, "rmse_clean": 2.0, "nfe_forward": 3.0}) == {
+        "gap_nats": 1.0
+    }
+
+
+def test_nested_dicts_are_flattened_to_dotted_keys() -> None:
+    assert flatten({"a": {"b": 1, "c": {}}, "d": [2]}) == {"a.b": 1, "a.c": {}, "d": [2]}
 
 
 @pytest.mark.parametrize("value", [0.1, 1e-300, -0.0, 7, True, None, "train", [1, {"a": 2.5}], {}])

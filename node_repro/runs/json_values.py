@@ -1,0 +1,49 @@
+"""Values that JSON can hold. NaN and infinities are the strings "nan", "inf" and "-inf"."""
+
+import math
+from numbers import Integral, Real
+
+
+def encode(value: object) -> object:
+    """`value` as JSON knows it: numbers, strings, lists, dicts, bools and None.
+
+    Raises:
+        TypeError: Anything else is inside, tensors included.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        number = float(value)
+        return number if math.isfinite(number) else str(number)
+    if isinstance(value, dict):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    raise TypeError(
+        f"a {type(value).__name__} cannot be recorded: allowed are numbers, strings, None, lists "
+        "and dicts of them; use .item() on a tensor"
+    )
+
+
+def restore(value: object) -> object:
+    """The inverse of `encode`: "nan", "inf" and "-inf" are floats again, at any depth."""
+    if isinstance(value, str):
+        return float(value) if value in ("nan", "inf", "-inf") else value
+    if isinstance(value, dict):
+        return {key: restore(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [restore(item) for item in value]
+    return value
+
+
+def flatten(value: object, prefix: str = "") -> dict[str, object]:
+    """Nested dicts as one, with dotted keys; an empty dict is a value."""
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    return {
+        key: item
+        for name, inner in value.items()
+        for key, item in flatten(inner, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
