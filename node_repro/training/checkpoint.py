@@ -1,16 +1,14 @@
-"""Checkpoints: whole or absent, checked by content, read by `torch.load(weights_only=True)`.
+"""Checkpoints: files of `torch.save` that are whole or absent, read with `weights_only=True`.
 
-A file holds the state's own keys and "header": format, signature (of the configuration), step, and
-the sha256 of a canonical walk over all of it. The last two and the best are kept: if the last is
-damaged the one before is used and the damage is named. A directory has one writer at a time; the
-lock of the run directory sees to that.
+A file holds the state's own keys and "header": format, signature (of the configuration) and step.
+torch writes a zip archive, whose CRCs tell whether it is damaged. The last two checkpoints and the
+best one are kept: if the last is damaged, the one before is used and the damage is reported. A
+directory has one writer at a time, which the run directory's lock ensures.
 """
 
 import contextlib
-import hashlib
 import io
 import re
-import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -22,8 +20,9 @@ from torch import Tensor
 
 from node_repro.runs.atomic import reason, remove_leftovers, sync_directory, write_atomically
 
-FORMAT = 1
-_HEADER = ("format", "signature", "step", "sha256")
+FORMAT = 2
+"""Files of format 1 also had a sha256 in their header, which is not looked at any more."""
+
 _NAME = re.compile(r"step_(\d+)\.pt")
 
 
@@ -61,7 +60,7 @@ class Checkpoints:
         before is then intact.
         """
         newest = self.directory / f"step_{step:09d}.pt"
-        data = _serialised(state, self.signature, step)
+        data = _serialize(state, self.signature, step)
         with _one_sentence(f"Cannot save {newest}", "; the checkpoint before it is intact"):
             self.directory.mkdir(exist_ok=True)
             remove_leftovers(self.directory)
@@ -118,37 +117,35 @@ class Checkpoints:
         sync_directory(self.directory)
 
     def _read(self, path: Path) -> tuple[dict, int]:
-        """The checked state of one file, and its step."""
+        """The state in one file, and its step."""
         try:
             data = path.read_bytes()
         except OSError as error:
             raise _Damaged(reason(error)) from error
-        content = _unpickled(data)
-        header = content.pop("header", None)
-        if not isinstance(header, dict) or not isinstance(header.get("format"), int):
-            raise _Damaged("it has no header of this program")
-        if header["format"] > FORMAT and _is_sound_archive(data):
-            raise CheckpointError(
-                f"{path} has format {header['format']}, this program reads up to {FORMAT}: it was "
-                "written by a newer version; install that one, or choose another name=..."
-            )
-        if set(header) != set(_HEADER) or header["sha256"] != _digest(header, content):
-            raise _Damaged("its content does not match its sha256")
-        if header["signature"] != self.signature:
-            raise CheckpointError(
-                f"{path} belongs to a run with another configuration (signature "
-                f"{header['signature']}, this run's is {self.signature}); choose another name=..."
-            )
-        return content, header["step"]
+        content = _load(data)
+        match content.pop("header", None):
+            case {"format": int(version)} if version > FORMAT:
+                raise CheckpointError(
+                    f"{path} has format {version}, this program reads up to {FORMAT}: it was "
+                    "written by a newer version; install that one, or choose another name=..."
+                )
+            case {"format": int(), "signature": str(signature), "step": int(step)}:
+                if signature == self.signature:
+                    return content, step
+                raise CheckpointError(
+                    f"{path} belongs to a run with another configuration (signature {signature}, "
+                    f"this run's is {self.signature}); choose another name=..."
+                )
+            case _:
+                raise _Damaged("it has no header of this program")
 
 
-def _serialised(state: Mapping[str, object], signature: str, step: int) -> bytes:
+def _serialize(state: Mapping[str, object], signature: str, step: int) -> bytes:
     if "header" in state:
-        raise ValueError("a state may not have a key 'header': the checkpoint's own stands there")
+        raise ValueError("a state may not have the key 'header', which the checkpoint uses")
     content = _plain(dict(state), "state")
     assert isinstance(content, dict)
-    header = dict(zip(_HEADER, (FORMAT, signature, step, ""), strict=True))
-    header["sha256"] = _digest(header, content)
+    header = {"format": FORMAT, "signature": signature, "step": step}
     buffer = io.BytesIO()
     torch.save({"header": header} | content, buffer)
     return buffer.getvalue()
@@ -181,55 +178,16 @@ def _key(key: object, where: str) -> str | int:
     raise TypeError(f"{where} has the key {key!r}: allowed are str and int")
 
 
-def _digest(header: dict, content: dict) -> str:
-    """sha256 over header (but itself) and content: type, shape, dtype and bytes of everything."""
-    digest = hashlib.sha256()
-    described = {key: item for key, item in header.items() if key != "sha256"}
+def _load(data: bytes) -> dict:
     try:
-        for chunk in _walk([described, content]):
-            digest.update(chunk)
-    except (TypeError, RuntimeError) as error:  # a file of other making
-        raise _Damaged(str(error)) from error
-    return digest.hexdigest()
-
-
-def _walk(value: object) -> Iterator[bytes]:
-    """An unambiguous byte stream: every item has a type, and a length where that may vary."""
-    if isinstance(value, Tensor):
-        yield f"tensor {value.dtype} {tuple(value.shape)};".encode()
-        yield value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    elif isinstance(value, dict):
-        yield f"dict {len(value)};".encode()
-        for key in sorted(value, key=lambda key: (type(key).__name__, key)):
-            yield from _walk(key)
-            yield from _walk(value[key])
-    elif isinstance(value, list | tuple):
-        yield f"{type(value).__name__} {len(value)};".encode()
-        for item in value:
-            yield from _walk(item)
-    elif isinstance(value, float):
-        yield b"float" + struct.pack("<d", value)
-    elif value is None or isinstance(value, bool | int | str):
-        data = str(value).encode("utf-8", "surrogatepass")
-        yield f"{type(value).__name__} {len(data)};".encode() + data
-    else:
-        raise TypeError(f"it holds a {type(value).__name__}")
-
-
-def _is_sound_archive(data: bytes) -> bool:
-    """Whether every part matches its CRC: a format number that is new, not a flipped bit."""
-    try:
-        return zipfile.ZipFile(io.BytesIO(data)).testzip() is None
-    except Exception:  # a damaged archive can raise nearly anything
-        return False
-
-
-def _unpickled(data: bytes) -> dict:
-    if not zipfile.is_zipfile(io.BytesIO(data)):
-        raise _Damaged("it is empty, truncated or not a checkpoint")
+        damaged = zipfile.ZipFile(io.BytesIO(data)).testzip()
+    except Exception as error:  # a damaged archive can raise nearly anything
+        raise _Damaged("it is empty, truncated or no checkpoint") from error
+    if damaged is not None:
+        raise _Damaged(f"the CRC of its part {damaged} does not match")
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise nearly anything
+    except Exception as error:  # so can a pickle of other making
         raise _Damaged(f"torch.load refuses it: {type(error).__name__}") from error
     if not isinstance(content, dict):
         raise _Damaged(f"it holds a {type(content).__name__}, not a dict")

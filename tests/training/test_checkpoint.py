@@ -82,7 +82,7 @@ def test_file_is_read_by_torch_alone_with_the_model_at_top_level(tmp_path: Path)
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
     Checkpoints(tmp_path, "s1").save(state, 12)
     file = torch.load(tmp_path / "step_000000012.pt", weights_only=True)
-    assert list(file["header"]) == ["format", "signature", "step", "sha256"]
+    assert list(file["header"]) == ["format", "signature", "step"]
     assert (file["header"]["signature"], file["header"]["step"]) == ("s1", 12)
     other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     other.load_state_dict(file["model"])
@@ -175,11 +175,6 @@ def flip_in_the_signature(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"s1", b"s3"))
 
 
-def another_state_with_the_old_header(path: Path) -> None:
-    file = torch.load(path, weights_only=True)
-    torch.save(file | {"step": 99}, path)
-
-
 def no_header(path: Path) -> None:
     torch.save({"model": {}}, path)
 
@@ -207,7 +202,7 @@ def a_directory(path: Path) -> None:
 
 DAMAGES = [
     *(truncate, empty, zeros, flip_in_a_tensor, flip_in_the_signature, no_header, odd_header),
-    *(another_state_with_the_old_header, a_list, malicious, another_step, a_directory),
+    *(a_list, malicious, another_step, a_directory),
 ]
 
 
@@ -257,10 +252,17 @@ def test_damaged_best_is_one_sentence(tmp_path: Path) -> None:
 
 def test_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "FORMAT", 2)
+        patched.setattr(checkpoint, "FORMAT", 3)
         checkpoints = saved(tmp_path, 10)
-    with pytest.raises(CheckpointError, match="has format 2, this program reads up to 1"):
+    with pytest.raises(CheckpointError, match="has format 3, this program reads up to 2"):
         checkpoints.load_last()
+
+
+def test_format_1_is_read(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 10)
+    header = {"format": 1, "signature": "s1", "step": 20, "sha256": "00"}
+    torch.save({"header": header} | state_at(20), checkpoints.directory / "step_000000020.pt")
+    assert last(checkpoints).step == 20 and equal(last(checkpoints).state, state_at(20))
 
 
 def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
