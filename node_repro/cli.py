@@ -158,6 +158,7 @@ def _do(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
         return 0
     from node_repro.training.run import run
 
+    garbage.collect()
     return run(config, overrides, command)
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from node_repro import cli, garbage
+from node_repro import cli
 from node_repro.config import Config
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.config.compose import read
@@ -99,13 +99,13 @@ def test_a_sweep_keeps_nothing_of_its_jobs(runs: Runs, monkeypatch: pytest.Monke
 
     def run(config: Config, overrides: list[str], command: list[str]) -> int:
         before.append((gc.isenabled(), gc.get_freeze_count()))
-        garbage.collect()
         return 0
 
     monkeypatch.setitem(sys.modules, "node_repro.training.run", SimpleNamespace(run=run))
     gc.unfreeze()
     assert call(monkeypatch, "-m", "seed=0,1") == 0
-    assert before == [(False, 0), (True, 0)]
+    assert [enabled for enabled, _ in before] == [True, True]
+    assert before[0][1] > 0 == before[1][1]
 
 
 def test_the_users_command_reaches_the_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Whole runs of the tasks whose data have no end: pictures, findings, and going on after a stop."""
 
-import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from node_repro import garbage
 from node_repro.config import ConfigError
 from node_repro.runs.metrics import METRICS
 from node_repro.tasks.density_match import Batch, DensityMatch
@@ -74,25 +72,6 @@ def test_lines_speak_of_iterations_and_of_the_tasks_metrics(finished: Done) -> N
     told = [line for line in lines if line.startswith("iteration 3/4  train loss ")]
     assert len(told) == 1 and " KL " in told[0] and " NFE " in told[0]
     assert " ± " in lines[-1] and "10,000 examples of u1" in lines[-1]
-
-
-def test_training_looks_for_garbage_where_the_start_did_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batches, looked_for = DensityMatch.training_batches, []
-
-    def watched(self: DensityMatch, epoch: int, start: int) -> Iterator[Batch]:
-        for batch in batches(self, epoch, start):
-            looked_for.append(gc.isenabled())
-            yield batch
-
-    monkeypatch.setattr(DensityMatch, "training_batches", watched)
-    garbage.leave()
-    try:
-        assert go(tmp_path, *TINY).code == 0
-    finally:
-        garbage.collect()
-    assert looked_for and all(looked_for)
 
 
 def test_stopped_run_over_endless_data_ends_as_if_it_was_not(
