@@ -21,6 +21,7 @@ _NOT_COMPARED = {"seed", "name", "outputs", "progress", "debug", "device", "prof
 _COST = "nfe_forward nfe_backward step_seconds saved_bytes peak_bytes seconds".split()
 _FACTS = "data profile device iterations parameters".split()
 
+
 class Argument(NamedTuple):
     """One argument of runs=: a configuration (dotted keys) and its results, one for each seed."""
 

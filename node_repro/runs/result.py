@@ -223,12 +223,3 @@ def _model_from_json(content: Mapping[str, Any], metric: str) -> ModelResult:
         test_standard_error=content.get("test_standard_error"),
         validation_score=content.get(f"validation_{metric}"),
     )
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """The content of a result.json as a dict, after the checks of `RunResult.read`."""
-    content = json.loads(path.read_bytes())
-    RunResult.from_json(content)
-    restored = restore(content)
-    assert isinstance(restored, dict)
-    return restored
