@@ -65,7 +65,7 @@ class RunResult:
         iterations, epochs: Length of the training; epochs is None for data without an end.
         training: Means over the last epoch, by metric, and `seconds`, the time of the training.
         estimate: The time estimates; None where the run was too short for one.
-        selected_by: The metric that selects a model; less is better.
+        selection_metric: The metric that selects a model; less is better.
         last, selected: The two models that were tested.
         diagnostics: Numbers about the selected model that the task computed, possibly nested.
     """
@@ -89,7 +89,7 @@ class RunResult:
     epochs: float | None = None
     training: Mapping[str, float]
     estimate: TimeEstimate | None = None
-    selected_by: str = ""
+    selection_metric: str = ""
     last: ModelResult
     selected: ModelResult
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class RunResult:
         """Two lines with the test scores of the two models, and the notice on the data."""
         lines = []
         for name, model in self.models.items():
-            first = self.selected_by
+            first = self.selection_metric
             shown = {first: model.test[first]} | shown_scores(model.test)
             scores = ", ".join(
                 f"{get_metric(key).label} "
@@ -131,7 +131,7 @@ class RunResult:
             if name == "data_facts":
                 content |= {f"data_{fact}": item for fact, item in value.items()}
             elif isinstance(value, ModelResult):
-                content[name] = _model_to_json(value, self.selected_by)
+                content[name] = _model_to_json(value, self.selection_metric)
             else:
                 content[_KEYS.get(name, name)] = (
                     asdict(value) if isinstance(value, TimeEstimate) else value
@@ -175,7 +175,11 @@ class RunResult:
         return cls.from_json(json.loads(path.read_bytes()))
 
 
-_KEYS = {"estimate": "estimate_seconds", "diagnostics": "findings"}
+_KEYS = {
+    "estimate": "estimate_seconds",
+    "selection_metric": "selected_by",
+    "diagnostics": "findings",
+}
 """Names in the file that differ from the attributes'."""
 
 _REQUIRED: Mapping[str, type | tuple[type, ...]] = {

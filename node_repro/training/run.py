@@ -154,7 +154,7 @@ class TrainingRun:
             epochs=trainer.epochs,
             training=output.training,
             estimate=output.time_estimate,
-            selected_by=metric,
+            selection_metric=metric,
             last=ModelResult(position.step, last.scores, last.standard_errors.get(metric)),
             selected=ModelResult(
                 position.best_step,

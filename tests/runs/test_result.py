@@ -29,7 +29,7 @@ RESULT = RunResult(
     epochs=1.5,
     training={"error": 0.5, "seconds": 2.5},
     estimate=TimeEstimate(iterations=4, first=1.0, last=2.0, taken=2.5),
-    selected_by="error",
+    selection_metric="error",
     last=ModelResult(4, {"error": 0.25, "loss_nats": math.inf}, 0.01),
     selected=ModelResult(2, {"error": 0.2}, None, validation_score=0.125),
     diagnostics={"slope": 1.5, "least_squares": {"parameters": 2}},
