@@ -58,7 +58,7 @@ class Density:
     @property
     def description(self) -> str:
         nats, error = self.entropy
-        return f"drawn without end; entropy {nats:.4f} ± {error:.4f} nats"
+        return f"unlimited samples; entropy {nats:.4f} ± {error:.4f} nats"
 
     @property
     def facts(self) -> Facts:

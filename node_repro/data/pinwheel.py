@@ -68,8 +68,8 @@ class Pinwheel:
         low, high = grid[:-1].expand(len(x), ARMS, GRID), grid[1:].expand(len(x), ARMS, GRID)
         at_low, at_high = gap(low), gap(high)
         # A jump by a whole turn changes the sign as well, but is no root.
-        found = (at_low * at_high <= 0) & ((at_low - at_high).abs() < math.pi)
-        point, arm, cell = found.nonzero(as_tuple=True)
+        has_root = (at_low * at_high <= 0) & ((at_low - at_high).abs() < math.pi)
+        point, arm, cell = has_root.nonzero(as_tuple=True)
         low, high = low[point, arm, cell], high[point, arm, cell]
         start = at_low[point, arm, cell]
         radius, turned = radius[point, 0, 0], turned[point, arm, 0]
