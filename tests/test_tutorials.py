@@ -35,19 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(
-            page,
-            id=page.stem,
-            marks=[pytest.mark.xfail(reason="a task's own metrics are not declared yet")]
-            if page.stem == "new_task"
-            else [],
-        )
-        for page in PAGES
-    ],
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_tutorial_does_what_it_shows(
     page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

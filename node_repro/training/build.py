@@ -36,6 +36,7 @@ from node_repro.config.options import RUNGE_KUTTA
 from node_repro.data import DataSet
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solver import Solver
+from node_repro.runs import metrics
 from node_repro.tasks import Task
 from node_repro.training import threads
 
@@ -158,8 +159,8 @@ def data(config: Config) -> DataSet:
 
 
 def task(config: Config, data_set: DataSet, where: Machine) -> Task:
-    """The task on its data."""
-    return construct(
+    """The task on its data, its own metrics declared."""
+    built: Task = construct(
         config.task,
         data=data_set,
         batch_size=config.trainer.batch_size,
@@ -168,6 +169,8 @@ def task(config: Config, data_set: DataSet, where: Machine) -> Task:
         device=where.device,
         dtype=where.dtype,
     )
+    metrics.declare(built.metrics)
+    return built
 
 
 def solver(chosen: SolverConfig, controller: Component, **tolerances: object) -> Solver:
