@@ -88,32 +88,23 @@ def takes(target: str, parameter: str) -> bool:
 
 def is_reversible(method: str) -> bool:
     """Whether the method at a dotted path can undo a step."""
-    made_by = source.class_of(source.require(method))
-    return made_by is not None and source.method(made_by, "unstep") is not None
+    made_by = source.variable_class(method)
+    return made_by is not None and source.method_types(made_by, "unstep") is not None
 
 
 def kinds_wanted(group: str, task: str) -> set[str]:
     """The dotted paths of the classes of data, or of models, that a task takes."""
     if group == "data":
-        parameter = source.parameters(task).get("data")
-        return source.types_of(parameter.annotation, parameter.module) if parameter else set()
-    found = source.method(source.require(task), "loss")
-    if found is None:
-        return set()
-    module, loss = found
-    return (
-        source.types_of(loss.args.args[1].annotation, module) if len(loss.args.args) > 1 else set()
-    )
+        return source.types_of(source.parameters(task).get("data"))
+    return source.types_of((source.method_types(task, "loss") or [None])[0])
 
 
 def kinds_given(group: str, target: str) -> list[str]:
     """What data load, or what a model is, with the base classes."""
-    definitions = [source.require(target)]
+    paths = {target}
     if group == "data":
-        found = source.method(definitions[0], "load")
-        loaded = source.types_of(found[1].returns, found[0]) if found else set()
-        definitions = [source.require(path) for path in sorted(loaded)]
-    return [one.path for each in definitions for one in source.ancestors(each)]
+        paths = source.types_of((source.method_types(target, "load") or [None])[-1])
+    return [one.path for path in paths for one in source.ancestors(source.require(path))]
 
 
 def of_kind(choices: Choices, group: str, kind: str) -> list[str]:

@@ -3,7 +3,12 @@
 import math
 import operator
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+from annotated_types import MinLen
 
 from node_repro.config import ConfigError, ObjectPath, Value
 
@@ -43,6 +48,40 @@ class Option:
     nullable: bool = False
     dotted: bool = False
     free: bool = False
+
+    @classmethod
+    def of_annotation(cls, key: str, meaning: str, annotation: object) -> Self:
+        """The option that a constructor's annotation allows, such as Annotated[float, Gt(0)]."""
+        option = cls(key, meaning)._widened(annotation)
+        plain = option.value_type is not None or option.words or option.free
+        return option if plain else replace(option, dotted=True)
+
+    def _widened(self, annotation: Any) -> Self:  # noqa: ANN401
+        """The option, allowing also what an annotation allows."""
+        origin, arguments = get_origin(annotation), get_args(annotation)
+        if annotation in (None, NoneType):
+            return replace(self, nullable=True)
+        if annotation in (bool, int, float, str):
+            return self if self.value_type is float else replace(self, value_type=annotation)
+        if annotation in (object, Any):
+            return replace(self, free=True)
+        if origin is Literal:
+            return replace(self, words=(*self.words, *map(str, arguments)))
+        if origin in (Sequence, tuple, list):
+            return replace(self._widened(arguments[0]), many=True)
+        option = self
+        if origin in (Union, UnionType):
+            for alternative in arguments:
+                option = option._widened(alternative)
+        if origin is Annotated:
+            option = self._widened(arguments[0])
+            for limit in arguments[1:]:
+                if isinstance(limit, MinLen):
+                    option = replace(option, least=limit.min_length)
+                for name, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
+                    if (bound := getattr(limit, name, None)) is not None:
+                        option = replace(option, limits=(*option.limits, (sign, bound)))
+        return option
 
     @property
     def summary(self) -> str:

@@ -1,10 +1,10 @@
 """Read a class's options and types from its source, without importing it.
 
 `--help` and a configuration error need the constructor's annotations and docstring, but importing
-the class would import torch, which takes seconds. Files are found by path below the project, the
-working directory and `sys.path`, and parsed with `ast`; nothing is executed.
-
-A constructor declares an option like this:
+the class would import torch, which takes seconds. Files are found by path, below the project, the
+working directory and `sys.path`, and parsed with `ast`. Only the expressions of annotations are
+evaluated, with the names of `typing` and `annotated_types`; every other name is looked up in the
+source of the project and of the class's own package. A constructor declares an option like this:
 
     class Cosine:
         '''Half a cosine.
@@ -12,34 +12,32 @@ A constructor declares an option like this:
         Args:
             final: Last learning rate as a fraction of the first.
         '''
-        final: Annotated[float, Ge(0), Le(1)]
 
-Names are followed through imports of the project and of the module's own package only.
+        final: Annotated[float, Ge(0), Le(1)]
 """
 
 import ast
-import operator
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from inspect import cleandoc
 from pathlib import Path
+from typing import Annotated, Any, Literal, Optional, Union, get_args
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from node_repro.config import ConfigError
 from node_repro.config.option import Option
 
 _PROJECT = __name__.partition(".")[0]
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_SIGNS = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
-_PLAIN = {"bool": bool, "int": int, "float": float, "str": str}
-_ARITHMETIC = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
+_KNOWN: dict[str, Any] = {
+    **{one.__name__: one for one in (bool, int, float, str, object, tuple, list, Sequence)},
+    **{one.__name__: one for one in (Ge, Gt, Le, Lt, MinLen)},
+    **{"Annotated": Annotated, "Any": Any, "Literal": Literal, "Optional": Optional},
+    "Union": Union,
 }
 _ENTRY = re.compile(r" {4}(\w+)(?: \([^)]*\))?: (.*)")
 
@@ -67,20 +65,12 @@ class Definition:
         return f"{self.module.name}.{self.name}"
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a constructor, or a field of a dataclass."""
-
-    annotation: ast.expr | None
-    module: Module
-
-
 @cache
 def find(path: str) -> Definition | None:
     """The definition at a dotted path; None if there is no such file or name."""
     module_name, _, name = path.rpartition(".")
     module = _read_module(module_name) if module_name else None
-    return None if module is None else _look_up(module, ast.Name(name))
+    return _look_up(module, name) if module else None
 
 
 def require(path: str) -> Definition:
@@ -99,33 +89,47 @@ def require(path: str) -> Definition:
 def ancestors(definition: Definition) -> list[Definition]:
     """A class followed by its bases, as far as their source is in the same package."""
     found = [definition]
-    bases = definition.node.bases if isinstance(definition.node, ast.ClassDef) else []
-    for base in bases:
-        base = base.value if isinstance(base, ast.Subscript) else base
-        parent = _look_up(definition.module, base)
+    for base in definition.node.bases if isinstance(definition.node, ast.ClassDef) else ():
+        parent = _look_up(definition.module, ast.unparse(base).partition("[")[0])
         if parent is not None and isinstance(parent.node, ast.ClassDef):
             known = {one.path for one in found}
             found += [one for one in ancestors(parent) if one.path not in known]
     return found
 
 
-def method(definition: Definition, name: str) -> tuple[Module, ast.FunctionDef] | None:
-    """A class's own or inherited method, with the module that it is written in."""
-    for owner in ancestors(definition):
+def options(path: str) -> dict[str, Option]:
+    """The options of the class or function at a dotted path, by name."""
+    found = ancestors(require(path))
+    meanings: dict[str, str] = {}
+    for owner in reversed(found):
+        meanings |= _meanings(owner.node)
+    return {
+        name: Option.of_annotation(name, meanings.get(name, ""), annotation)
+        for name, annotation in _parameters(found).items()
+    }
+
+
+def parameters(path: str) -> Mapping[str, Any]:
+    """Name -> annotation of what can be passed by keyword to a class or function."""
+    return _parameters(ancestors(require(path)))
+
+
+def types_of(annotation: object) -> set[str]:
+    """The dotted paths of the project's classes in an annotation."""
+    parts = (annotation, *get_args(annotation))
+    return {part.path for part in parts if isinstance(part, _StandIn) and part.path}
+
+
+def method_types(path: str, name: str) -> list[object] | None:
+    """The annotations of a method's arguments after self, then of what it returns; None if the
+    class has no such method in its source.
+    """
+    for owner in ancestors(require(path)):
         for node in getattr(owner.node, "body", ()):
             if isinstance(node, ast.FunctionDef) and node.name == name:
-                return owner.module, node
+                arguments = [one.annotation for one in node.args.args[1:]]
+                return [_evaluate(owner.module, one) for one in (*arguments, node.returns)]
     return None
-
-
-def class_of(definition: Definition) -> Definition | None:
-    """The class of a variable, as in `RK4 = RungeKutta(...)` or `RungeKutta.create(...)`."""
-    value = getattr(definition.node, "value", None)
-    if not isinstance(value, ast.Call):
-        return None
-    names = [value.func, getattr(value.func, "value", None)]
-    found = (_look_up(definition.module, name) for name in names if name is not None)
-    return next((one for one in found if one and isinstance(one.node, ast.ClassDef)), None)
 
 
 def attribute(path: str, name: str) -> object:
@@ -138,134 +142,83 @@ def attribute(path: str, name: str) -> object:
     return None
 
 
-def parameters(path: str) -> Mapping[str, Parameter]:
-    """What can be passed by keyword to the class or function at a dotted path."""
-    return _parameters(ancestors(require(path)))
-
-
-def types_of(annotation: ast.expr | None, module: Module) -> set[str]:
-    """The dotted paths of the classes in an annotation, without those that cannot be found."""
-    nodes = [annotation] if annotation is not None else []
-    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        nodes = [ast.parse(annotation.value, mode="eval").body]
-    found = [_look_up(module, part) for node in nodes for part in _alternatives(node)]
-    return {one.path for one in found if one is not None}
-
-
-def options(path: str) -> dict[str, Option]:
-    """The options of the class or function at a dotted path, by name."""
-    found = ancestors(require(path))
-    meanings: dict[str, str] = {}
-    for owner in reversed(found):
-        meanings |= _meanings(owner.node)
-    return {
-        name: _option(name, parameter, meanings.get(name, ""))
-        for name, parameter in _parameters(found).items()
-    }
-
-
-def constant(path: str) -> float:
-    """The value of a number that a module defines."""
+def variable_class(path: str) -> str | None:
+    """The class of a variable, as in `RK4 = RungeKutta(...)` or `RungeKutta.create(...)`."""
     definition = require(path)
-    return _number(_value(definition), definition.module)
-
-
-def _option(name: str, parameter: Parameter, meaning: str) -> Option:
-    option = Option(name, meaning=meaning)
-    if parameter.annotation is None:
-        return replace(option, free=True)
-    option = _widened(option, parameter.annotation, parameter.module)
-    plain = option.value_type is not None or option.words or option.free
-    return option if plain else replace(option, dotted=True)
-
-
-def _widened(option: Option, node: ast.expr, module: Module) -> Option:
-    """The option, allowing also what an annotation allows."""
-    if isinstance(node, ast.Constant):
-        if isinstance(node.value, str):
-            return _widened(option, ast.parse(node.value, mode="eval").body, module)
-        return replace(option, nullable=option.nullable or node.value is None)
-    if isinstance(node, ast.BinOp):
-        return _widened(_widened(option, node.left, module), node.right, module)
-    if isinstance(node, ast.Subscript):
-        return _subscripted(option, node, module)
-    name = _last(node)
-    if name in _PLAIN:
-        return option if option.value_type is float else replace(option, value_type=_PLAIN[name])
-    if name in ("object", "Any"):
-        return replace(option, free=True)
-    alias = _look_up(module, node)
-    if alias is not None and isinstance(alias.node, ast.Assign | ast.AnnAssign):
-        return _widened(option, _value(alias), alias.module)
-    return option
-
-
-def _subscripted(option: Option, node: ast.Subscript, module: Module) -> Option:
-    items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-    kind = _last(node.value)
-    if kind == "Literal":
-        words = (item.value for item in items if isinstance(item, ast.Constant))
-        return replace(option, words=(*option.words, *(str(word) for word in words)))
-    if kind in ("Optional", "Union"):
-        option = replace(option, nullable=option.nullable or kind == "Optional")
-        for item in items:
-            option = _widened(option, item, module)
-        return option
-    if kind in ("Sequence", "tuple", "list"):
-        return replace(_widened(option, items[0], module), many=True)
-    if kind == "Annotated":
-        option = _widened(option, items[0], module)
-        for item in items[1:]:
-            option = _limited(option, item, module)
-    return option
-
-
-def _limited(option: Option, node: ast.expr, module: Module) -> Option:
-    """The option within Ge(0), Gt(0), Le(1), Lt(1) or MinLen(1)."""
-    if not isinstance(node, ast.Call) or not node.args:
-        return option
-    name, value = _last(node.func), _number(node.args[0], module)
-    if name == "MinLen":
-        return replace(option, least=int(value))
-    return replace(option, limits=(*option.limits, (_SIGNS[name], value)))
-
-
-def _number(node: ast.expr, module: Module) -> float:
-    """A number as written, or a named one, or arithmetic with these."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return node.value
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_number(node.operand, module)
-    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-        left, right = _number(node.left, module), _number(node.right, module)
-        return _ARITHMETIC[type(node.op)](left, right)
-    named = _look_up(module, node)
-    if named is not None and isinstance(named.node, ast.Assign | ast.AnnAssign):
-        return _number(_value(named), named.module)
-    raise ConfigError(f"{module.name}: {ast.unparse(node)!r} in an annotation is not a number")
-
-
-def _value(definition: Definition) -> ast.expr:
     value = getattr(definition.node, "value", None)
-    if value is None:
-        raise ConfigError(f"{definition.path} is given no value in its source")
-    return value
+    if not isinstance(value, ast.Call):
+        return None
+    name = ast.unparse(value.func)
+    found = (_look_up(definition.module, one) for one in (name, name.rpartition(".")[0]) if one)
+    classes = (one.path for one in found if one and isinstance(one.node, ast.ClassDef))
+    return next(classes, None)
 
 
-def _parameters(found: list[Definition]) -> dict[str, Parameter]:
+def constant(path: str) -> Any:  # noqa: ANN401
+    """The value of a variable that is defined by a number."""
+    definition = require(path)
+    return _evaluate(definition.module, getattr(definition.node, "value", None))
+
+
+class _StandIn(type):
+    """A class that stands for another one in an annotation; `path` is "" if it is not known."""
+
+    path: str
+
+    def __getattr__(cls, name: str) -> Any:  # noqa: ANN401
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _KNOWN.get(name) or _stand_in("")
+
+    def __getitem__(cls, _: object) -> "_StandIn":
+        return cls
+
+
+def _stand_in(path: str) -> _StandIn:
+    return _StandIn("StandIn", (), {"path": path})
+
+
+class _Names(dict[str, Any]):
+    """What the names in an annotation stand for."""
+
+    def __init__(self, module: Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def __missing__(self, name: str) -> Any:  # noqa: ANN401
+        definition = _look_up(self.module, name)
+        if definition is not None:
+            value = getattr(definition.node, "value", None)
+            alias = isinstance(value, ast.expr) and not isinstance(value, ast.Call)
+            return _evaluate(definition.module, value) if alias else _stand_in(definition.path)
+        imported = self.module.imports.get(name, name).rpartition(".")[2]
+        return _KNOWN[imported] if imported in _KNOWN else _stand_in("")
+
+
+def _evaluate(module: Module, node: ast.expr | None) -> Any:  # noqa: ANN401
+    """An annotation as an object, with stand-ins for classes; None for a missing one."""
+    names = _Names(module)
+    try:
+        value = Any if node is None else eval(ast.unparse(node), {"__builtins__": {}}, names)
+        return eval(value, {"__builtins__": {}}, names) if isinstance(value, str) else value
+    except Exception as error:
+        text = "" if node is None else ast.unparse(node)
+        raise ConfigError(f"{module.name}: {text!r} cannot be read: {error}") from error
+
+
+def _parameters(found: Sequence[Definition]) -> dict[str, Any]:
     """Of the first constructor among a class and its bases; `**options` passes on to the next."""
     for i, owner in enumerate(found):
         node = owner.node
         if isinstance(node, ast.ClassDef):
-            decorators = (getattr(one, "func", one) for one in node.decorator_list)
-            if any(_last(one) == "dataclass" for one in decorators):
+            if any("dataclass" in ast.unparse(one) for one in node.decorator_list):
                 return _fields(found[i:])
             inits = (one for one in node.body if getattr(one, "name", "") == "__init__")
             node = next(inits, None)
         if isinstance(node, ast.FunctionDef):
             arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             own = {
-                one.arg: Parameter(one.annotation, owner.module)
+                one.arg: _evaluate(owner.module, one.annotation)
                 for one in arguments
                 if one.arg != "self"
             }
@@ -273,14 +226,13 @@ def _parameters(found: list[Definition]) -> dict[str, Parameter]:
     return {}
 
 
-def _fields(found: Iterable[Definition]) -> dict[str, Parameter]:
+def _fields(found: Iterable[Definition]) -> dict[str, Any]:
     """The fields of a dataclass, its bases' first."""
-    fields: dict[str, Parameter] = {}
+    fields: dict[str, Any] = {}
     for owner in reversed(list(found)):
         for node in getattr(owner.node, "body", ()):
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                if "ClassVar" not in ast.unparse(node.annotation):
-                    fields[node.target.id] = Parameter(node.annotation, owner.module)
+            if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation):
+                fields[ast.unparse(node.target)] = _evaluate(owner.module, node.annotation)
     return fields
 
 
@@ -303,24 +255,9 @@ def _meanings(node: ast.stmt) -> dict[str, str]:
     return found
 
 
-def _alternatives(node: ast.expr) -> Iterator[ast.expr]:
-    if isinstance(node, ast.BinOp):
-        yield from _alternatives(node.left)
-        yield from _alternatives(node.right)
-    elif isinstance(node, ast.Subscript):
-        yield node.value
-    else:
-        yield node
-
-
-def _last(node: ast.expr) -> str:
-    """The last name of a dotted one."""
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-
-
-def _look_up(module: Module, node: ast.expr) -> Definition | None:
-    """What a name, or a name of an imported module, stands for."""
-    first, _, rest = ast.unparse(node).partition(".")
+def _look_up(module: Module, name: str) -> Definition | None:
+    """The definition that a name, or a name of an imported module, refers to."""
+    first, _, rest = name.partition(".")
     if not rest and first in module.definitions:
         return Definition(module, first, module.definitions[first])
     if first not in module.imports:
@@ -331,9 +268,8 @@ def _look_up(module: Module, node: ast.expr) -> Definition | None:
 
 
 def _file(module: str) -> Path | None:
-    parts = module.split(".")
     for folder in (_CHECKOUT, *map(Path, sys.path), Path.cwd()):
-        path = folder.joinpath(*parts)
+        path = folder.joinpath(*module.split("."))
         for file in (path / "__init__.py", path.with_name(f"{path.name}.py")):
             if file.is_file():
                 return file
