@@ -253,7 +253,7 @@ def test_the_solver_needs_torch_and_annotated_types_alone_but_for_scipys_solvers
             libraries = {name.split(".")[0] for name in imports(module)}
             needed[part(module, 2) == "scipy"] |= libraries - sys.stdlib_module_names
     assert needed[False] == {"annotated_types", "torch", "node_repro"}
-    assert needed[True] == {"torch", "numpy", "scipy", "node_repro"}
+    assert needed[True] == {"annotated_types", "torch", "numpy", "scipy", "node_repro"}
 
 
 def test_hydra_is_imported_where_words_become_a_configuration() -> None:

@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 from node_repro.config import ConfigError, source
-from node_repro.config.choice_options import LEGACY
 from node_repro.config.option import Option
 
 GROUPS = {
@@ -60,11 +59,7 @@ def component_options(group: str, section: Mapping[str, Any]) -> dict[str, Optio
             if name not in declared:
                 names = ", ".join(sorted(declared))
                 raise ConfigError(f"{target} has no argument {name!r} ({group}.{name}): {names}")
-            key = f"{group}.{name}"
-            option, legacy = declared[name], LEGACY.get(key)
-            if legacy and not (option.meaning and (option.limits or not legacy.limits)):
-                option = legacy
-            found[key] = option
+            found[f"{group}.{name}"] = declared[name]
     return found
 
 

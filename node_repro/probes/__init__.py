@@ -5,9 +5,10 @@ finds goes into the run's folder probes/, as plain rows and facts that figures a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
+from annotated_types import Ge, Gt, MinLen
 from torch import nn
 
 from node_repro.config import Config
@@ -16,6 +17,11 @@ from node_repro.tasks import Batch, Task
 Weights = Literal["fresh", "selected", "last"]
 """Of the run's start, drawn from its seed; of the model that validation selected; of the end."""
 
+Value = Annotated[float, Gt(0)]
+Values = Annotated[tuple[Value, ...], MinLen(1)]
+Count = Annotated[int, Ge(1)]
+Counts = Annotated[tuple[Count, ...], MinLen(1)]
+"""Types of a probe's options."""
 
 Row = dict[str, Any]
 """One point of a figure: plain values by name."""

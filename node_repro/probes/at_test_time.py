@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import Solver
-from node_repro.probes import Findings, Finished, Row
+from node_repro.probes import Count, Counts, Findings, Finished, Row, Values
 from node_repro.probes.solve import recorded, solving_part
 from node_repro.training.build import named_solver, stepping_solver
 
@@ -27,14 +27,19 @@ STEPPING = ("euler", "midpoint", "rk4")
 
 @dataclass(frozen=True)
 class AtTestTime:
-    """tolerances: of the adaptive solvers. steps: of the constant ones. examples: of the test set,
-    in batches of `batch`.
+    """A trained model evaluated with other solvers than it was trained with.
+
+    Args:
+        tolerances: Tolerances of the adaptive solvers, each for rtol and atol.
+        steps: Numbers of constant steps of the other solvers.
+        examples: Number of examples of the test set.
+        batch: Examples in a minibatch.
     """
 
-    tolerances: tuple[float, ...]
-    steps: tuple[int, ...]
-    examples: int
-    batch: int
+    tolerances: Values
+    steps: Counts
+    examples: Count
+    batch: Count
 
     def measure(self, run: Finished) -> Findings:
         model, task = run.model(), run.task

@@ -9,7 +9,7 @@ single test examples, at several tolerances, by the default solver and by the pa
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from node_repro.probes import Findings, Finished, Row, Weights
+from node_repro.probes import Count, Findings, Finished, Row, Values, Weights
 from node_repro.probes.solve import Solve, differentiated, recorded
 from node_repro.training.build import named_gradient, named_solver
 
@@ -19,10 +19,15 @@ WEIGHTS: tuple[Weights, ...] = ("fresh", "selected", "last")
 
 @dataclass(frozen=True)
 class Epochs:
-    """tolerances: rtol = atol. examples: of the test set, each solved alone."""
+    """Evaluations of f during the training, and of the first and the last weights.
 
-    tolerances: tuple[float, ...]
-    examples: int
+    Args:
+        tolerances: Tolerances to measure at, each for rtol and atol.
+        examples: Number of examples of the test set, each solved by itself.
+    """
+
+    tolerances: Values
+    examples: Count
 
     def measure(self, run: Finished) -> Findings:
         rows: list[Row] = []

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.solution import SolverError
-from node_repro.probes import Findings, Finished, Row
+from node_repro.probes import Count, Findings, Finished, Row, Value, Values
 from node_repro.probes.solve import Pass, Solve, differentiated, in_float64, recorded, refuse_slow
 from node_repro.training.build import gradient_names, named_gradient, named_solver, undoes_steps
 
@@ -43,11 +43,17 @@ class Gradient(NamedTuple):
 
 @dataclass(frozen=True)
 class GradientError:
-    """tolerances: rtol = atol. batch: examples. reference: tolerance of the true gradient."""
+    """Error of every gradient method at several tolerances.
 
-    tolerances: tuple[float, ...]
-    batch: int
-    reference: float
+    Args:
+        tolerances: Tolerances to measure at, each for rtol and atol.
+        batch: Examples in a minibatch.
+        reference: Tolerance of the reference gradient, in float64.
+    """
+
+    tolerances: Values
+    batch: Count
+    reference: Value
 
     def measure(self, run: Finished) -> Findings:
         solve = recorded(run.model(), run.task, run.training_batch(self.batch))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from node_repro.data.generated import seeded_generator
 from node_repro.models.continuous_flow import ContinuousFlow
-from node_repro.probes import Findings, Finished, Misfit
+from node_repro.probes import Count, Findings, Finished, Misfit, Value, Values
 from node_repro.probes.solve import rms
 from node_repro.tasks.cnf import CNF
 from node_repro.tasks.density_grid import GRID, Square, density_on, mass_on
@@ -30,14 +30,19 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class Inversion:
-    """tolerances: rtol = atol. shown: those in the picture. reference: of the true log p.
-    examples: points.
+    """Error of mapping points to the base and back, at several tolerances.
+
+    Args:
+        tolerances: Tolerances to measure at, each for rtol and atol.
+        shown: Tolerances that are shown in the picture.
+        reference: Tolerance of the reference log density.
+        examples: Number of points.
     """
 
-    tolerances: tuple[float, ...]
-    shown: tuple[float, ...]
-    reference: float
-    examples: int
+    tolerances: Values
+    shown: tuple[Value, ...]
+    reference: Value
+    examples: Count
 
     def measure(self, run: Finished) -> Findings:
         flow, task = run.model(), run.task

@@ -16,7 +16,7 @@ import torch
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
-from node_repro.probes import Findings, Finished, Row
+from node_repro.probes import Count, Counts, Findings, Finished, Row
 from node_repro.probes.solve import Solve, differentiated, median, recorded, refuse_slow
 from node_repro.runs.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
 from node_repro.training.build import gradient_names, named_gradient, stepping_solver, undoes_steps
@@ -27,11 +27,17 @@ GROWING = ("held_bytes", "peak_bytes", "cuda_peak_bytes", "forward_seconds", "ba
 
 @dataclass(frozen=True)
 class Memory:
-    """steps: of one solve. batch: examples. repeats: gradients that a time is the median of."""
+    """Bytes held for the backward pass, and time, by gradient method and number of steps.
 
-    steps: tuple[int, ...]
-    batch: int
-    repeats: int
+    Args:
+        steps: Numbers of constant steps of a solve.
+        batch: Examples in a minibatch.
+        repeats: Number of repetitions that a time is the median of.
+    """
+
+    steps: Counts
+    batch: Count
+    repeats: Count
 
     def measure(self, run: Finished) -> Findings:
         solve = recorded(run.model(), run.task, run.training_batch(self.batch))

@@ -8,7 +8,7 @@ error is judged by one mean over the minibatch, so that it need not.
 
 from dataclasses import dataclass
 
-from node_repro.probes import Findings, Finished, Row
+from node_repro.probes import Count, Findings, Finished, Row, Values
 from node_repro.probes.solve import forward, median, tested
 from node_repro.training.build import named_solver
 
@@ -17,11 +17,17 @@ SOLVERS = ("dopri5", "vode_adams")
 
 @dataclass(frozen=True)
 class MinibatchCost:
-    """tolerances: rtol = atol. batches: test minibatches of `batch` examples."""
+    """Evaluations of f for a minibatch and for each of its examples.
 
-    tolerances: tuple[float, ...]
-    batches: int
-    batch: int
+    Args:
+        tolerances: Tolerances to measure at, each for rtol and atol.
+        batches: Number of test minibatches.
+        batch: Examples in a minibatch.
+    """
+
+    tolerances: Values
+    batches: Count
+    batch: Count
 
     def measure(self, run: Finished) -> Findings:
         whole = tested(run, self.batch, self.batches)

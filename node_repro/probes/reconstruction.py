@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from node_repro.ode.solution import SolverError
-from node_repro.probes import Findings, Finished, Row
+from node_repro.probes import Count, Findings, Finished, Row, Values
 from node_repro.probes.solve import Distance, Solve, differentiated, forward, median, rms, tested
 from node_repro.training.build import named_gradient, named_solver
 
@@ -21,11 +21,17 @@ UNDONE = ("reversible_dopri5", "reversible_tsit5", "reversible_bosh3")
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """tolerances: rtol = atol. batches: test minibatches of `batch` examples."""
+    """Distance of a solve that is run backwards from its initial state.
 
-    tolerances: tuple[float, ...]
-    batches: int
-    batch: int
+    Args:
+        tolerances: Tolerances to measure at, each for rtol and atol.
+        batches: Number of test minibatches.
+        batch: Examples in a minibatch.
+    """
+
+    tolerances: Values
+    batches: Count
+    batch: Count
 
     def measure(self, run: Finished) -> Findings:
         solves = tested(run, self.batch, self.batches)

@@ -18,7 +18,7 @@ from node_repro.ode.gradients import Problem
 from node_repro.ode.methods import Field, State
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
-from node_repro.probes import Findings, Finished, Row
+from node_repro.probes import Count, Counts, Findings, Finished, Row
 from node_repro.probes.solve import Solve, differentiated, median, recorded, refuse_slow
 from node_repro.runs.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
 from node_repro.training.build import named_gradient, stepping_solver
@@ -66,13 +66,17 @@ class Counting:
 
 @dataclass(frozen=True)
 class SensitivityCost:
-    """states: sizes D. hidden: units of the small networks. repeats: gradients that a time is the
-    median of.
+    """Cost of forward sensitivities and of the adjoint method.
+
+    Args:
+        states: Sizes D of the small problems' states.
+        hidden: Units in the hidden layer of the small problems' networks.
+        repeats: Number of gradients that a time is the median of.
     """
 
-    states: tuple[int, ...]
-    hidden: tuple[int, ...]
-    repeats: int
+    states: Counts
+    hidden: Counts
+    repeats: Count
 
     def measure(self, run: Finished) -> Findings:
         own = _from_end_to_end(recorded(run.model(), run.task, run.training_batch(1)))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.solver import Solver
-from node_repro.probes import Findings, Finished, Misfit
+from node_repro.probes import Count, Counts, Findings, Finished, Misfit, Value, Values
 from node_repro.probes.solve import Distance, Solve, forward, in_float64, rms, tested
 from node_repro.training.build import named_solver, stepping_solver
 
@@ -43,16 +43,21 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class Solvers:
-    """steps: in the whole depth, for the methods with steps of one size. tolerances: of the
-    adaptive one. batch: test inputs that the errors are taken over. drawn: of them, in the picture.
-    reference: tolerance of the solve that the others are held against.
+    """Error and cost of different solvers on one learned field.
+
+    Args:
+        steps: Numbers of constant steps over the whole depth.
+        tolerances: Tolerances of the adaptive solver, each for rtol and atol.
+        batch: Number of test inputs over which the errors are taken.
+        drawn: Number of these inputs that are shown in the picture.
+        reference: Tolerance of the reference solution.
     """
 
-    steps: tuple[int, ...]
-    tolerances: tuple[float, ...]
-    batch: int
-    drawn: int
-    reference: float
+    steps: Counts
+    tolerances: Values
+    batch: Count
+    drawn: Count
+    reference: Value
 
     def measure(self, run: Finished) -> Findings:
         from node_repro.figures import npz, solvers

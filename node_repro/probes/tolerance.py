@@ -15,7 +15,7 @@ from torch import Tensor
 
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
-from node_repro.probes import Findings, Finished, Row
+from node_repro.probes import Count, Findings, Finished, Row, Value, Values
 from node_repro.probes.solve import (
     Distance,
     Solve,
@@ -50,15 +50,21 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """tolerances: rtol = atol. batches: minibatches of `batch` examples; batch=1: single ones.
-    reference: tolerance of the float64 solve. repeats: forward solves that a time is the median of.
+    """Error, evaluations of f and time at several tolerances.
+
+    Args:
+        tolerances: Tolerances to measure at, each for rtol and atol.
+        batches: Number of minibatches.
+        batch: Examples in a minibatch; 1: every example by itself.
+        reference: Tolerance of the reference solution, in float64.
+        repeats: Number of forward solves that a time is the median of.
     """
 
-    tolerances: tuple[float, ...]
-    batches: int
-    batch: int
-    reference: float
-    repeats: int
+    tolerances: Values
+    batches: Count
+    batch: Count
+    reference: Value
+    repeats: Count
 
     def measure(self, run: Finished) -> Findings:
         whole = self._with_reference(run, self.batch)

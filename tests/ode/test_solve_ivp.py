@@ -13,7 +13,7 @@ from torch import Tensor
 from node_repro.ode import SolverError, odeint
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.norm import FLAT, FULL, SEMI, CallableNorm, RmsNorm
-from node_repro.ode.scipy.solve_ivp import SOLVERS, SolveIvp
+from node_repro.ode.scipy.solve_ivp import SOLVERS, ScipyMethod, SolveIvp
 
 every_method = pytest.mark.parametrize("method", sorted(SOLVERS))
 
@@ -28,7 +28,7 @@ def solution(f: Any, y0: Tensor, ts: Tensor, solver: SolveIvp) -> Any:  # noqa: 
 
 @every_method
 @pytest.mark.parametrize("end", [3.0, -3.0])
-def test_states_and_steps_are_scipys(method: str, end: float) -> None:
+def test_states_and_steps_are_scipys(method: ScipyMethod, end: float) -> None:
     f, ts = Calls(turn), real(0, 0.4 * end, 0.41 * end, end)
     ours = solution(f, real(1.0, 0.0), ts, SolveIvp(1e-6, 1e-8, scipy_method=method))
     theirs = scipy.integrate.solve_ivp(
@@ -43,7 +43,7 @@ def test_states_and_steps_are_scipys(method: str, end: float) -> None:
 
 @every_method
 @pytest.mark.parametrize("norm", [FULL, SEMI, FLAT])
-def test_the_adjoint_solves_backwards_with_them(method: str, norm: RmsNorm) -> None:
+def test_the_adjoint_solves_backwards_with_them(method: ScipyMethod, norm: RmsNorm) -> None:
     found = []
     for solver in (
         SolveIvp(1e-7, 1e-7, scipy_method=method),
@@ -68,7 +68,7 @@ def test_stiff_problems_are_for_the_implicit_ones() -> None:
 
 
 @pytest.mark.parametrize("method", ["Radau", "BDF"])
-def test_a_jacobian_costs_no_more_where_there_are_many_parameters(method: str) -> None:
+def test_a_jacobian_costs_no_more_where_there_are_many_parameters(method: ScipyMethod) -> None:
     # nothing depends on the parameters' gradients, so scipy varies all of them in one evaluation
     calls = []
     for size in (1, 300):
@@ -90,7 +90,7 @@ def test_a_jacobian_costs_no_more_where_there_are_many_parameters(method: str) -
 
 @every_method
 @pytest.mark.parametrize("ts", [real(0, 1), real(1, 0)])
-def test_the_first_and_the_longest_step_are_kept(method: str, ts: Tensor) -> None:
+def test_the_first_and_the_longest_step_are_kept(method: ScipyMethod, ts: Tensor) -> None:
     solver = SolveIvp(1e-2, 1e-2, scipy_method=method, first_step=1e-3, max_step=0.05)
     sizes = solution(turn, real(1.0, 0.0), ts, solver).stats.sizes
     assert sizes[0] == pytest.approx(1e-3)
@@ -98,7 +98,7 @@ def test_the_first_and_the_longest_step_are_kept(method: str, ts: Tensor) -> Non
 
 
 @every_method
-def test_failures_are_told_and_what_f_raises_is_raised(method: str) -> None:
+def test_failures_are_told_and_what_f_raises_is_raised(method: ScipyMethod) -> None:
     solver = SolveIvp(1e-6, 1e-6, scipy_method=method)
     with pytest.raises(SolverError) as caught:
         solution(lambda t, y: y**2, real(1.0), real(0, 2), solver)

@@ -7,10 +7,11 @@ the host. Outputs within a step are the integrator's own interpolation.
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from node_repro.ode.engines import DEFAULT_OPTIONS, Mesh, SolveOptions, Start, Trajectory
@@ -28,11 +29,14 @@ ULPS = 16  # a step of fewer units in the last place of t cannot be told from no
 class HostSolver:
     """A Solver around an integrator of scipy.
 
-    rtol, atol: numbers, or tensors that broadcast to y. max_steps: steps allowed in one solve.
-    first_step: |h| to begin with, None for the integrator's own choice.
-
     Every solve begins anew, so the trajectory's h is None: the size of its last steps says nothing
     about another solve's first. numpy does the sums: not differentiable.
+
+    Args:
+        rtol: Relative tolerance: a number, or a tensor that broadcasts to y.
+        atol: Absolute tolerance: a number, or a tensor that broadcasts to y.
+        max_steps: Steps allowed in one solve.
+        first_step: Length of the first step; None: the integrator chooses it.
 
     Raises:
         SolverError: a number out of its range (kind bad_input).
@@ -40,8 +44,8 @@ class HostSolver:
 
     rtol: float | Tensor
     atol: float | Tensor
-    max_steps: int = 10_000
-    first_step: float | None = None
+    max_steps: Annotated[int, Ge(1)] = 10_000
+    first_step: Annotated[float, Gt(0)] | None = None
 
     def __post_init__(self) -> None:
         Tolerances.create(self.rtol, self.atol)

@@ -10,10 +10,11 @@ import math
 import warnings
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import scipy.integrate
+from annotated_types import Ge, Le
 
 from node_repro.ode.scipy.flat import Vector, Weighted
 from node_repro.ode.scipy.host_solver import ULPS, HostSolver, largest
@@ -27,7 +28,10 @@ TASK, CRITICAL, LAST_STEP = 2, 0, 10  # places: in the integrator's call_args, a
 
 @dataclass(frozen=True)
 class Multistep(HostSolver):
-    """max_order: of the Adams methods, 1 to 12. Every solve begins at order one.
+    """A multistep method, which begins every solve at order one.
+
+    Args:
+        max_order: Highest order of the Adams methods.
 
     Raises:
         SolverError: a number out of its range (kind bad_input).
@@ -36,7 +40,7 @@ class Multistep(HostSolver):
     busy: ClassVar[Lock]
     """Held during a step: scipy keeps the f of the step that is being taken in one place."""
 
-    max_order: int = MAX_ORDER
+    max_order: Annotated[int, Ge(1), Le(MAX_ORDER)] = MAX_ORDER
 
     def __post_init__(self) -> None:
         super().__post_init__()

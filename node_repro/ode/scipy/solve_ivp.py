@@ -4,7 +4,7 @@ They are stepped one by one (scipy.integrate.OdeSolver), so that f is counted an
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.integrate
@@ -26,6 +26,9 @@ SOLVERS = EXPLICIT | IMPLICIT
 LEAST_RTOL = 100 * np.finfo(np.float64).eps  # scipy's, which warns below it
 NO_LIMIT = 1e200  # stands for an infinite tolerance, of which scipy makes differences
 
+ScipyMethod = Literal["RK45", "RK23", "DOP853", "Radau", "BDF"]
+"""The solvers of scipy.integrate.solve_ivp that can be chosen."""
+
 
 @dataclass(frozen=True)
 class SolveIvp(HostSolver):
@@ -38,14 +41,14 @@ class SolveIvp(HostSolver):
     say: stats.rejected stays 0, and max_steps counts the accepted steps.
 
     Args:
-        scipy_method: Its name in scipy: RK45, RK23, DOP853, Radau or BDF.
+        scipy_method: The solver's name in scipy.
         max_step: The longest step.
 
     Raises:
         SolverError: A number or a name that does not exist (kind bad_input).
     """
 
-    scipy_method: str = "RK45"
+    scipy_method: ScipyMethod = "RK45"
     max_step: float = np.inf
 
     def __post_init__(self) -> None:
