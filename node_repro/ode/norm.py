@@ -1,6 +1,6 @@
-"""Norms of a state's error: what "the error is below the tolerance" means (HNW I, eq. (4.11)).
+"""Tolerances, and norms of an error in units of them: a step is accepted if its norm is at most 1.
 
-A norm takes errors divided by atol + rtol |y|, so a step is good when the norm is at most 1.
+Hairer, Norsett, Wanner: Solving ODEs I, equation (II.4.11).
 """
 
 # pyright: reportPrivateImportUsage=false
@@ -30,8 +30,12 @@ SMALLEST_RTOL = 4
 
 
 class Tolerances(NamedTuple):
-    """rtol, atol: numbers, or tensors that broadcast to y with one for every element. integrals:
-    (rtol, atol) of the integrals, the strictest of y's.
+    """What error each element of a state is allowed: atol + rtol |y|.
+
+    Attributes:
+        rtol: Relative tolerance, a number or a tensor that broadcasts to y.
+        atol: Absolute tolerance, a number or a tensor that broadcasts to y.
+        integrals: (rtol, atol) of the integrals: the strictest of those of y.
     """
 
     rtol: float | Tensor
@@ -40,7 +44,11 @@ class Tolerances(NamedTuple):
 
     @classmethod
     def create(cls, rtol: float | Tensor, atol: float | Tensor) -> "Tolerances":
-        """Raises SolverError (bad_input) where one is negative or not finite, or both are 0."""
+        """The tolerances, checked.
+
+        Raises:
+            SolverError: One is negative or not finite, or both are 0 (kind bad_input).
+        """
         least = []
         for name, value in (("rtol", rtol), ("atol", atol)):
             if not isinstance(value, Real | Tensor):
@@ -58,7 +66,7 @@ class Tolerances(NamedTuple):
         return cls(rtol, atol, (least[0], least[1]))
 
     def scale(self, *sizes: Tensor) -> Tensor:
-        """atol + rtol max |size|: the error that each element is allowed."""
+        """atol + rtol max |size| over some states: the error that each element is allowed, (*S)."""
         scale = sizes[0].abs()
         for size in sizes[1:]:
             scale = torch.maximum(scale, size.abs())
@@ -71,8 +79,11 @@ class Tolerances(NamedTuple):
         return _positive(scale) if atol_least == 0 else scale
 
     def check(self, y: Tensor) -> None:
-        """Raises SolverError (bad_input) where they do not fit y: too small for its dtype, or of a
-        shape or on a device that does not match.
+        """Check the tolerances against a state y.
+
+        Raises:
+            SolverError: rtol is too small for the dtype of y, or a tensor does not match y in its
+                shape or device (kind bad_input).
         """
         allowed = SMALLEST_RTOL * torch.finfo(y.dtype.to_real()).eps
         least = self.integrals[0]
@@ -104,7 +115,21 @@ def _broadcasts(shape: torch.Size, target: torch.Size) -> bool:
 
 
 class Norm(Protocol):
-    """Measures a state in units of its tolerance."""
+    """Measures a state in units of its tolerances.
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> norm: ode.Norm = ode.CallableNorm(lambda y, integrals: y.abs().max())
+        >>> solution = ode.odeint(
+        ...     lambda t, y: -y,
+        ...     torch.ones(2),
+        ...     torch.tensor([0.0, 1.0]),
+        ...     solver=ode.dopri5(rtol=1e-3, atol=1e-3),
+        ...     gradient=ode.Direct(),
+        ...     norm=norm,
+        ... )
+    """
 
     @property
     def integrals(self) -> bool:
@@ -112,23 +137,49 @@ class Norm(Protocol):
         ...
 
     def measure(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
-        """The norm of value / (atol + rtol max |size|) over the given sizes, a scalar."""
+        """The norm of value / (atol + rtol max |size|) over some states, a scalar tensor."""
         ...
 
     def with_parts(self, parts: tuple[int, ...]) -> "Norm":
-        """The norm for a state that packs parts of these numbers of elements."""
+        """The norm for states that are packed from parts of these numbers of elements."""
         ...
 
 
 @dataclass(frozen=True)
 class RmsNorm:
-    """The largest root mean square over the parts of a state.
+    """The largest of the root mean squares of the parts of a state.
 
-    segments: how many equal blocks y's first dimension holds (1: y itself; 2: a state and its
-    adjoint stacked). parts: the numbers of elements of a block's parts, each with a mean of its
-    own; empty: a block is one part. integrals: whether every integral counts as one more part, or
-    none does (the seminorm of Kidger, Chen, Lyons 2021). flat: one mean over all that counts, as in
-    scipy's solvers, instead of the largest of the means.
+    STATE is the norm of a forward solve. FULL, SEMI and FLAT are norms for the backward solve of
+    Adjoint: all errors; those of the state and its adjoint only; one mean over all errors.
+
+    Args:
+        segments: The number of equal blocks along the first dimension of y: 1 for a state, 2 for a
+            state and its adjoint.
+        parts: The numbers of elements of the parts of a block, each of which has its own mean.
+            Empty: a block is one part.
+        integrals: Whether every integral counts as one more part. The gradients of parameters are
+            integrals of the backward solve.
+        flat: One mean over everything that counts, as in scipy's solvers, in place of the largest
+            of the means.
+
+    References:
+        Kidger, Chen, Lyons: "Hey, that's not an ODE": faster ODE adjoints via seminorms, 2021.
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> y0 = torch.ones(2, requires_grad=True)
+        >>> solution = ode.odeint(
+        ...     lambda t, y: -y,
+        ...     y0,
+        ...     torch.tensor([0.0, 1.0]),
+        ...     solver=ode.dopri5(rtol=1e-5, atol=1e-5),
+        ...     gradient=ode.Adjoint(norm=ode.SEMI),
+        ...     parameters=(),
+        ... )
+        >>> solution.ys[-1].sum().backward()
+        >>> torch.allclose(y0.grad, torch.full((2,), -1.0).exp(), atol=1e-4)
+        True
     """
 
     segments: int = 1
@@ -156,7 +207,7 @@ class RmsNorm:
         return (norms / roots.to(norms)).max()
 
     def _part_norms(self, scaled: Tensor) -> tuple[Tensor, list[int]]:
-        """The 2-norms of y's parts and their numbers of elements."""
+        """The 2-norms of the parts of y and their numbers of elements."""
         blocks = scaled.reshape(self.segments, -1)
         if not self.parts or self.flat:
             norms = torch.linalg.vector_norm(blocks, dim=1)
@@ -167,24 +218,37 @@ class RmsNorm:
 
 @dataclass(frozen=True)
 class CallableNorm:
-    """A norm given as a function.
+    """A norm that is given as a function.
 
     Args:
         function: Takes a state and its integrals, each element divided by its tolerance, and
-            returns one real number (a float or a tensor of one element); its sign does not count.
-            For an adjoint's backward solve the state is (2, *S), the state and its adjoint, and the
-            integrals are the gradients of the parameters that want one.
-        integrals: Whether the integrals count. If not, the function gets none.
+            returns one real number, a float or a tensor of one element, whose absolute value is
+            taken. In the backward solve of Adjoint the state is (2, *S), the state and its adjoint,
+            and the integrals are the gradients of the parameters.
+        integrals: Whether the function gets the integrals.
 
     Raises:
         SolverError: In a solve, the function returns something else (kind bad_input).
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> largest = ode.CallableNorm(lambda y, integrals: y.abs().max())
+        >>> solution = ode.odeint(
+        ...     lambda t, y: -y * torch.tensor([1.0, 100.0]),
+        ...     torch.ones(2),
+        ...     torch.tensor([0.0, 1.0]),
+        ...     solver=ode.dopri5(rtol=1e-3, atol=1e-3),
+        ...     gradient=ode.Direct(),
+        ...     norm=largest,
+        ... )
     """
 
     function: Callable[[Tensor, tuple[Tensor, ...]], Tensor | float]
     integrals: bool = False
 
     def with_parts(self, parts: tuple[int, ...]) -> "CallableNorm":
-        """The norm itself: the function knows how its states are made up."""
+        """The norm itself: the function knows the parts of its states."""
         return self
 
     def measure(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
@@ -222,12 +286,12 @@ def _scaled(
 
 
 def _positive(scale: Tensor) -> Tensor:
-    """Without zeros: an element that is exactly zero would be 0 / 0."""
+    """The scale without zeros, as an element and its error that are both 0 would give 0 / 0."""
     return scale.clamp_min_(torch.finfo(scale.dtype).tiny)
 
 
 def error_ratio(before: State, step: Step, tolerances: Tolerances, norm: Norm) -> Tensor:
-    """The norm of the step's error estimate in units of the tolerance; at most 1 is acceptable."""
+    """The norm of a step's error estimate in units of the tolerances, a scalar tensor."""
     if step.error is None:
         raise ValueError("the method gives no error estimate")
     return norm.measure(step.error, tolerances, before, step.end)

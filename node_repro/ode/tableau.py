@@ -17,7 +17,7 @@ ROUNDING = Fraction(1, 10**14)  # published decimals carry about 16 digits
 
 
 def exact(value: Number) -> Fraction:
-    """An integer, a fraction such as "3/40", or a published decimal, as an exact rational."""
+    """An integer, a fraction such as "3/40" or a decimal such as "0.161" as an exact rational."""
     return Fraction(value)
 
 
@@ -28,16 +28,38 @@ def square_root(n: int) -> Fraction:
 
 @dataclass(frozen=True)
 class ButcherTableau:
-    """The coefficients of one explicit method, exact, and checked against each other.
+    """The coefficients of an explicit method with s stages, exact, and checked against each other.
 
-    a: row i holds a_ij for j < i (s rows, the first empty; ImplicitTableau has all entries). b,
-    b_hat: s weights; b_hat is None without an error estimate.
-    c: s nodes. dense: s rows of polynomial coefficients of x, x^2, ..., so that b_i(1) = b_i.
-    order, embedded_order, dense_order: of the solution, of the b_hat solution, of the dense output.
+    `from_numbers` makes one from integers and strings.
+
+    Args:
+        name: The name of the method, for messages.
+        order: The order of the solution.
+        a: s rows; row i holds a_ij for j < i, so that the first is empty.
+        b: The s weights of the solution.
+        c: The s nodes.
+        dense: s rows of coefficients of x, x^2, ...: the polynomials b_i(x), with b_i(1) = b_i.
+        dense_order: The order of the dense output.
+        b_hat: The s weights of a second solution, for the error estimate; None without one.
+        embedded_order: The order of the second solution.
 
     Raises:
-        ValueError: sizes that differ, a row sum that is not c_i, weights that do not sum to 1, or a
-            dense output that does not end in y1.
+        ValueError: The sizes differ, a row of a does not sum to c_i, weights do not sum to 1, or
+            the dense output does not end in y1.
+
+    Example:
+        >>> from node_repro import ode
+        >>> ralston = ode.ButcherTableau.from_numbers(
+        ...     "ralston",
+        ...     order=2,
+        ...     a=[[], ["2/3"]],
+        ...     b=["1/4", "3/4"],
+        ...     c=[0, "2/3"],
+        ...     dense=[[1, "-3/4"], [0, "3/4"]],
+        ...     dense_order=2,
+        ... )
+        >>> ralston.stages, ralston.weights
+        (2, (0.25, 0.75))
     """
 
     name: str
@@ -64,7 +86,9 @@ class ButcherTableau:
         b_hat: list[Number] | None = None,
         embedded_order: int = 0,
     ) -> Self:
-        """The tableau written with integers, fractions, or fractions or decimals as strings."""
+        """The tableau of coefficients that are integers, fractions or decimals as strings, such as
+        2, "3/40" and "0.161", or Fractions.
+        """
         return cls(
             name=name,
             order=order,
@@ -111,13 +135,13 @@ class ButcherTableau:
 
     @cached_property
     def fsal(self) -> bool:
-        """Whether the last stage is f(t + h, y1), the first stage of the next step."""
+        """First same as last: whether the last stage is f(t + h, y1)."""
         return self.stages > 1 and self.c[-1] == 1 and self.b[-1] == 0 and self.a[-1] == self.b[:-1]
 
     @cached_property
     def essential(self) -> int:
-        """How many stages y1 itself needs: the rest serve the error estimate, the dense output and
-        the next step.
+        """The number of stages that y1 needs. The others are for the error estimate, the dense
+        output and the next step.
         """
         return max(i for i, weight in enumerate(self.b) if weight != 0) + 1
 
@@ -142,7 +166,7 @@ class ButcherTableau:
 
     @cached_property
     def uses_integrands(self) -> tuple[bool, ...]:
-        """Whether a quadrature needs a stage: for its value, its error, or the next step."""
+        """Whether a quadrature needs a stage: for its value, its error or the next step."""
         errors = self.error_weights or (0.0,) * self.stages
         shared = (False,) * (self.stages - 1) + (self.fsal,)
         return tuple(any(uses) for uses in zip(self.weights, errors, shared, strict=True))
@@ -160,14 +184,22 @@ class ButcherTableau:
 
 @dataclass(frozen=True)
 class ImplicitTableau(ButcherTableau):
-    """The coefficients of an implicit method: a has s rows of s entries.
+    """The coefficients of an implicit method with s stages: a has s rows of s entries.
 
-    Either all stages depend on each other (a is invertible, as in most collocation methods), or a
-    is lower triangular with one number on its diagonal, but for a first stage that may be explicit
-    (singly diagonally implicit methods).
+    Either a is full, so that all stages are solved together (as in most collocation methods). Or it
+    is lower triangular with one number on its diagonal, so that they are solved one by one
+    (singly diagonally implicit methods); the first stage may then be explicit.
 
     Raises:
-        ValueError: a is neither, or as ButcherTableau.
+        ValueError: a has neither form, or as for ButcherTableau.
+
+    Example:
+        >>> from node_repro import ode
+        >>> implicit_euler = ode.ImplicitTableau.from_numbers(
+        ...     "implicit_euler", order=1, a=[[1]], b=[1], c=[1], dense=[[1]], dense_order=1
+        ... )
+        >>> implicit_euler.triangular, implicit_euler.fsal
+        (True, True)
     """
 
     def _check_rows(self) -> None:
@@ -187,12 +219,12 @@ class ImplicitTableau(ButcherTableau):
 
     @cached_property
     def explicit(self) -> int:
-        """How many stages are explicit: 1 if the first is f(t, y), else 0."""
+        """The number of explicit stages: 1 if the first is f(t, y), else 0."""
         return int(not any(self.a[0]))
 
     @cached_property
     def groups(self) -> tuple[range, ...]:
-        """The implicit stages in the order in which they are found, together or one by one."""
+        """The implicit stages in the order in which they are solved, together or one by one."""
         if self.triangular:
             return tuple(range(i, i + 1) for i in range(self.explicit, self.stages))
         return (range(self.stages),)

@@ -15,7 +15,7 @@ from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.checkpointed import Checkpointed
 from node_repro.ode.gradients.direct import Direct
-from node_repro.ode.methods.adams import MOST, Adams, Corrector, formula
+from node_repro.ode.methods.adams import MAX_POINTS, Adams, Corrector, formula
 from node_repro.ode.methods.dopri8 import DOPRI8
 
 SOLVED = Corrector(30, 1e-14, 1e-14)
@@ -35,7 +35,7 @@ def test_weights_are_those_of_the_tables() -> None:
     assert formula((1, 0, -1, -2)) == tuple(Fraction(n, 24) for n in (9, 19, -5, 1))
 
 
-@pytest.mark.parametrize("points", range(1, MOST + 1))
+@pytest.mark.parametrize("points", range(1, MAX_POINTS + 1))
 def test_a_formula_integrates_polynomials_exactly(points: int) -> None:
     for nodes in (tuple(-j for j in range(points)), tuple(1 - j for j in range(points + 1))):
         for degree in range(len(nodes)):

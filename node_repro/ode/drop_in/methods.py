@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from node_repro.ode.methods import Method
-from node_repro.ode.methods.adams import FEWEST, MOST, Adams, Corrector
+from node_repro.ode.methods.adams import MAX_POINTS, MIN_POINTS, Adams, Corrector
 from node_repro.ode.methods.collocation import (
     GAUSS_LEGENDRE_4,
     GAUSS_LEGENDRE_6,
@@ -79,7 +79,7 @@ OPTIONS = {
 
 CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
 
-EXPLICIT_ORDER, IMPLICIT_ORDER = 5, MOST + 1
+EXPLICIT_ORDER, IMPLICIT_ORDER = 5, MAX_POINTS + 1
 """max_order unless given; torchdiffeq has 12 for both. Adams-Bashforth formulas of that order are
 unstable at all but tiny steps.
 """
@@ -131,12 +131,13 @@ def fixed_method(
         return IMPLICIT[name]
     implicit = name != "explicit_adams"
     order = int(options.get("max_order", IMPLICIT_ORDER if implicit else EXPLICIT_ORDER))
-    if not 1 <= order <= MOST + 1:
-        raise SolverError("bad_input", f"max_order must lie in [1, {MOST + 1}], not {order}")
-    if order < FEWEST + 1:
+    if not 1 <= order <= MAX_POINTS + 1:
+        raise SolverError("bad_input", f"max_order must lie in [1, {MAX_POINTS + 1}], not {order}")
+    least, most = MIN_POINTS + 1, MAX_POINTS + 1
+    if order < least:
         warnings.warn(
-            f"max_order={order}: an Adams method of an order below {FEWEST + 1} takes Runge-Kutta "
-            f"steps only, as method='rk4' does; give a max_order from {FEWEST + 1} to {MOST + 1}",
+            f"max_order={order}: an Adams method of an order below {least} takes Runge-Kutta "
+            f"steps only, as method='rk4' does; give a max_order from {least} to {most}",
             stacklevel=4,
         )
     iterations = int(options.get("max_iters", 4))

@@ -1,5 +1,6 @@
-"""The contract of a method: one step of a given size, with no opinion on what that size should
-be.
+"""The contract of a method, which takes one step of a given size, and its types.
+
+Shapes: a state and every slope are (*S), of any shape S.
 """
 
 from collections.abc import Sequence
@@ -11,13 +12,11 @@ from torch import Tensor
 from node_repro.ode.solution import Stats
 
 Time = float | Tensor
-"""A time or a step size: a float on the host, or a float64 scalar tensor where a gradient with
-respect to it is wanted.
-"""
+"""A time or a step size: a float, or a float64 scalar tensor where its gradient is wanted."""
 
 
 def at(t: Time, y: Tensor) -> Tensor:
-    """The time as f receives it: a scalar in y's real dtype, on y's device."""
+    """The time as f receives it: a scalar in the real dtype of y, on the device of y."""
     real = y.dtype.to_real()
     if isinstance(t, Tensor):
         return t.to(device=y.device, dtype=real)
@@ -25,8 +24,11 @@ def at(t: Time, y: Tensor) -> Tensor:
 
 
 class Slope(NamedTuple):
-    """What a field returns: dy/dt (*S), and the integrands of quadratures that nothing feeds back
-    on.
+    """What a field returns.
+
+    Attributes:
+        dy: dy/dt, (*S).
+        integrands: The rates of the integrals of a State.
     """
 
     dy: Tensor
@@ -34,10 +36,14 @@ class Slope(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is integrated: y (*S), and integrals that grow with y and t but do not influence y.
+    """What is integrated.
 
-    Keeping the two apart is what makes the parameters' adjoint cheap: it costs no stage sums, and
-    it is left out at stages whose weight is zero.
+    In the backward solve of the adjoint method the gradients of the parameters are integrals. As
+    nothing depends on them they need no stage sums, and no evaluation at stages of weight zero.
+
+    Attributes:
+        y: The state, (*S).
+        integrals: Integrals over time of functions of t and y, which y does not depend on.
     """
 
     y: Tensor
@@ -45,27 +51,29 @@ class State(NamedTuple):
 
 
 class Field(Protocol):
-    """The right-hand side that a method evaluates; with integrands=False the integrands may be left
-    out.
-    """
+    """The right-hand side that a method evaluates."""
 
-    def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope: ...
+    def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
+        """The slope at (t, y); with integrands=False it may lack the integrands."""
+        ...
 
     def at_times(self, times: Sequence[Time], like: Tensor) -> "Sequence[Rate]":
-        """The field at each of several times, such as the stages of a step, for states like the
-        given one. What depends on time alone may be computed for all of them at once.
+        """The field at each of several times, such as those of the stages of a step.
+
+        What depends on time alone may be computed for all of them at once. `like` is a tensor with
+        the shape, dtype and device of the states.
         """
         ...
 
     def jacobian(self, t: Time, y: Tensor) -> "Linear":
-        """df/dy at (t, y), by an evaluation of f of its own. An approximation is enough, as it
-        serves Newton's iteration.
+        """df/dy at (t, y), by one more evaluation of f. An approximation is enough, as it is for
+        Newton's iteration.
         """
         ...
 
     @property
     def vjps(self) -> Stats | None:
-        """Where products with f's Jacobian in a later backward pass are counted."""
+        """Where vector-Jacobian products of f in a later backward pass are counted."""
         ...
 
 
@@ -83,10 +91,10 @@ class Past(NamedTuple):
 
 
 class Linear(Protocol):
-    """df/dy at one point, on real numbers: a complex state of n elements is one of 2n.
+    """df/dy at one point as a map of real numbers: a complex state of n elements has 2n.
 
-    It is block diagonal: y's elements are consecutive blocks of size elements, and all blocks
-    share one matrix or each has its own.
+    It is block diagonal. The elements of y are consecutive blocks of `size` elements, and all
+    blocks share one matrix or each has its own.
     """
 
     @property
@@ -95,12 +103,12 @@ class Linear(Protocol):
         ...
 
     def count_into(self, stats: Stats) -> None:
-        """Count it elsewhere from now on."""
+        """Count the work in other stats from now on."""
         ...
 
     @property
     def size(self) -> int:
-        """n, the elements of a block."""
+        """n, the number of elements of a block."""
         ...
 
     def matrix(self) -> Tensor:
@@ -108,18 +116,23 @@ class Linear(Protocol):
         ...
 
     def product(self, v: Tensor) -> Tensor:
-        """df/dy v for v like y."""
+        """df/dy v, for v like y."""
         ...
 
     def transposed_product(self, v: Tensor) -> Tensor:
-        """The product with the transposed matrix."""
+        """(df/dy)^T v, for v like y."""
         ...
 
 
 class Newton(NamedTuple):
-    """What an implicit method's next step may reuse: df/dy; the solver of the linear equations and
-    the h that it is for; t: where df/dy was evaluated; contraction: of the slowest iteration of
-    the last step.
+    """What the next step of an implicit method may reuse.
+
+    Attributes:
+        jacobian: df/dy.
+        t: The time at which it was evaluated.
+        system: The solver of the linear equations.
+        h: The step size for which the equations were set up.
+        contraction: The rate of convergence of the slowest iteration of the last step.
     """
 
     jacobian: Linear
@@ -130,10 +143,14 @@ class Newton(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What the next step starts from besides y: the slope at its start, if it is known; twin: the
-    second state (*S) of a reversible method; history: of a multistep method, the latest first;
-    newton: of an implicit method; solved: the stages' slopes, where a step is redone whose stages
-    were found by iteration.
+    """What the next step starts from besides y.
+
+    Attributes:
+        slope: The slope at its start, if it is known.
+        twin: The second state of a reversible method, (*S).
+        history: Earlier slopes of a multistep method, the latest first.
+        newton: What an implicit method may reuse.
+        solved: The slopes of the stages, where a step of an implicit method is repeated.
     """
 
     slope: Slope | None = None
@@ -144,8 +161,14 @@ class Carry(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One step's end, its error estimate (None without one), what the next step may reuse, and the
-    stages' slopes; solved: the slopes without a graph, if they were found by iteration.
+    """The result of one step.
+
+    Attributes:
+        end: The state at its end.
+        error: The error estimate; None without one.
+        carry: What the next step starts from besides the state.
+        stages: What the dense output is made of: the slopes of the stages.
+        solved: The slopes without a graph, for an implicit method.
     """
 
     end: State
@@ -156,21 +179,35 @@ class Step(NamedTuple):
 
 
 class Method(Protocol):
-    """How a step is taken. order: of the solution; dense_order: of the dense output; error_order:
-    the power of h that the error estimate falls with.
+    """Takes a step of a given size.
+
+    Example:
+        >>> from node_repro import ode
+        >>> def evaluations_for(method: ode.Method, time: float, step_size: float) -> float:
+        ...     return time / step_size * len(method.tableau.b)
+        >>> evaluations_for(ode.RK4, 1.0, 0.1)
+        40.0
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name, for messages."""
+        ...
 
     @property
-    def order(self) -> int: ...
+    def order(self) -> int:
+        """The order of the solution."""
+        ...
 
     @property
-    def dense_order(self) -> int: ...
+    def dense_order(self) -> int:
+        """The order of the dense output."""
+        ...
 
     @property
-    def error_order(self) -> int: ...
+    def error_order(self) -> int:
+        """The power of h by which the error estimate falls."""
+        ...
 
     @property
     def adaptive(self) -> bool:
@@ -178,31 +215,39 @@ class Method(Protocol):
         ...
 
     def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
-        """The carry to step from at (t, y), its slope evaluated; twin: None at a solve's start."""
+        """What a step from (t, y) starts from, with its slope. twin is None for a new solve."""
         ...
 
     def step(
         self, f: Field, t: Time, t1: Time, state: State, carry: Carry, *, advance_only: bool = False
     ) -> Step:
-        """From t to t1; the carry's slope must be known. advance_only leaves out what only error,
-        dense output and the next carry's slope need.
+        """Take a step.
+
+        Args:
+            f: The field.
+            t: The start of the step.
+            t1: Its end.
+            state: The state at t.
+            carry: What else the step starts from; its slope must be known.
+            advance_only: Leave out what only the error estimate, the dense output and the slope for
+                the next step need.
         """
         ...
 
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        """The dense output of a step of size h at the fractions x: (m,) of it, as (m, *S)."""
+        """The dense output of a step from y, at the fractions x of it: (m,) -> (m, *S)."""
         ...
 
     def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        """The dense output's derivative with respect to time, at the fractions x: (m, *S)."""
+        """The derivative of the dense output with respect to time: x (m,) -> (m, *S)."""
         ...
 
 
 class ReversibleMethod(Method, Protocol):
-    """A method whose step can be undone, to rounding, from its end and the twin there."""
+    """A method whose step can be inverted, up to rounding, from its end and the twin there."""
 
     def unstep(
         self, f: Field, t: Time, t1: Time, y1: Tensor, twin1: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(y, twin) at t from those at t1."""
+        """(y, twin) at t, from those at t1."""
         ...

@@ -1,10 +1,10 @@
-"""Adams methods: the slope is interpolated through earlier steps, and integrated over this one.
+"""Adams methods: a step integrates the polynomial that interpolates the slopes of earlier steps.
 
 With f_j = f(t_j, y_j) at the start t_0 of a step and at the starts t_1, t_2, ... of those before
 it, and P the polynomial through k of them, a step to t1 is y1 = y + int_{t_0}^{t1} P(s) ds. This is
 the Adams-Bashforth formula of order k. The Adams-Moulton formula, of order k + 1, takes f(t1, y1)
 besides, and is solved for y1 by iteration from the Adams-Bashforth value (Hairer, Norsett, Wanner:
-Solving ODEs I, III.1). The first steps, which have no history, are Runge-Kutta steps.
+Solving ODEs I, section III.1). The first steps, which have no history, are Runge-Kutta steps.
 """
 
 import warnings
@@ -22,9 +22,9 @@ from node_repro.ode.methods.explicit import RK38
 from node_repro.ode.methods.runge_kutta import combine
 from node_repro.ode.solution import SolverError
 
-FEWEST = 3  # points of a formula; a step with a shorter history is a Runge-Kutta step
-MOST = 11
-UNIFORM = 1e-9  # of a step: nodes this near to those of equal steps are taken for them
+MIN_POINTS = 3  # of a formula; a step with a shorter history is a Runge-Kutta step
+MAX_POINTS = 11
+UNIFORM = 1e-9  # of a step: how far nodes may differ from those of equal steps
 QUADRATURE = 6  # Gauss points: exact for polynomials of degree 11
 
 
@@ -52,8 +52,18 @@ def formula(nodes: tuple[int, ...]) -> tuple[Fraction, ...]:
 
 
 class Corrector(NamedTuple):
-    """How an Adams-Moulton formula is solved: by at most `iterations` evaluations of f, until every
-    element of y1 - y changes by at most atol + rtol |y1 - y|.
+    """How the equations of an Adams-Moulton formula are solved.
+
+    The iteration ends when every element of y1 - y changes by at most atol + rtol |y1 - y|.
+
+    Args:
+        iterations: The most evaluations of f in a step.
+        rtol: Relative tolerance, a number or a tensor that broadcasts to y.
+        atol: Absolute tolerance, likewise.
+
+    Example:
+        >>> from node_repro import ode
+        >>> solver = ode.adams(step_size=0.1, corrector=ode.Corrector(iterations=6, rtol=1e-9))
     """
 
     iterations: int = 4
@@ -63,26 +73,38 @@ class Corrector(NamedTuple):
 
 @dataclass(frozen=True)
 class Adams:
-    """A Method with a history, for problems that are not stiff.
+    """Adams-Bashforth or Adams-Moulton formulas, for problems that are not stiff.
 
-    The formulas are those of the times at hand, so steps may differ in size; for equal steps their
-    weights are the exact ones. The more points, the shorter the steps at which a formula is stable.
+    Steps may differ in size; the weights are those of the times at hand. The more points a formula
+    has, the shorter are the steps at which it is stable.
 
     Args:
-        points: The most points that a formula takes; their number grows with the history. With
-            fewer than 3 every step is a Runge-Kutta step.
-        corrector: None for Adams-Bashforth formulas; for Adams-Moulton formulas how to solve them.
+        points: The most past slopes that a formula interpolates, 0 to 11. With fewer than 3 every
+            step is a Runge-Kutta step.
+        corrector: None for Adams-Bashforth; for Adams-Moulton, how its equations are solved.
 
     Raises:
-        SolverError: A number out of its range (kind bad_input).
+        SolverError: A number is out of its range (kind bad_input).
+
+    References:
+        Hairer, Norsett, Wanner: Solving ODEs I, section III.1.
+
+    Example:
+        >>> from node_repro import ode
+        >>> method = ode.Adams(points=4, corrector=ode.Corrector())
+        >>> method.name, method.order
+        ('adams_moulton', 5)
+        >>> solver = ode.fixed(method, step_size=0.05)
     """
 
     points: int = 4
     corrector: Corrector | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.points <= MOST:
-            raise SolverError("bad_input", f"points must lie in [0, {MOST}], not {self.points}")
+        if not 0 <= self.points <= MAX_POINTS:
+            raise SolverError(
+                "bad_input", f"points must lie in [0, {MAX_POINTS}], not {self.points}"
+            )
         if self.corrector is not None and self.corrector.iterations < 1:
             raise SolverError(
                 "bad_input", f"iterations must be at least 1, not {self.corrector.iterations}"
@@ -94,10 +116,8 @@ class Adams:
 
     @property
     def order(self) -> int:
-        """One step is made with a formula of 3 points and two are Runge-Kutta steps, which bounds
-        the order from above.
-        """
-        if self.points < FEWEST:
+        """The order of the solution, bounded by that of the first steps."""
+        if self.points < MIN_POINTS:
             return RK38.order
         return min(self.points, 4) if self.corrector is None else min(self.points + 1, 5)
 
@@ -122,14 +142,14 @@ class Adams:
         assert carry.slope is not None
         past = (Past(t, carry.slope), *carry.history)[: self.points]
         after = Carry(history=past[: max(self.points - 1, 0)])
-        if len(past) < FEWEST:
-            return self._started(f, t, t1, state, carry.slope, after)
+        if len(past) < MIN_POINTS:
+            return self._first_step(f, t, t1, state, carry.slope, after)
         h = t1 - t
         slopes = [slope for _, slope in past]
         nodes = _nodes(t, h, [time for time, _ in past])
         if self.corrector is not None:
             ahead, converged = self._corrected(f, t1, h, state.y, slopes, nodes)
-            if not converged:  # the number of points does not grow
+            if not converged:  # keep the number of points
                 after = Carry(history=past[:-1])
             slopes, nodes = [ahead, *slopes], _with_end(nodes)
         weights = _weights(nodes)
@@ -148,10 +168,10 @@ class Adams:
         *rates, places = stages
         return torch.tensordot(_basis(places, x).to(rates[0]), torch.stack(rates), dims=1)
 
-    def _started(
+    def _first_step(
         self, f: Field, t: Time, t1: Time, state: State, slope: Slope, after: Carry
     ) -> Step:
-        """A Runge-Kutta step. The rate of its dense output is a parabola: three rates are all."""
+        """A Runge-Kutta step. Three slopes describe its dense output, whose rate is a parabola."""
         step = RK38.step(f, t, t1, state, Carry(slope))
         places = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
         rates = RK38.rate(t1 - t, step.stages, places)
@@ -187,8 +207,8 @@ class Adams:
 
 
 Nodes = tuple[int, ...] | Tensor
-"""Where slopes are known, from the start of a step in units of it: integers if all steps have one
-size, else (k,) float64.
+"""The times of known slopes, relative to the start of a step and in units of its size: integers if
+all steps have one size, else (k,) float64.
 """
 
 
@@ -212,7 +232,7 @@ Weights = tuple[float, ...] | Tensor
 
 
 def _weights(nodes: Nodes) -> Weights:
-    """Of a step's formula; a tensor where the times want a gradient."""
+    """The weights of a step's formula; a tensor where a gradient of the times is wanted."""
     if not isinstance(nodes, Tensor):
         return tuple(map(float, formula(nodes)))
     weights = _integrated(nodes, nodes.new_ones(1))[0]
@@ -230,7 +250,7 @@ def _advanced(y: Tensor | None, h: Time, weights: Weights, rates: list[Tensor]) 
 def _quadrature(
     state: State, h: float, weights: Weights, slopes: list[Slope]
 ) -> tuple[Tensor, ...]:
-    """The integrals at the step's end, by the same formula."""
+    """The integrals at the end of a step, by the same formula."""
     integrands = zip(*(slope.integrands for slope in slopes), strict=True)
     return tuple(
         combine(q, h, tuple(map(float, weights)), rates)
@@ -255,8 +275,8 @@ def _integrated(nodes: Tensor, x: Tensor) -> Tensor:
 
 @cache
 def _gauss() -> tuple[Tensor, Tensor]:
-    """Gauss's quadrature on [0, 1]: its places and weights, from the eigenvalues of the Jacobi
-    matrix of the Legendre polynomials (Golub, Welsch 1969).
+    """Places and weights of Gauss's quadrature on [0, 1], from the eigenvalues of the Jacobi matrix
+    of the Legendre polynomials (Golub, Welsch 1969).
     """
     n = torch.arange(1, QUADRATURE, dtype=torch.float64)
     off = n / (4 * n * n - 1).sqrt()

@@ -1,4 +1,4 @@
-"""Collocation methods: a polynomial that satisfies the equation at the nodes c of a step.
+"""Collocation methods: a step is a polynomial that satisfies the equation at the nodes c.
 
 With the Lagrange polynomials l_j of the nodes, a_ij = int_0^{c_i} l_j, b_j = int_0^1 l_j, and the
 dense output is the polynomial itself, b_j(x) = int_0^x l_j, whose order is the number of nodes
@@ -19,7 +19,13 @@ Polynomial = list[Fraction]
 
 
 def collocation(name: str, order: int, nodes: Sequence[Fraction | int | str]) -> ImplicitRungeKutta:
-    """The collocation method of these nodes, of a given order."""
+    """The collocation method with the given nodes.
+
+    Args:
+        name: The name of the method, for messages.
+        order: Its order.
+        nodes: The nodes c in [0, 1], as integers, fractions as strings, or Fractions.
+    """
     c = [exact(node) for node in nodes]
     integrals = [_integral(_lagrange(c, j)) for j in range(len(c))]
     return ImplicitRungeKutta(

@@ -1,4 +1,4 @@
-"""Diagonally implicit methods: stages are found one by one, each with the same matrix.
+"""Diagonally implicit methods: the stages are solved one by one, with the same matrix.
 
 SDIRK2 and the pair's family: R. Alexander 1977; C. A. Kennedy, M. H. Carpenter: Diagonally implicit
 Runge-Kutta methods for ordinary differential equations, a review, NASA/TM-2016-219173. TR-BDF2:

@@ -1,9 +1,9 @@
-"""Implicit Runge-Kutta methods: a tableau made into a step (Hairer, Wanner: Solving ODEs II, IV.8).
+"""Implicit Runge-Kutta methods (Hairer, Wanner: Solving ODEs II, section IV.8).
 
-The stages are found by Newton's iteration, and differentiated as the implicit function that they
-are: with k_i = f(t_i, y_i) and y_i = known_i + h sum_j a_ij k_j, a cotangent g of the slopes is
-turned into that of f's values by one linear solve with the transposed matrix of the stages,
-whatever way the iteration took.
+Newton's iteration solves for the stages. They are differentiated by the implicit function theorem:
+with k_i = f(t_i, y_i) and y_i = known_i + h sum_j a_ij k_j, one linear solve with the transposed
+matrix of the stages turns a cotangent of the slopes k into one of the values of f. The iterations
+themselves are not differentiated.
 """
 
 import math
@@ -20,7 +20,7 @@ from node_repro.ode.methods import Carry, Field, Newton, Rate, Slope, State, Ste
 from node_repro.ode.methods.jacobian import Jacobian
 from node_repro.ode.methods.linear_system import LinearSystem, linear_system
 from node_repro.ode.methods.newton import (
-    Found,
+    IterationResult,
     NoConvergence,
     Stages,
     iterate,
@@ -39,10 +39,22 @@ STALE = 0.03  # contraction beyond which df/dy is evaluated again at the next st
 
 @dataclass(frozen=True)
 class ImplicitRungeKutta(TableauMethod):
-    """The Method that an implicit tableau describes.
+    """The method of an implicit Butcher tableau.
 
-    measure: of a change of the stages (m, *S) in units of the tolerance, given the largest states;
-    None where there is no tolerance: Newton's iteration then goes on to rounding errors.
+    Args:
+        tableau: Its coefficients.
+        measure: The size of a change of the stages, (m, *S), in units of the tolerances, given the
+            largest states. None, for steps without tolerances, lets Newton's iteration converge to
+            rounding errors. A solver sets it.
+
+    Example:
+        >>> from node_repro import ode
+        >>> implicit_euler = ode.ImplicitRungeKutta(
+        ...     ode.ImplicitTableau.from_numbers(
+        ...         "implicit_euler", order=1, a=[[1]], b=[1], c=[1], dense=[[1]], dense_order=1
+        ...     )
+        ... )
+        >>> solver = ode.fixed(implicit_euler, step_size=0.1)
     """
 
     tableau: ImplicitTableau
@@ -64,7 +76,7 @@ class ImplicitRungeKutta(TableauMethod):
         else:
             probes = [_Probe(rate) for rate in rates]
             with torch.no_grad():
-                solved, newton = _Search(self, f, probes, float(t), float(h), y, carry).found()
+                solved, newton = _StageSolve(self, f, probes, float(t), float(h), y, carry).solve()
             given = (y, carry.slope.dy, *(x for x in (t, t1) if isinstance(x, Tensor)))
             graph = torch.is_grad_enabled() and any(
                 x.requires_grad for x in (*given, *(probe.seen for probe in probes))
@@ -78,7 +90,7 @@ class ImplicitRungeKutta(TableauMethod):
                     combine(None, h, tableau.error_weights, stages), tuple(integrals.error)
                 )
         slope = Slope(stages[-1], last) if tableau.fsal else None
-        end = State(y1, integrals.onto(state.integrals))
+        end = State(y1, integrals.added_to(state.integrals))
         return Step(end, error, Carry(slope, newton=newton), tuple(stages), solved)
 
     def _stages(
@@ -91,13 +103,15 @@ class ImplicitRungeKutta(TableauMethod):
         solved: tuple[Tensor, ...],
         graph: bool,
     ) -> tuple[list[Tensor], tuple[Tensor, ...], Quadrature]:
-        """The slopes, with a graph if it is wanted; the last stage's integrands; the integrals."""
+        """The slopes of the stages, with a graph if one is wanted; the integrands of the last
+        stage; the integrals.
+        """
         tableau = self.tableau
         integrals = Quadrature(tableau, h, state.integrals)
         stages: list[Tensor] = []
         last: tuple[Tensor, ...] = ()
         if tableau.explicit:
-            # a redone step evaluates it, and the values of a solution are those of its first run
+            # a repeated step evaluates f again; its values stay those of the first time
             first = slope.dy
             stages.append(first + (solved[0] - first).detach() if graph else solved[0])
             integrals.add(0, slope.integrands)
@@ -134,8 +148,8 @@ class ImplicitRungeKutta(TableauMethod):
 
     @cached_property
     def predictors(self) -> tuple[tuple[float, ...], ...]:
-        """For every stage that is found alone, the weights of the slope at the start and of the
-        stages before it in a guess of its own: the parabola through the three nearest in time.
+        """The weights that predict each stage that is solved alone, from the slope at the start and
+        the stages before it: the parabola through the three that are nearest in time.
         """
         c, explicit = self.tableau.nodes, self.tableau.explicit
         rows = []
@@ -147,7 +161,7 @@ class ImplicitRungeKutta(TableauMethod):
 
 
 class _Probe:
-    """A Rate whose first evaluation shows whether f depends on what wants a gradient."""
+    """A Rate whose first evaluation records whether the value of f requires a gradient."""
 
     def __init__(self, rate: Rate) -> None:
         self.rate, self.seen, self.used = rate, torch.empty(0), False
@@ -163,8 +177,8 @@ class _Probe:
         return Slope(slope.dy.detach(), slope.integrands)
 
 
-class _Search:
-    """The search for the slopes of one step's stages, without a graph."""
+class _StageSolve:
+    """Newton's iteration for the slopes of the stages of one step, without a graph."""
 
     def __init__(
         self,
@@ -182,8 +196,12 @@ class _Search:
         measure = method.measure
         self.accuracy = to_rounding(y.dtype) if measure is None else to_tolerance(measure)
 
-    def found(self) -> tuple[tuple[Tensor, ...], Newton]:
-        """All slopes, and what the next step may reuse. Raises NoConvergence."""
+    def solve(self) -> tuple[tuple[Tensor, ...], Newton]:
+        """The slopes of all stages, and what the next step may reuse.
+
+        Raises:
+            NoConvergence: The iteration did not converge.
+        """
         newton = self.newton
         if newton is not None and newton.contraction > STALE and newton.t != self.t:
             newton = None
@@ -218,12 +236,12 @@ class _Search:
 
     def _all(
         self, system: Callable[[Stages, Tensor], LinearSystem], known: float | None
-    ) -> tuple[tuple[Tensor, ...], Found]:
-        """The slopes of all groups, one after the other, and how the slowest of them converged."""
+    ) -> tuple[tuple[Tensor, ...], IterationResult]:
+        """The slopes of all groups of stages, and the convergence of the slowest group."""
         tableau, h = self.method.tableau, self.h
         slopes = [self.slope] if tableau.explicit else []
         worst = 0.0
-        found = Found(self.slope, 0.0, 0.0, converged=True)
+        found = IterationResult(self.slope, 0.0, 0.0, converged=True)
         for group in tableau.groups:
             rows = tableau.rows[group.start : group.stop]
             states = [combine(self.y, h, row[: group.start], slopes) for row in rows]
@@ -248,7 +266,7 @@ class _Search:
 
 
 class _Implicit(Function):
-    """The slopes of stages that were found together, as a function of f's values at them."""
+    """The slopes of stages that are solved together, as a function of the values of f there."""
 
     @staticmethod
     def forward(
@@ -283,5 +301,5 @@ class _Implicit(Function):
 
 
 def _lagrange(nodes: Sequence[float], own: float, x: float) -> float:
-    """The value at x of the polynomial that is 1 at one of the nodes and 0 at the others."""
+    """The value at x of the Lagrange polynomial that is 1 at the node `own`."""
     return math.prod((x - node) / (own - node) for node in nodes if node != own)

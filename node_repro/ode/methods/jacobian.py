@@ -1,4 +1,4 @@
-"""df/dy at one point, from the graph of one evaluation of f."""
+"""Jacobians df/dy at one point, from the graph of one evaluation of f."""
 
 import torch
 from torch import Tensor
@@ -13,20 +13,21 @@ def real(x: Tensor) -> Tensor:
 
 
 def like(x: Tensor, y: Tensor) -> Tensor:
-    """A tensor of real numbers in the dtype and the trailing shape of y: the inverse of real."""
+    """A tensor of real numbers with the dtype and the trailing shape of y: the inverse of real."""
     if y.is_complex():
         x = torch.view_as_complex(x.reshape(-1, 2))
     return x.reshape(-1, *y.shape)
 
 
 class Jacobian:
-    """The Linear map df/dy of f's value dy at y, which a graph leads to.
+    """df/dy from the graph that leads from y to dy = f(t, y).
 
-    matrix() is computed once, by a batch of vector-Jacobian products, and lets go of the graph.
-    product() differentiates a vector-Jacobian product, so f's derivative must have one.
+    matrix() is computed once, by a batch of vector-Jacobian products, and frees the graph.
+    product() differentiates a vector-Jacobian product, so f must be differentiable twice.
 
     Args:
-        dy, y: The ends of the graph.
+        dy: The value of f, (*S).
+        y: The state, (*S).
         stats: Where the work is counted.
         hooked: Whether a hook on dy counts every product in stats.nvjp already.
     """
@@ -91,10 +92,10 @@ class Jacobian:
 
 
 class AdjointJacobian:
-    """That of the field of [y, a], stacked, with da/dt = -(df/dy)^T a: J and -J^T.
+    """The Jacobian of the field of [y, a], stacked, with da/dt = -(df/dy)^T a: J and -J^T.
 
-    What couples a to y is left out: it feeds nothing back on y, so Newton's iteration finds a one
-    iteration later than y.
+    The derivative of da/dt with respect to y is left out. As y does not depend on a, Newton's
+    iteration finds a one iteration later than y.
     """
 
     def __init__(self, inner: Linear) -> None:
@@ -123,7 +124,7 @@ class AdjointJacobian:
 
 
 class RepeatedJacobian:
-    """That of several states which all change at the same linear rate: J for each of y's rows."""
+    """The Jacobian of several states with one linear field: J for each of the rows of y."""
 
     def __init__(self, inner: Linear) -> None:
         self.inner = inner

@@ -1,8 +1,8 @@
 """The linear equations of an implicit step: (I - h A (x) df/dy) x = r.
 
-A (m, m) couples the slopes of m stages that are found together; x and r are (m, *S). The matrix may
-have another df/dy for every stage, or one for all. Small systems are factorised, large ones solved
-by GMRES from Jacobian-vector products (Saad, Schultz 1986).
+A, (m, m), couples the slopes of m stages that are solved together; x and r are (m, *S). There is
+one df/dy for every stage, or one for all. Small systems are factorised, large ones solved by GMRES
+from Jacobian-vector products (Saad, Schultz 1986).
 """
 
 import math
@@ -16,17 +16,21 @@ from node_repro.ode.methods import Linear
 from node_repro.ode.methods.jacobian import like, real
 
 LARGEST_DENSE = 1000
-"""Unknowns up to which the matrix is factorised: measured in docs/numerics.md."""
+"""Number of unknowns up to which the matrix is factorised; measured in docs/numerics.md."""
 RESTART = 40  # vectors that GMRES keeps
-CYCLES = 25  # restarts before it gives up
+CYCLES = 25  # the most restarts
 
 
 class LinearSystem(Protocol):
-    """Solves the equations for a right-hand side r: (m, *S)."""
+    """The equations (I - h A (x) df/dy) x = r, to be solved for any r."""
 
-    def solve(self, r: Tensor) -> Tensor: ...
+    def solve(self, r: Tensor) -> Tensor:
+        """x for a right-hand side r, (m, *S)."""
+        ...
 
-    def solve_transposed(self, r: Tensor) -> Tensor: ...
+    def solve_transposed(self, r: Tensor) -> Tensor:
+        """x of the equations with the transposed matrix."""
+        ...
 
 
 def linear_system(
@@ -36,14 +40,21 @@ def linear_system(
     *,
     accuracy: float,
 ) -> LinearSystem:
-    """jacobians: one, or one for each of the m stages; accuracy: relative, of an iterative one."""
+    """The equations of a step.
+
+    Args:
+        jacobians: One df/dy, or one for each of the m stages.
+        coupling: The matrix A.
+        h: The signed step size.
+        accuracy: The relative accuracy of an iterative solution.
+    """
     if jacobians[0].size * len(coupling) <= LARGEST_DENSE:
         return Dense(jacobians, coupling, h)
     return MatrixFree(jacobians, coupling, h, accuracy)
 
 
 class Dense:
-    """By an LU decomposition, one for every block of df/dy."""
+    """The equations with an LU decomposition for every block of df/dy."""
 
     def __init__(
         self, jacobians: Sequence[Linear], coupling: tuple[tuple[float, ...], ...], h: float
@@ -81,7 +92,7 @@ class Dense:
 
 
 class MatrixFree:
-    """By GMRES, which takes one product with df/dy for every stage and vector."""
+    """The equations solved by GMRES, with one product with df/dy for every stage and vector."""
 
     def __init__(
         self,
@@ -101,7 +112,7 @@ class MatrixFree:
         return self._gmres(self._apply_transposed, r)
 
     def _apply(self, x: Tensor) -> Tensor:
-        inner = _mixed(self.coupling, x)
+        inner = _coupled(self.coupling, x)
         pairs = zip(self.jacobians, inner, strict=True)
         return x - self.h * torch.stack([jacobian.product(v) for jacobian, v in pairs])
 
@@ -109,7 +120,7 @@ class MatrixFree:
         pairs = zip(self.jacobians, x, strict=True)
         pulled = torch.stack([jacobian.transposed_product(v) for jacobian, v in pairs])
         turned = tuple(zip(*self.coupling, strict=True))
-        return x - self.h * _mixed(turned, pulled)
+        return x - self.h * _coupled(turned, pulled)
 
     def _gmres(self, apply: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
         def flat_apply(v: Tensor) -> Tensor:
@@ -118,7 +129,7 @@ class MatrixFree:
         return like(gmres(flat_apply, real(r).reshape(-1), self.accuracy), r[0])
 
 
-def _mixed(coupling: Sequence[Sequence[float]], x: Tensor) -> Tensor:
+def _coupled(coupling: Sequence[Sequence[float]], x: Tensor) -> Tensor:
     """sum_j a_ij x_j for every i."""
     if len(coupling) == 1:
         return x * coupling[0][0]
@@ -127,9 +138,9 @@ def _mixed(coupling: Sequence[Sequence[float]], x: Tensor) -> Tensor:
 
 
 def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, accuracy: float) -> Tensor:
-    """x with |apply(x) - r| <= accuracy |r|, or as near as RESTART * CYCLES products come.
+    """x with |apply(x) - r| <= accuracy |r|, or as close as RESTART * CYCLES products lead.
 
-    One read of the host for every product.
+    The host reads numbers once for every product.
     """
     x = torch.zeros_like(r)
     rest, aim = r, None
@@ -155,7 +166,7 @@ def _cycle(apply: Callable[[Tensor], Tensor], r: Tensor, size: float, aim: float
         known = basis[: k + 1]
         h = known @ w
         w = w - h @ known
-        again = known @ w  # orthogonal to rounding only the second time
+        again = known @ w  # Gram-Schmidt twice is orthogonal up to rounding
         w = w - again @ known
         length = torch.linalg.vector_norm(w)
         *column, below = torch.cat((h + again, length.reshape(1))).tolist()

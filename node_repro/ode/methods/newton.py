@@ -1,7 +1,7 @@
 """Newton's iteration for the stages of an implicit step (Hairer, Wanner: Solving ODEs II, IV.8).
 
-Unknown are the slopes k_i = f(t_i, y_i + h sum_j a_ij k_j) of stages that are found together. The
-simplified iteration solves with one df/dy, of the step's start or of an earlier step.
+The unknowns are the slopes k_i = f(t_i, y_i + h sum_j a_ij k_j) of stages that are solved together.
+The simplified iteration uses one df/dy, from the start of the step or from an earlier step.
 """
 
 import math
@@ -20,7 +20,11 @@ SLOWEST = 0.9  # contraction beyond which the iteration is given up
 
 
 class NoConvergence(SolverError):
-    """Newton's iteration did not converge. newton: what the next attempt may reuse."""
+    """Newton's iteration did not converge.
+
+    Attributes:
+        newton: What the next attempt may reuse.
+    """
 
     def __init__(
         self, t: float, h: float, size: float, *, advice: str, newton: Newton | None
@@ -36,13 +40,18 @@ class NoConvergence(SolverError):
 
 
 class Accuracy(NamedTuple):
-    """When the iteration ends: measure(change, y) is the size of a change (m, *S) of the stages in
-    units of what is allowed, given the largest states (*S); its error may be at most part of that.
+    """When the iteration ends.
 
-    floor: changes below it that do not shrink are rounding errors. tries: iterations. exact:
-    whether Newton's own iteration, with df/dy at every iterate, follows where the simplified one
-    fails, and convergence is always measured. linear: relative accuracy of an iterative linear
-    solver. advice: the end of a message.
+    Attributes:
+        measure: measure(change, y) is the size of a change of the stages, (m, *S), in units of what
+            is allowed, given the largest states (*S).
+        part: The error that may be left, in these units.
+        floor: Changes below it that do not shrink are rounding errors.
+        tries: The number of iterations that are allowed.
+        exact: Whether convergence is always measured, and Newton's iteration with df/dy at every
+            iterate follows where the simplified one fails.
+        linear: The relative accuracy of an iterative linear solver.
+        advice: The end of the message of a failure.
     """
 
     measure: Callable[[Tensor, Tensor], Tensor]
@@ -55,7 +64,7 @@ class Accuracy(NamedTuple):
 
 
 def to_rounding(dtype: torch.dtype) -> Accuracy:
-    """As exact as the dtype allows: for steps whose size is given."""
+    """As accurate as the dtype allows, for steps whose size is given."""
     eps = torch.finfo(dtype.to_real()).eps
     advice = (
         "relative to the state): take smaller steps, an adaptive method such as esdirk54, or "
@@ -74,15 +83,22 @@ def to_tolerance(measure: Callable[[Tensor, Tensor], Tensor]) -> Accuracy:
 
 
 def _relative_size(change: Tensor, y: Tensor) -> Tensor:
-    """The largest element, relative to that of y."""
+    """The largest element of a change, relative to that of y."""
     largest = y.abs().amax()
     return change.abs().amax() / largest.clamp_min(torch.finfo(largest.dtype).tiny)
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The equations of stages that are found together: their rates and times, what of their states
-    is known (m, *S), the coefficients that couple them, and the state at the step's start.
+    """The equations of m stages that are solved together.
+
+    Args:
+        rates: The field at the time of each stage.
+        times: These times.
+        known: The part of the states that does not depend on the unknown slopes, (m, *S).
+        coupling: a_ij of these stages.
+        h: The signed step size.
+        y: The state at the start of the step, (*S).
     """
 
     rates: Sequence[Rate]
@@ -110,13 +126,20 @@ class Stages:
         return torch.stack([rate(y, integrands=False).dy for rate, y in pairs]) - slopes
 
     def size(self, change: Tensor, slopes: Tensor, accuracy: Accuracy) -> float:
-        """Of a change of the slopes, in what it changes the states. The one read of the host."""
+        """The size of the change of the states for a change of the slopes, read by the host."""
         largest = torch.maximum(self.y.abs(), self.states(slopes).abs().amax(0))
         return float(accuracy.measure(self.moved(change), largest))
 
 
-class Found(NamedTuple):
-    """slopes: (m, *S); contraction: of the slowest iteration; size: of the last change."""
+class IterationResult(NamedTuple):
+    """The result of an iteration.
+
+    Attributes:
+        slopes: The slopes of the stages, (m, *S).
+        contraction: The rate of convergence of the slowest iteration.
+        size: The size of the last change.
+        converged: Whether it converged.
+    """
 
     slopes: Tensor
     contraction: float
@@ -130,11 +153,16 @@ def iterate(
     system: Callable[[Stages, Tensor], LinearSystem],
     accuracy: Accuracy,
     contraction: float | None,
-) -> Found:
-    """Newton's iteration from a guess of the slopes.
+) -> IterationResult:
+    """Newton's iteration.
 
-    system: the linear equations at the present slopes. contraction: as is known from earlier
-    stages, so that one iteration may be enough; None: it is measured first.
+    Args:
+        stages: The equations.
+        slopes: The predicted slopes, (m, *S).
+        system: Gives the linear equations at the present slopes.
+        accuracy: When the iteration ends.
+        contraction: The rate of convergence of earlier stages, with which one iteration may be
+            enough; None measures it first.
     """
     worst, last, size = 0.0, None, math.inf
     for count in range(accuracy.tries):
@@ -144,13 +172,13 @@ def iterate(
         if not math.isfinite(size):
             break
         if size == 0.0:
-            return Found(slopes, worst, size, True)
+            return IterationResult(slopes, worst, size, True)
         if count:
             rate = size / before
             worst = max(worst, rate) if size > accuracy.floor else worst
             last = rate
             if size <= accuracy.floor and rate > 0.5:
-                return Found(slopes, worst, size, True)
+                return IterationResult(slopes, worst, size, True)
         else:
             last = contraction
         if last is None:
@@ -158,8 +186,8 @@ def iterate(
         if count and last >= (2.0 if accuracy.exact else SLOWEST):
             break
         if last < 1.0 and last / (1.0 - last) * size <= accuracy.part:
-            return Found(slopes, worst, size, True)
+            return IterationResult(slopes, worst, size, True)
         left = accuracy.tries - 1 - count
         if count and not accuracy.exact and last**left / (1.0 - last) * size > accuracy.part:
             break
-    return Found(slopes, 1.0, size, False)
+    return IterationResult(slopes, 1.0, size, False)

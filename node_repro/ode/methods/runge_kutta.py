@@ -1,6 +1,4 @@
-"""Runge-Kutta methods: a tableau made into a step (Hairer, Norsett, Wanner: Solving ODEs
-I, II.1).
-"""
+"""Explicit Runge-Kutta methods (Hairer, Norsett, Wanner: Solving ODEs I, section II.1)."""
 
 # pyright: reportPrivateImportUsage=false
 # (torch exports its fused operations on lists of tensors under private names)
@@ -40,7 +38,7 @@ def combine(
 
 @dataclass(frozen=True)
 class TableauMethod:
-    """What a method is by its tableau alone. Shapes: y and every slope (*S), any S."""
+    """What explicit and implicit Runge-Kutta methods have in common."""
 
     tableau: ButcherTableau
 
@@ -66,7 +64,7 @@ class TableauMethod:
 
     @cached_property
     def _dense(self) -> Tensor:
-        """The dense output's coefficients, (s, degree), float64 on the host."""
+        """The coefficients of the dense output, (s, degree), float64 on the host."""
         return torch.tensor(self.tableau.dense_weights, dtype=torch.float64)
 
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
@@ -84,7 +82,28 @@ class TableauMethod:
 
 @dataclass(frozen=True)
 class ExplicitRungeKutta(TableauMethod):
-    """The Method that an explicit Butcher tableau describes."""
+    """The method of an explicit Butcher tableau.
+
+    Args:
+        tableau: Its coefficients.
+
+    Example:
+        >>> from node_repro import ode
+        >>> ralston = ode.ExplicitRungeKutta(
+        ...     ode.ButcherTableau.from_numbers(
+        ...         "ralston",
+        ...         order=2,
+        ...         a=[[], ["2/3"]],
+        ...         b=["1/4", "3/4"],
+        ...         c=[0, "2/3"],
+        ...         dense=[[1, "-3/4"], [0, "3/4"]],
+        ...         dense_order=2,
+        ...     )
+        ... )
+        >>> solver = ode.fixed(ralston, step_size=0.1)
+        >>> ralston.order, ralston.adaptive
+        (2, False)
+    """
 
     def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
         return Carry(f(t, y, integrands=self.tableau.uses_integrands[0]))
@@ -119,11 +138,12 @@ class ExplicitRungeKutta(TableauMethod):
                     combine(None, h, tableau.error_weights, stages), tuple(integrals.error)
                 )
         after = Carry(slope if tableau.fsal and not advance_only else None)
-        return Step(State(y1, integrals.onto(state.integrals)), error, after, tuple(stages))
+        end = State(y1, integrals.added_to(state.integrals))
+        return Step(end, error, after, tuple(stages))
 
 
 class Quadrature:
-    """h sum_i b_i q_i and its error h sum_i (b_i - b_hat_i) q_i, summed as the integrands come."""
+    """The sums h sum_i b_i q_i and, for the error, h sum_i (b_i - b_hat_i) q_i over the stages."""
 
     def __init__(self, tableau: ButcherTableau, h: Time, integrals: tuple[Tensor, ...]) -> None:
         self.tableau, self.h = tableau, h
@@ -131,6 +151,7 @@ class Quadrature:
         self.error = [torch.zeros_like(q) for q in integrals] if tableau.error_weights else []
 
     def add(self, i: int, integrands: tuple[Tensor, ...]) -> None:
+        """Add the integrands of stage i."""
         if not integrands:
             return
         tableau, h = self.tableau, float(self.h)
@@ -139,7 +160,8 @@ class Quadrature:
         if tableau.error_weights and tableau.error_weights[i] != 0:
             _foreach_add_(self.error, integrands, alpha=h * tableau.error_weights[i])
 
-    def onto(self, integrals: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def added_to(self, integrals: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The integrals at the end of the step, from those at its start."""
         if integrals:
             _foreach_add_(self.value, integrals)
         return tuple(self.value)
