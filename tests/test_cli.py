@@ -13,7 +13,8 @@ from typing import ClassVar
 
 import pytest
 
-from node_repro import cli
+from node_repro.cli import command, main
+from node_repro.cli.jobs import Jobs
 from node_repro.config import Config
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.config.compose import read
@@ -57,7 +58,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setattr(sys, "argv", ["node-run", *words])
-    return cli.main()
+    return main()
 
 
 def shell(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -88,7 +89,7 @@ def test_garbage_is_looked_for_after_a_command_and_not_while_it_starts(
 ) -> None:
     looked_for = []
     monkeypatch.setattr(
-        cli, "read", lambda *words: looked_for.append(gc.isenabled()) or read(*words)
+        command, "read", lambda *words: looked_for.append(gc.isenabled()) or read(*words)
     )
     assert call(monkeypatch) == 0
     assert looked_for == [False] and gc.isenabled()
@@ -105,7 +106,7 @@ def test_a_sweep_keeps_nothing_of_its_jobs(runs: Runs, monkeypatch: pytest.Monke
     gc.unfreeze()
     assert call(monkeypatch, "-m", "seed=0,1") == 0
     assert [enabled for enabled, _ in before] == [True, True]
-    assert before[0][1] > 0 == before[1][1]
+    assert before[0][1] == before[1][1] > 0  # frozen once, before the first job
 
 
 def test_the_users_command_reaches_the_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,14 +250,14 @@ def test_a_failure_in_a_worker_process_is_told_by_the_first_process(
     tmp_path: Path,
 ) -> None:
     runs.answers = {1: NumericsError("it blew up"), 2: 75}
-    real = cli.Jobs.__call__
+    real = Jobs.__call__
 
-    def as_a_copy(self: cli.Jobs, cfg: object) -> None:
+    def as_a_copy(self: Jobs, cfg: object) -> None:
         copy = pickle.loads(pickle.dumps(self))
         copy.process = "another-1"
         real(copy, cfg)
 
-    monkeypatch.setattr(cli.Jobs, "__call__", as_a_copy)
+    monkeypatch.setattr(Jobs, "__call__", as_a_copy)
     assert call(monkeypatch, "-m", "seed=0,1,2,3", "outputs=here") == 4
     assert [config.seed for config in runs.configs] == [0, 1, 2, 3]
     err = capsys.readouterr().err

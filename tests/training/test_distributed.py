@@ -329,7 +329,7 @@ def test_a_wrong_key_is_told_by_the_first_process_alone(tmp_path: Path) -> None:
 
 def in_a_fresh_interpreter(words: Sequence[str]) -> int:
     command = [sys.executable, "-m", "node_repro.cli", *words]
-    return subprocess.run(command, cwd=Path(cli.__file__).parents[1]).returncode
+    return subprocess.run(command, cwd=Path(cli.__file__).parents[2]).returncode
 
 
 class Odd(nn.Module):

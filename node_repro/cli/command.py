@@ -1,0 +1,129 @@
+"""`main`: from the words of a command line to jobs.
+
+hydra composes, sweeps and completes words. It is kept from printing tracebacks, making directories
+and setting up logging. torch is imported after the configuration has been checked.
+"""
+
+import gc
+import os
+import sys
+import traceback
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+from node_repro.cli.failures import describe, failures_file, show, wants_traceback
+from node_repro.cli.jobs import Jobs, refuse_torchrun
+from node_repro.config import ConfigError
+from node_repro.config.choices import Choices, conf_folder, load
+from node_repro.config.compose import read, register_experiments
+from node_repro.config.experiments import replace_former_names
+from node_repro.config.overrides import misplaced_key, refuse_wrong
+from node_repro.config.usage import usage
+
+_INTERRUPTED, _CLOSED_PIPE = 130, 141
+
+
+def main() -> int:
+    """Runs the command line of this process; returns the exit code."""
+    gc.disable()  # imports make a million objects: looking at them is a quarter of a start
+    try:
+        code = _command(sys.argv[1:])
+        if sys.stdout:  # None if it was closed before the start
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `node-run --help | head -1`
+        if sys.stdout:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED_PIPE
+    except KeyboardInterrupt:
+        show("interrupted")
+        return _INTERRUPTED
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    except Exception as error:
+        if wants_traceback(sys.argv):
+            traceback.print_exc()
+        code, reason = describe(error, in_job=False)
+        show(reason)
+        return code
+    finally:
+        gc.enable()
+
+
+def _command(argv: Sequence[str]) -> int:
+    if "--version" in argv:
+        print(f"node-run {version('node-repro')}")
+        return 0
+    if "--help" in argv or "-h" in argv:
+        folder = conf_folder()
+        print(usage(Choices([folder]), load(folder / "config.yaml")), end="")
+        return 0
+    if argv and argv[0] in ("list", "reproduce"):
+        return _all_experiments(argv[0], argv[1:])
+    return _hydra_jobs(argv)
+
+
+def _all_experiments(verb: str, words: Sequence[str]) -> int:
+    """`node-run list` and `node-run reproduce`."""
+    from node_repro.reproduce.request import read_request
+
+    refuse_torchrun(f"`{verb}`")
+    request, choices = read_request(words)
+    if verb == "list":
+        from node_repro.reproduce.listing import format_list
+
+        print(format_list(request, choices), end="")
+        return 0
+    from node_repro.reproduce.run import reproduce
+
+    return reproduce(request, choices)
+
+
+def _hydra_jobs(argv: Sequence[str]) -> int:
+    """Checks the words, then hydra composes a configuration for every job and calls `Jobs`."""
+    import hydra
+    import hydra.errors
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises instead of printing and leaving
+    argv, notices = replace_former_names(argv)
+    sys.argv[1:] = argv  # hydra reads them there
+    for notice in notices:
+        show(notice)
+    args = _parse(argv)
+    folders = [Path(args.config_dir)] if args.config_dir else []
+    choices = Choices([*folders, conf_folder()])
+    given = [] if args.shell_completion else read(args.overrides, choices)
+    if args.multirun:
+        if not given:
+            raise ConfigError("-m runs one job for each value of a list: give one, as in seed=0,1")
+        refuse_torchrun("`-m`")
+    refuse_wrong(given, choices, multirun=args.multirun)
+    register_experiments(choices)
+    outputs = next(
+        (str(one.values[0]) for one in given if one.key == "outputs" and one.values), "outputs"
+    )
+    jobs = Jobs(choices, list(sys.argv), args.multirun, failures_file(Path(outputs)))
+    decorate = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")
+    try:
+        decorate(jobs)()
+    except hydra.errors.ConfigCompositionException as error:
+        key = getattr(error.__cause__, "full_key", None)
+        if not key:
+            raise
+        raise misplaced_key(key, f"the chosen {key.partition('.')[0]}", choices) from error
+    return jobs.end()
+
+
+def _parse(argv: Sequence[str]) -> Namespace:
+    """The flags as hydra will read them; ConfigError in place of argparse's usage lines."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message}; `node-run --help` has examples")
+
+    parser: ArgumentParser = get_args_parser()
+    parser.error = refuse
+    return parser.parse_args(argv)
