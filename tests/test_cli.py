@@ -106,7 +106,7 @@ def test_a_sweep_keeps_nothing_of_its_jobs(runs: Runs, monkeypatch: pytest.Monke
     gc.unfreeze()
     assert call(monkeypatch, "-m", "seed=0,1") == 0
     assert [enabled for enabled, _ in before] == [True, True]
-    assert before[0][1] == before[1][1] > 0  # frozen once, before the first job
+    assert 0 < before[1][1] <= before[0][1]  # nothing is frozen after the first job began
 
 
 def test_the_users_command_reaches_the_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
