@@ -35,7 +35,12 @@ def run_installed(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"), [(["--help"], "exit codes:"), (["--cfg", "job"], "rtol: 0.001")]
+    ("words", "expected"),
+    [
+        (["--help"], "exit codes:"),
+        (["--cfg", "job"], "rtol: 0.001"),
+        (["job=report"], "0 finished"),
+    ],
 )
 def test_installed_wheel_runs_from_another_folder(
     unpacked: Path, words: list[str], expected: str
