@@ -1,4 +1,4 @@
-"""From the user's f(t, y) to the field that a method evaluates: checked, and counted by us."""
+"""The user's f(t, y) as the field that a method evaluates: checked and counted."""
 
 import contextlib
 import copy
@@ -14,15 +14,16 @@ from node_repro.ode.methods.jacobian import Jacobian
 from node_repro.ode.solution import SolverError, Stats
 
 VectorField = Callable[[Tensor, Tensor], Tensor]
-"""f(t, y) -> dy/dt, a new tensor each time, y left as it is. t: () in y's real dtype; y: (*S).
+"""f(t, y) -> dy/dt, with t a scalar in the real dtype of y, and y of shape (*S).
 
-An f whose parameters are functions of time may have a method `at_times(ts)`, ts: (m,), that gives f
-at each of these times as a function of y: a step asks for all of its stages at once.
+f returns a new tensor in each call, and does not change y. If its parameters are functions of time
+it may have a method `at_times(ts)`, ts (m,), that returns f at each of these times as a function of
+y alone: a step then asks for all of its stages at once.
 """
 
 
 def at_times(f: VectorField, times: Sequence[Tensor]) -> list[VectorField]:
-    """f for each of some times, to be called at that time only."""
+    """f for each of several times, to be called with that time only."""
     together = getattr(f, "at_times", None)
     if together is None or not times:
         return [f] * len(times)
@@ -34,7 +35,7 @@ def _at_its_time(rate: Callable[[Tensor], Tensor], t: Tensor, y: Tensor) -> Tens
 
 
 class Wrapper:
-    """A vector field made of another function, its attribute f."""
+    """A vector field that calls another function, its attribute f."""
 
     f: Any
 
@@ -46,14 +47,17 @@ class Wrapper:
 
 
 class Interval(NamedTuple):
-    """The numbers of a dtype between two times: low <= t <= high, on the host."""
+    """The numbers of a dtype between two times, low <= t <= high, as Python floats."""
 
     low: float
     high: float
 
     @classmethod
     def between(cls, t0: float, t1: float, dtype: torch.dtype) -> "Interval":
-        """The ends are rounded inwards; where no number of the dtype lies inside they are kept."""
+        """The interval of t0 and t1, whose ends are rounded inwards.
+
+        The ends are kept where no number of the dtype lies between them.
+        """
         low, high = min(t0, t1), max(t0, t1)
         if dtype is torch.float64:
             return cls(low, high)
@@ -65,14 +69,14 @@ class Interval(NamedTuple):
         return cls(a, b) if low <= a <= b <= high else cls(low, high)
 
     def clip(self, t: Time) -> Time:
-        """t moved into the interval; the derivative of the result with respect to t is 1."""
+        """The nearest time in the interval; its derivative with respect to t is 1."""
         value = t.item() if isinstance(t, Tensor) else t
         inside = min(max(value, self.low), self.high)
         return t if inside == value else t + (inside - value)
 
 
-def changes(x: Tensor) -> int:
-    """How often a tensor was written to; 0 under torch.inference_mode(), which does not count."""
+def count_changes(x: Tensor) -> int:
+    """How often a tensor was changed in place; 0 under torch.inference_mode()."""
     return 0 if x.is_inference() else x._version
 
 
@@ -80,16 +84,16 @@ def evaluate(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
     """f(t, y), checked.
 
     Raises:
-        SolverError: f returns something else than a tensor like y (kind bad_input).
+        SolverError: f changes y, or returns no tensor like y (kind bad_input).
     """
-    version = changes(y)
+    version = count_changes(y)
     try:
         dy = f(t, y)
     except Exception as error:
-        with contextlib.suppress(RuntimeError):  # after a fault on a GPU t cannot be read any more
+        with contextlib.suppress(RuntimeError):  # after a fault on a GPU t cannot be read
             error.add_note(f"in the vector field at t = {float(t):g}, y of shape {tuple(y.shape)}")
         raise
-    if changes(y) != version:
+    if count_changes(y) != version:
         raise SolverError(
             "bad_input", "f changes y in place: return a new tensor, leave y as it is"
         )
@@ -151,17 +155,23 @@ class Plain:
 
 
 def _count(stats: Stats, cotangent: Tensor) -> None:
-    """A hook, which autograd's graph keeps: so it must not refer to f."""
+    """A hook. It must not refer to f, as autograd's graph keeps it alive."""
     stats.nvjp += 1
 
 
 class Counted:
-    """A field that counts its evaluations into stats.nfe, at times within a span only.
+    """A field that counts its evaluations, and evaluates f within a span of time only.
 
-    first: the value of the first evaluation.
+    Rounding a time to the dtype of y may lead out of the span, where f need not be defined. Such a
+    time is replaced by the nearest number of that dtype within the span.
 
-    A time in y's own dtype is a rounded one: rounding may lead out of the span, where f need not be
-    defined. Such a time is replaced by the nearest number of that dtype within the span.
+    Args:
+        field: The field to evaluate.
+        stats: Where evaluations are counted, in nfe.
+        span: The first and the last time.
+
+    Attributes:
+        first: The value of the first evaluation.
     """
 
     def __init__(self, field: Field, stats: Stats, span: tuple[float, float]) -> None:
@@ -195,26 +205,26 @@ class Counted:
     def _counted(self, rate: Rate, y: Tensor, *, integrands: bool) -> Slope:
         self.stats.nfe += 1
         slope = rate(y, integrands=integrands)
-        if self._last is not None and changes(self._last[0]) != self._last[1]:
+        if self._last is not None and count_changes(self._last[0]) != self._last[1]:
             raise SolverError(
                 "bad_input",
                 "f writes into a tensor that it returned before: return a new one each time",
             )
-        self._last = slope.dy, changes(slope.dy)
+        self._last = slope.dy, count_changes(slope.dy)
         if self.first is None:
             self.first = slope.dy
         return slope
 
 
 def trained_parameters(f: VectorField) -> tuple[Tensor, ...] | None:
-    """The parameters of a module that want a gradient; None where f is no module."""
+    """The parameters of a module that require a gradient; None if f is no module."""
     if isinstance(f, torch.nn.Module):
         return tuple(p for p in f.parameters() if p.requires_grad)
     return None
 
 
 def untrained_parameters(f: VectorField) -> tuple[Tensor, ...]:
-    """The parameters of a module that want no gradient now, whatever they want later."""
+    """The parameters of a module that require no gradient."""
     if isinstance(f, torch.nn.Module):
         return tuple(p for p in f.parameters() if not p.requires_grad)
     return ()

@@ -1,4 +1,4 @@
-"""The automatic first step (Hairer, Norsett, Wanner: Solving ODEs I, II.4)."""
+"""The automatic first step (Hairer, Norsett, Wanner: Solving ODEs I, section II.4)."""
 
 import math
 
@@ -22,9 +22,20 @@ def initial_step(
     tolerances: Tolerances,
     norm: Norm,
 ) -> float:
-    """A signed first step from t towards end, for one more evaluation of f.
+    """The signed size of the first step from t towards end, by one more evaluation of f.
 
-    An explicit Euler step of 1 % of the state's size shows how fast the slope turns.
+    The slope after a step of Euler's method that changes the state by 1 % estimates the second
+    derivative.
+
+    Args:
+        f: The field.
+        t: The start of the solve.
+        state: The state there.
+        slope: The slope there.
+        end: The end of the solve.
+        error_order: The power of h by which the error estimate falls.
+        tolerances: The tolerances of the solve.
+        norm: The norm of the solve.
 
     Raises:
         SolverError: f(t, y) is not finite (kind non_finite_dynamics).

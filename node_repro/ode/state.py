@@ -1,4 +1,4 @@
-"""States of several tensors: packed into one vector for the solver, and unpacked for the user."""
+"""States of several tensors, packed into one vector for the solver."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,13 +14,17 @@ TupleField = Callable[[Tensor, tuple[Tensor, ...]], Sequence[Tensor]]
 
 
 class Layout(NamedTuple):
-    """The shapes of the parts of a state, in their order in the vector."""
+    """The shapes of the parts of a state, in the order of the vector."""
 
     shapes: tuple[torch.Size, ...]
 
     @classmethod
     def from_parts(cls, y: Sequence[Tensor]) -> "Layout":
-        """Raises SolverError (bad_input): no part, or parts of different dtypes or devices."""
+        """The layout of some parts.
+
+        Raises:
+            SolverError: There is no part, or parts differ in dtype or device (kind bad_input).
+        """
         if not y or not all(isinstance(part, Tensor) for part in y):
             raise SolverError("bad_input", "a tuple of states must hold tensors, at least one")
         kinds = sorted({f"{part.dtype} on {part.device}" for part in y})
@@ -34,15 +38,15 @@ class Layout(NamedTuple):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Elements of each part."""
+        """The number of elements of each part."""
         return tuple(shape.numel() for shape in self.shapes)
 
     def pack(self, y: Sequence[Tensor]) -> Tensor:
-        """One vector (N,)."""
+        """The parts as one vector, (N,)."""
         return torch.cat([part.reshape(-1) for part in y])
 
     def unpack(self, y: Tensor) -> tuple[Tensor, ...]:
-        """y: (..., N) -> tensors (..., *S_i)."""
+        """The parts (..., *S_i) of vectors (..., N)."""
         pieces = y.split(self.sizes, dim=-1)
         return tuple(
             piece.reshape((*y.shape[:-1], *shape))
@@ -50,7 +54,9 @@ class Layout(NamedTuple):
         )
 
     def tolerance(self, values: Sequence[float | Tensor], like: Tensor) -> Tensor:
-        """(N,): one tolerance for each part, as a number or a tensor that broadcasts to it."""
+        """A tolerance for every element, (N,), from one for each part: a number, or a tensor that
+        broadcasts to the part.
+        """
         parts = [
             torch.as_tensor(value, dtype=torch.float64, device=like.device).expand(shape)
             for value, shape in zip(values, self.shapes, strict=True)
@@ -59,7 +65,7 @@ class Layout(NamedTuple):
 
 
 class Packed(Wrapper):
-    """The field of the packed state."""
+    """The vector field of the packed state."""
 
     def __init__(self, f: TupleField, layout: Layout) -> None:
         self.f, self.layout = f, layout

@@ -1,4 +1,4 @@
-"""torch.func's transforms around a solve: which ones work, and a plain message for the others."""
+"""Solves inside of the transforms of torch.func, and the message for those that cannot work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ def batched(x: Tensor) -> bool:
 
 @contextmanager
 def refuse_vmap() -> Iterator[None]:
-    """Name the cause where torch.vmap meets a solve, whose steps depend on values.
+    """Replace torch's error for a solve inside of torch.vmap, as steps depend on values.
 
     Raises:
         SolverError: A solve inside of torch.vmap (kind bad_input).

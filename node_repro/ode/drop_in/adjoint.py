@@ -1,4 +1,4 @@
-"""How odeint_adjoint's arguments describe the backward solve."""
+"""The backward solve that the arguments of odeint_adjoint describe."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from node_repro.ode.drop_in.callbacks import adjoint_callbacks
 from node_repro.ode.drop_in.grids import Stopping
 from node_repro.ode.drop_in.methods import ADAMS, ADAPTIVE, SCIPY
 from node_repro.ode.drop_in.norms import StateNorm, adjoint_norm
-from node_repro.ode.drop_in.options import Request, Task, scheme_of
+from node_repro.ode.drop_in.options import Request, Task, make_scheme
 from node_repro.ode.drop_in.tolerances import (
     Given,
     PartNorm,
     adjoint_tolerances,
     several,
-    tolerance_of,
+    to_tolerance,
 )
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.solver import Solver
 
 
-def adjoint_of(
+def make_adjoint(
     task: Task,
     ahead: Request,
     method: str,
@@ -30,20 +30,20 @@ def adjoint_of(
     of_state: StateNorm | None,
     parameters: tuple[Tensor, ...],
 ) -> Adjoint:
-    """The gradient method. What is None is that of the forward solve, ahead.
+    """The gradient method with its backward solve.
 
     Args:
-        task: Of the forward solve.
-        ahead: How that is solved.
-        method: Of the backward solve.
-        adjoint_options: Its options; None for those of the forward solve but the norm.
+        task: The forward problem.
+        ahead: The request for the forward solve, for all that is None below.
+        method: The method of the backward solve.
+        adjoint_options: Its options; None takes those of the forward solve without the norm.
         adjoint_rtol: Its relative tolerance, in any of torchdiffeq's forms.
-        adjoint_atol: Its absolute tolerance.
-        of_state: The norm of the forward solve, None for the solver's own.
-        parameters: Those that get a gradient.
+        adjoint_atol: Its absolute tolerance, likewise.
+        of_state: The norm of the forward solve; None for the solver's own.
+        parameters: The tensors that get a gradient.
 
     Raises:
-        SolverError: What was given makes no sense (kind bad_input).
+        SolverError: An argument is invalid (kind bad_input).
     """
     norm = adjoint_norm(method, adjoint_options, of_state, task.y0)
     given = ahead.options if adjoint_options is None else adjoint_options
@@ -57,8 +57,8 @@ def adjoint_of(
         return Adjoint(
             PartNorm(norm, *of_each), _solver(task, request._replace(rtol=rtol, atol=atol))
         )
-    rtol = None if adjoint_rtol is None else tolerance_of(adjoint_rtol, task.y0, least=True)
-    atol = None if adjoint_atol is None else tolerance_of(adjoint_atol, task.y0)
+    rtol = None if adjoint_rtol is None else to_tolerance(adjoint_rtol, task.y0, least=True)
+    atol = None if adjoint_atol is None else to_tolerance(adjoint_atol, task.y0)
     # the tolerances of an Adams method are those of its corrector, and so a part of the method
     if _same(ahead, request) and method not in ADAMS:
         if method in ADAPTIVE or method == SCIPY:
@@ -72,7 +72,7 @@ def adjoint_of(
 
 
 def _same(ahead: Request, back: Request) -> bool:
-    """Whether the forward solver may solve backwards as it is."""
+    """Whether the backward solve can use the forward solver."""
     first = {name: value for name, value in (ahead.options or {}).items() if name != "norm"}
     second = back.options or {}
     return (
@@ -86,8 +86,8 @@ def _same(ahead: Request, back: Request) -> bool:
 
 
 def _solver(task: Task, request: Request) -> Solver:
-    """The solver of the way back; its stops are met even where the forward solve has none."""
-    scheme = scheme_of(task.back(), request)
+    """The solver of the backward solve, with stops of its own."""
+    scheme = make_scheme(task.back(), request)
     if not len(scheme.cuts):
         return scheme.solver
     return Stopping(scheme.solver, tuple(scheme.cuts.tolist()))

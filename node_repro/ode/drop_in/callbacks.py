@@ -1,4 +1,4 @@
-"""torchdiffeq's callbacks: methods of func that are called at every step."""
+"""torchdiffeq's callbacks, which are methods of func, called at every step."""
 
 import warnings
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from node_repro.ode.drop_in.methods import CALLBACKS, callbacks_of
+from node_repro.ode.drop_in.methods import CALLBACKS, supported_callbacks
 from node_repro.ode.engines import Report, StepCallbacks
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import State
@@ -19,7 +19,7 @@ def forward_callbacks(
     method: str,
     y0: Tensor | tuple[Tensor, ...],
 ) -> StepCallbacks | None:
-    """func.callback_step and the others, called with (t0, y0, dt); y0 is a tuple if func's is."""
+    """func.callback_step and the others, called with (t0, y0, dt), y0 in the form of func's."""
     layout = Layout.from_parts(y0) if isinstance(y0, tuple) else None
 
     def shaped(state: State) -> Any:  # noqa: ANN401
@@ -29,9 +29,10 @@ def forward_callbacks(
 
 
 def adjoint_callbacks(func: Any, method: str) -> StepCallbacks | None:  # noqa: ANN401
-    """func.callback_step_adjoint and the others; y0 is the tuple (t, y, adjoint of y, *gradients of
-    the parameters), where a tuple y is packed into a vector, as it is in torchdiffeq. t, the
-    gradient of the time, is not integrated here, and zero.
+    """func.callback_step_adjoint and the others, called with (t0, y0, dt).
+
+    y0 is the tuple (t, y, adjoint of y, *gradients of the parameters), with a tuple y packed into a
+    vector as in torchdiffeq. t, the gradient of the time, is not integrated here and is zero.
     """
 
     def shaped(state: State) -> tuple[Tensor, ...]:
@@ -42,7 +43,7 @@ def adjoint_callbacks(func: Any, method: str) -> StepCallbacks | None:  # noqa: 
 
 
 def saved_method(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function; a method of a module does not keep the module alive (see SavedFunction)."""
+    """The function, without a reference that keeps its module alive (see SavedFunction)."""
     if not isinstance(getattr(function, "__self__", None), nn.Module):
         return function
     saved = SavedFunction(function, ())
@@ -60,10 +61,10 @@ def _callbacks(
     method: str,
     shaped: Callable[[State], Any],
 ) -> StepCallbacks | None:
-    """A warning names those that the method does not call."""
+    """The callbacks that the method calls; a warning names the others."""
     found = {name: getattr(func, name + suffix, None) for name in CALLBACKS}
     given = [name for name, callback in found.items() if callable(callback)]
-    called = callbacks_of(method)
+    called = supported_callbacks(method)
     for name in given:
         if name not in called:
             warnings.warn(

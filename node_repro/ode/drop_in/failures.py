@@ -1,4 +1,4 @@
-"""Errors of the steps as programs written for torchdiffeq expect them."""
+"""Errors of steps in the form that programs written for torchdiffeq expect."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +13,11 @@ BEGINNINGS: dict[Kind, str] = {
     "non_finite_dynamics": "underflow in dt",
     "non_finite_state": "non-finite values in state",
 }
-"""How torchdiffeq's messages begin, by which programs tell them apart."""
+"""The beginnings of torchdiffeq's messages, which programs test for."""
 
 
 class StepError(SolverError, AssertionError):
-    """A SolverError that is an AssertionError too, as torchdiffeq raises where steps fail."""
+    """A SolverError that is an AssertionError, too, which torchdiffeq raises for failed steps."""
 
 
 @dataclass(frozen=True)

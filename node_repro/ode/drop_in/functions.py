@@ -1,4 +1,4 @@
-"""torchdiffeq's functions, with torchdiffeq's arguments."""
+"""torchdiffeq's functions: odeint, odeint_adjoint, odeint_event, odeint_dense."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -7,18 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from node_repro.ode.methods import at
 from node_repro.ode.dense import odeint_dense as dense
-from node_repro.ode.drop_in.adjoint import adjoint_of
+from node_repro.ode.drop_in.adjoint import make_adjoint
 from node_repro.ode.drop_in.callbacks import forward_callbacks
 from node_repro.ode.drop_in.methods import checked_method
 from node_repro.ode.drop_in.norms import forward_norm, state_norm
-from node_repro.ode.drop_in.options import State, Task, refused, request_of, scheme_of
+from node_repro.ode.drop_in.options import State, Task, bad_input, make_request, make_scheme
 from node_repro.ode.drop_in.pieces import Plan, each, until, whole
 from node_repro.ode.drop_in.tolerances import Given
 from node_repro.ode.field import trained_parameters
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.direct import Direct
-from node_repro.ode.methods import at
 from node_repro.ode.odeint import checked_times, time_span
 from node_repro.ode.solver import RungeKutta
 from node_repro.ode.state import Layout
@@ -49,23 +49,23 @@ def odeint(
         method: A name of torchdiffeq's; None for dopri5.
         options: Of the method, by torchdiffeq's names.
         event_fn: Takes t and y, and returns a tensor. The solve ends where an element of it changes
-            its sign; t then holds two times, the second of which only says which way to look.
+            its sign; t then holds two times, the second of which gives the direction only.
 
     Returns:
         The states, (T, *S), or a tuple of such. With event_fn: the time of the event, and the
         states at t[0] and at the event, (2, *S).
 
     Raises:
-        SolverError: What was given makes no sense (kind bad_input), or the solve failed.
+        SolverError: An argument is invalid (kind bad_input), or the solve failed.
     """
     task, name = _task(func, y0, t), checked_method(method)
     norm = forward_norm(name, state_norm(options, y0))
     callbacks = forward_callbacks(func, name, y0)
-    request = request_of(y0, name, options, rtol, atol, callbacks)
-    scheme = scheme_of(task, request, stepwise=True, until=event_fn is not None)
+    request = make_request(y0, name, options, rtol, atol, callbacks)
+    scheme = make_scheme(task, request, stepwise=True, until=event_fn is not None)
     if scheme.solver.differentiable:
         return _solved(Plan(task, scheme, norm, Direct(), ()), event_fn)
-    _warn_of_gradients(task, name)
+    _warn_about_gradients(task, name)
     with torch.no_grad():
         return _solved(Plan(task, scheme, norm, Adjoint(), ()), event_fn)
 
@@ -109,24 +109,24 @@ def odeint_adjoint(
         As odeint.
 
     Raises:
-        SolverError: What was given makes no sense (kind bad_input), or a solve failed, forwards or,
-            in the backward pass, backwards.
+        SolverError: An argument is invalid (kind bad_input), or the forward solve failed, or, in
+            the backward pass, the backward solve.
     """
     task, name = _task(func, y0, t), checked_method(method)
     parameters, frozen = _declared(func, adjoint_params)
     of_state = state_norm(options, y0)
     callbacks = forward_callbacks(func, name, y0)
-    ahead = request_of(y0, name, options, rtol, atol, callbacks)
+    ahead = make_request(y0, name, options, rtol, atol, callbacks)
     other = checked_method(name if adjoint_method is None else adjoint_method)
     if other != name and options is not None and adjoint_options is None:
-        raise refused(
+        raise bad_input(
             f"options are those of method={name!r}: give adjoint_options for "
             f"adjoint_method={other!r}, empty if there are none"
         )
-    gradient = adjoint_of(
+    gradient = make_adjoint(
         task, ahead, other, adjoint_options, adjoint_rtol, adjoint_atol, of_state, parameters
     )
-    scheme = scheme_of(task, ahead, until=event_fn is not None)
+    scheme = make_scheme(task, ahead, until=event_fn is not None)
     plan = Plan(task, scheme, forward_norm(name, of_state), gradient, parameters, frozen)
     return _solved(plan, event_fn)
 
@@ -141,7 +141,7 @@ def odeint_event(
     odeint_interface: Callable[..., Any] = odeint,
     **kwargs: Any,
 ) -> Any:  # noqa: ANN401
-    """Solve until an event; its time and the state then are differentiable.
+    """Solve until an event, with gradients of its time and of the state then.
 
     Args:
         func: As in odeint.
@@ -162,8 +162,8 @@ def odeint_event(
     t = torch.cat((start, start.detach() + (-1.0 if reverse_time else 1.0)))
     moving = _Moving(event_fn)
     found = odeint_interface(func, y0, t, event_fn=moving, **kwargs)
-    if not moving.met:
-        raise refused(
+    if not moving.called:
+        raise bad_input(
             "odeint_interface must lead to odeint or odeint_adjoint of node_repro.ode.drop_in: "
             "import those there"
         )
@@ -201,24 +201,24 @@ def odeint_dense(
     """
     task, name = _task(func, y0, time_span(t0, t1)), checked_method(method)
     callbacks = forward_callbacks(func, name, y0)
-    request = request_of(y0, name, options, rtol, atol, callbacks)
-    scheme = scheme_of(task, request, stepwise=True)
+    request = make_request(y0, name, options, rtol, atol, callbacks)
+    scheme = make_scheme(task, request, stepwise=True)
     if not isinstance(scheme.solver, RungeKutta):
-        raise refused(f"method={name!r} shows nobody its steps here: take another method")
+        raise bad_input(f"method={name!r} has no dense output here: take another method")
     if len(scheme.cuts):
-        raise refused(
-            "a solution as a function of time has no stops: leave out step_t, jump_t and "
-            "grid_constructor, or solve the pieces between them one by one"
+        raise bad_input(
+            "odeint_dense takes no step_t, jump_t or grid_constructor: leave them out, or solve "
+            "the pieces between these times one by one"
         )
     norm = forward_norm(name, state_norm(options, y0))
     return dense(func, y0, t0, t1, solver=scheme.solver, norm=norm)
 
 
 class _Moving:
-    """An event function whose time's gradient is wanted. met: whether our functions saw it."""
+    """An event function whose time gets a gradient. called: whether our functions called it."""
 
     def __init__(self, event_fn: EventFunc) -> None:
-        self.event_fn, self.met = event_fn, False
+        self.event_fn, self.called = event_fn, False
 
     def __call__(self, t: Tensor, y: Any) -> Tensor:  # noqa: ANN401
         return self.event_fn(t, y)
@@ -230,9 +230,9 @@ def _solved(plan: Plan, event_fn: EventFunc | None) -> Any:  # noqa: ANN401
     y0 = plan.task.y0
     event_t, y, fixed = until(plan, event_fn)
     if isinstance(event_fn, _Moving):
-        event_fn.met = True
+        event_fn.called = True
     elif event_t.requires_grad and not fixed:
-        # the state at a fixed time: without f times the change of the time itself
+        # the state at a fixed time: without the change of the time, times f
         still = event_t.detach()
         with torch.no_grad():
             dy = plan.task.func(at(still, y[0] if isinstance(y, tuple) else y), y)
@@ -243,15 +243,15 @@ def _solved(plan: Plan, event_fn: EventFunc | None) -> Any:  # noqa: ANN401
 
 
 def _task(func: Func, y0: State, t: Tensor) -> Task:
-    """Raises SolverError (bad_input) for what no method could solve."""
+    """The task. Raises SolverError (bad_input) for what no method can solve."""
     if isinstance(y0, tuple):
         Layout.from_parts(y0)
     elif not isinstance(y0, Tensor):
-        raise refused(f"y0 must be a tensor or a tuple of tensors, not {type(y0).__name__}")
+        raise bad_input(f"y0 must be a tensor or a tuple of tensors, not {type(y0).__name__}")
     return Task(func, y0, t, checked_times(y0[0] if isinstance(y0, tuple) else y0, t))
 
 
-def _warn_of_gradients(task: Task, method: str) -> None:
+def _warn_about_gradients(task: Task, method: str) -> None:
     states = task.y0 if isinstance(task.y0, tuple) else (task.y0,)
     known = (*states, task.t, *(trained_parameters(task.func) or ()))
     if torch.is_grad_enabled() and any(x.requires_grad for x in known):
@@ -269,7 +269,7 @@ def _declared(
     trained = trained_parameters(func)
     if adjoint_params is None:
         if trained is None:
-            raise refused(
+            raise bad_input(
                 "odeint_adjoint must know what func depends on: make it an nn.Module, or give "
                 "adjoint_params, () if there are none"
             )

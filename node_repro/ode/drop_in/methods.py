@@ -1,4 +1,4 @@
-"""The names of torchdiffeq's methods and of their options."""
+"""torchdiffeq's methods and their options, by name."""
 
 import warnings
 from typing import Any
@@ -94,18 +94,18 @@ def checked_method(method: str | None) -> str:
 
 
 def checked_options(method: str, options: dict[str, Any] | None) -> dict[str, Any]:
-    """The options that the method takes, norm left out; a warning names the others."""
+    """The options that the method takes, without norm; a warning names the others."""
     given = dict(options or {})
     if not given.get("min_step", 1):
         del given["min_step"]  # 0 stands for none
     known = OPTIONS[method]
     for name, value in given.items():
         if name not in known and not (name == "norm" and value is None):
-            warn_of_option(method, name)
+            warn_about_option(method, name)
     return {name: value for name, value in given.items() if name in known and name != "norm"}
 
 
-def warn_of_option(method: str, name: str) -> None:
+def warn_about_option(method: str, name: str) -> None:
     """Warn that the method has no such option."""
     warnings.warn(
         f"method={method!r} has no option {name!r}, which is ignored; it takes "
@@ -114,8 +114,8 @@ def warn_of_option(method: str, name: str) -> None:
     )
 
 
-def callbacks_of(method: str) -> tuple[str, ...]:
-    """The callbacks that are called by a method."""
+def supported_callbacks(method: str) -> tuple[str, ...]:
+    """The callbacks that a method calls."""
     if method in ADAPTIVE:
         return CALLBACKS
     return () if method == SCIPY else CALLBACKS[:1]
@@ -124,7 +124,7 @@ def callbacks_of(method: str) -> tuple[str, ...]:
 def fixed_method(
     name: str, options: dict[str, Any], rtol: float | Tensor, atol: float | Tensor
 ) -> Method:
-    """A method of fixed steps. rtol, atol: of the iteration of implicit_adams."""
+    """A method of fixed steps. rtol and atol are those of the iteration of implicit_adams."""
     if name in FIXED:
         return FIXED[name]
     if name in IMPLICIT:

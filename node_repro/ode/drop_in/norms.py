@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.drop_in.callbacks import saved_method
-from node_repro.ode.drop_in.methods import ADAPTIVE, SCIPY, warn_of_option
+from node_repro.ode.drop_in.methods import ADAPTIVE, SCIPY, warn_about_option
 from node_repro.ode.norm import FULL, SEMI, CallableNorm, Norm
 from node_repro.ode.solution import SolverError
 from node_repro.ode.state import Layout
@@ -31,8 +31,8 @@ def state_norm(options: dict[str, Any] | None, y0: Tensor | tuple[Tensor, ...]) 
 
 
 def forward_norm(method: str, norm: StateNorm | None) -> Norm | None:
-    """The norm of the forward solve's error, None for the solver's own: methods that are not
-    adaptive take no other.
+    """The norm of the forward solve; None for the solver's own, as for all methods that are not
+    adaptive.
     """
     return None if norm is None or method not in ADAPTIVE else CallableNorm(lambda y, _: norm(y))
 
@@ -43,7 +43,7 @@ def adjoint_norm(
     of_state: StateNorm | None,
     y0: Tensor | tuple[Tensor, ...],
 ) -> Norm:
-    """The norm of the backward solve's error.
+    """The norm of the backward solve.
 
     Unless adjoint_options has one, it is the largest of the norms of the state, of its adjoint, and
     of the parameters' gradients, which "seminorm" leaves out. A function is given the tuple (t, y,
@@ -54,7 +54,7 @@ def adjoint_norm(
     if method == SCIPY:
         of_state = None
         if callable(given):
-            warn_of_option(method, "norm")
+            warn_about_option(method, "norm")
             given = None
     semi = isinstance(given, str) and given == "seminorm"
     if given is None or semi:

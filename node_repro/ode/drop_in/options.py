@@ -1,4 +1,4 @@
-"""torchdiffeq's dicts of options, made into solvers."""
+"""Solvers from torchdiffeq's dicts of options."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from node_repro.ode.drop_in.methods import (
     checked_options,
     fixed_method,
 )
-from node_repro.ode.drop_in.tolerances import Given, Tolerance, tolerance_of
+from node_repro.ode.drop_in.tolerances import Given, Tolerance, to_tolerance
 from node_repro.ode.engines import StepCallbacks
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Method
@@ -27,7 +27,7 @@ from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import RungeKutta, Solver
 from node_repro.ode.state import Layout
 
-SNAP = 1e-10  # a step of this fraction of the others is none
+SNAP = 1e-10  # of a step: what is left at the end and is no step of its own
 UNLIMITED = 2**53  # stands for infinity
 ATTEMPTS = 100_000  # of one solve, unless max_num_steps says otherwise
 
@@ -36,7 +36,14 @@ N = TypeVar("N", float, None)
 
 
 class Task(NamedTuple):
-    """What is to be solved: func, y0 and t as given; times: t, float64 on the host."""
+    """The problem.
+
+    Attributes:
+        func: As given.
+        y0: As given.
+        t: As given.
+        times: t as float64 on the host.
+    """
 
     func: Callable[..., Any]
     y0: State
@@ -44,16 +51,18 @@ class Task(NamedTuple):
     times: Tensor
 
     def back(self) -> "Task":
-        """The same, from the last time to the first."""
+        """The same problem, from the last time to the first."""
         return self._replace(t=self.t.flip(0), times=self.times.flip(0))
 
 
 class Scheme(NamedTuple):
     """How a task is solved.
 
-    solver: of every piece of the times. cuts: float64 on the host, where pieces meet. sided:
-    whether f is called strictly on a piece's own side of them. gridded: whether the steps are those
-    of a grid, beyond which there are none.
+    Attributes:
+        solver: Solves every piece of the times.
+        cuts: The times at which pieces meet, float64 on the host.
+        sided: Whether f is called strictly on a piece's own side of them.
+        gridded: Whether the steps are those of a grid, which ends with the times.
     """
 
     solver: Solver
@@ -63,7 +72,7 @@ class Scheme(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What the user asked for: a checked method, its options as given, tolerances, callbacks."""
+    """The user's choices: a checked method, its options as given, tolerances and callbacks."""
 
     method: str
     options: dict[str, Any] | None
@@ -72,11 +81,11 @@ class Request(NamedTuple):
     callbacks: StepCallbacks | None
 
 
-def refused(message: str) -> SolverError:
+def bad_input(message: str) -> SolverError:
     return SolverError("bad_input", message)
 
 
-def request_of(
+def make_request(
     y0: State,
     method: str,
     options: dict[str, Any] | None,
@@ -84,18 +93,22 @@ def request_of(
     atol: Given,
     callbacks: StepCallbacks | None,
 ) -> Request:
-    """The request, with tolerances in the solver's form."""
-    tolerances = tolerance_of(rtol, y0, least=True), tolerance_of(atol, y0)
+    """The request, with tolerances in the form of the solver."""
+    tolerances = to_tolerance(rtol, y0, least=True), to_tolerance(atol, y0)
     return Request(method, options, *tolerances, callbacks)
 
 
-def scheme_of(
+def make_scheme(
     task: Task, request: Request, *, stepwise: bool = False, until: bool = False
 ) -> Scheme:
     """The solver that a request describes.
 
-    stepwise: solve the steps of a grid one by one, where the method allows it, so that autograd
-    sees the grid's times. until: whether the solve ends with an event, at a time not known before.
+    Args:
+        task: The problem.
+        request: The user's choices.
+        stepwise: Whether to solve the steps of a grid one by one where the method allows it, so
+            that autograd sees the times of the grid.
+        until: Whether the solve ends with an event.
 
     Raises:
         SolverError: An option is out of its range (kind bad_input).
@@ -120,7 +133,7 @@ def _adaptive(
 ) -> Scheme:
     dtype = options.get("dtype", torch.float64)
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise refused(f"the option 'dtype' must be a floating point type of torch, not {dtype!r}")
+        raise bad_input(f"the option 'dtype' must be a floating point type of torch, not {dtype!r}")
     most = _number(options, "max_step", math.inf)
     controller = Integral(
         rtol=rtol,
@@ -151,14 +164,14 @@ def _fixed(
     until: bool,
 ) -> Scheme:
     if options.get("interp", "linear") not in ("linear", "cubic"):
-        raise refused(f"interp={options['interp']!r} is unknown: take 'linear' or 'cubic'")
+        raise bad_input(f"interp={options['interp']!r} is unknown: take 'linear' or 'cubic'")
     multistep, perturb = isinstance(method, Adams), bool(options.get("perturb", False))
     ends = task.times[0].item(), task.times[-1].item()
     single = Perturbed(method, ends) if perturb else method
     constructor, none = options.get("grid_constructor"), task.times[:0]
     if options.get("step_size") is not None:
         if constructor is not None:
-            raise refused("step_size and grid_constructor exclude each other: give one of them")
+            raise bad_input("step_size and grid_constructor exclude each other: give one of them")
         constant = Constant(_number(options, "step_size", 0.0))
         if perturb and not until:
             return Scheme(OnGrid(method, _Equal(constant.step_size), callbacks, perturb), none)
@@ -176,7 +189,7 @@ def _fixed(
 
 
 def _outputs(ts: Tensor, y: Tensor) -> Tensor:
-    """The grid unless another one is given: the times that are wanted."""
+    """The default grid: the times of the outputs."""
     return ts
 
 
@@ -194,8 +207,8 @@ class _Equal:
 
 
 class _Constructed:
-    """The grid of a constructor, which is called as torchdiffeq calls it: for the whole solve, and
-    for every leg of an adjoint's backward solve.
+    """The grid of a constructor, which is called for the whole forward solve and for every interval
+    of the backward solve, as in torchdiffeq.
     """
 
     def __init__(self, task: Task, constructor: Callable[..., Any]) -> None:
@@ -225,7 +238,7 @@ def _scipy(options: dict[str, Any], rtol: Tolerance, atol: Tolerance) -> Solver:
     if name == "LSODA":
         return Lsoda(rtol, atol, max_steps=ATTEMPTS, max_step=most)
     if name not in SOLVERS:
-        raise refused(f"unknown solver {name!r} of scipy; there are LSODA, {', '.join(SOLVERS)}")
+        raise bad_input(f"unknown solver {name!r} of scipy; there are LSODA, {', '.join(SOLVERS)}")
     return SolveIvp(rtol, atol, max_steps=ATTEMPTS, scipy_method=name, max_step=most)
 
 
@@ -236,7 +249,7 @@ def _number(options: dict[str, Any], name: str, otherwise: N) -> float | N:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise refused(f"the option {name!r} must be a number, not {value!r}") from None
+        raise bad_input(f"the option {name!r} must be a number, not {value!r}") from None
 
 
 def _times(value: Any) -> Tensor:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""A solve in pieces that meet at given times; gradients flow from piece to piece."""
+"""Solves in pieces that meet at given times, with gradients through all pieces."""
 
 import math
 from bisect import bisect_right
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from node_repro.ode.drop_in.options import Scheme, State, Task, refused
+from node_repro.ode.drop_in.options import Scheme, State, Task, bad_input
 from node_repro.ode.event import odeint_event
 from node_repro.ode.field import Wrapper
 from node_repro.ode.gradients import GradientMethod
@@ -18,20 +18,20 @@ from node_repro.ode.odeint import odeint
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import RungeKutta
 
-FURTHER = 10.0  # times as far an event is looked for, when there was none
-FURTHEST = 1e9  # times the first way
+FURTHER = 10.0  # the factor by which the search for an event is extended
+FURTHEST = 1e9  # the largest extension, relative to the first interval
 
 
 class Plan(NamedTuple):
     """A task and how to solve it.
 
     Attributes:
-        task: What is to be solved.
-        scheme: The solver, and where the solve is cut into pieces.
-        norm: Of the error.
+        task: The problem.
+        scheme: The solver, and the times at which pieces meet.
+        norm: Measures the error of a step.
         gradient: How the result is differentiated.
         parameters: The tensors that get a gradient.
-        frozen: What else the task's function depends on, without a gradient.
+        frozen: Tensors that func depends on and that get no gradient.
     """
 
     task: Task
@@ -74,24 +74,24 @@ def whole(plan: Plan) -> Any:  # noqa: ANN401
 
 
 def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any, bool]:
-    """Solve until the sign of event_fn changes, or not at all where it begins as zero.
+    """Solve until event_fn changes its sign, or not at all if it starts as zero.
 
-    The way to t[1] is only the first that is searched.
+    The search starts with the interval up to t[1], and is extended beyond it.
 
     Returns:
         The time, the state then, and whether event_fn jumps to 0 there, so that the time has no
         gradient.
 
     Raises:
-        SolverError: The scheme finds no events, or there is none (kind bad_input).
+        SolverError: The method finds no events, or there is none (kind bad_input).
     """
     (_, y, _, times), scheme = plan.task, plan.scheme
     if len(times) != 2 or times[0] == times[1]:
-        raise refused(f"with event_fn, t must hold two different times, not {times.tolist()}")
+        raise bad_input(f"with event_fn, t must hold two different times, not {times.tolist()}")
     if scheme.gridded:
-        raise refused("events of a method of fixed steps need the option step_size")
+        raise bad_input("events of a method of fixed steps need the option step_size")
     if not isinstance(scheme.solver, RungeKutta):
-        raise refused("method='scipy_solver' finds no events: take another method")
+        raise bad_input("method='scipy_solver' finds no events: take another method")
     t, reach = times[0], (times[1] - times[0]).item()
     sign = math.copysign(1.0, reach)
     with torch.no_grad():
@@ -127,7 +127,7 @@ def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any, boo
             cuts = cuts[1:]
         else:
             reach *= FURTHER
-    raise refused(f"event_fn does not change its sign up to t = {t.item():g}: there is no event")
+    raise bad_input(f"event_fn does not change its sign up to t = {t.item():g}: there is no event")
 
 
 def _solve(plan: Plan, f: Callable[..., Any], y: State, ts: Tensor) -> Any:  # noqa: ANN401
@@ -144,7 +144,7 @@ def _solve(plan: Plan, f: Callable[..., Any], y: State, ts: Tensor) -> Any:  # n
 
 
 def _ahead(cuts: Tensor, after: float, before: float, sign: float) -> Sequence[Tensor]:
-    """The cuts between two times, all of them times the sign, in order and once each."""
+    """The distinct cuts between two times, in the order of the solve."""
     found = {sign * cut.item(): cut for cut in cuts}
     return [found[time] for time in sorted(found) if after < time < before]
 
@@ -155,7 +155,7 @@ def _field(plan: Plan, ts: Tensor) -> Callable[..., Any]:
 
 
 class _Sided(Wrapper):
-    """f, called strictly within the ends of a piece: a jump at an end belongs to the other."""
+    """f, evaluated strictly within a piece, as a jump at its end belongs to the next piece."""
 
     def __init__(self, f: Callable[..., Any], ts: Tensor) -> None:
         self.f = f

@@ -1,4 +1,4 @@
-"""Tolerances in torchdiffeq's forms: one number, one for every element, one for every part."""
+"""Tolerances in torchdiffeq's forms: one number, or one for each element or part."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +16,23 @@ Given = float | Tensor | Sequence[float | Tensor]
 """A tolerance: of all elements, of each, or of each part of a tuple."""
 
 
-def tolerance_of(
+def to_tolerance(
     value: Given, y0: Tensor | tuple[Tensor, ...], *, least: bool = False
 ) -> Tolerance:
-    """A number, or one for every element: of a tuple, value has one entry a part. least: raised to
-    what y0's dtype can keep.
+    """A tolerance as a number, or as a tensor with one for every element.
+
+    Args:
+        value: The tolerance in torchdiffeq's form; for a tuple y0, one entry for each part.
+        y0: The state.
+        least: Whether to raise it to what the dtype of y0 can keep.
+
+    Raises:
+        SolverError: The tolerance requires a gradient or does not fit y0 (kind bad_input).
     """
     like = y0[0] if isinstance(y0, tuple) else y0
     floor = SMALLEST_RTOL * torch.finfo(like.dtype.to_real()).eps if least else 0.0
     if isinstance(value, Tensor) and value.requires_grad:
-        raise SolverError("bad_input", "a tolerance cannot want a gradient: detach it")
+        raise SolverError("bad_input", "a tolerance cannot require a gradient: detach it")
     if not isinstance(value, Sequence) and torch.as_tensor(value).dim() == 0:
         number = float(value)
         return max(number, floor) if number > 0 else number
@@ -58,7 +65,10 @@ def several(value: Given | None) -> bool:
 class PartNorm:
     """A norm for which every integral has a tolerance of its own.
 
-    rtol, atol: one for every integral, numbers or tensors that broadcast to it.
+    Args:
+        norm: Measures the scaled state and integrals.
+        rtol: The relative tolerance of each integral, a number or a tensor that broadcasts to it.
+        atol: The absolute tolerance of each integral, likewise.
     """
 
     norm: Norm
@@ -85,8 +95,8 @@ class PartNorm:
 def adjoint_tolerances(
     rtol: Given, atol: Given, y0: Tensor | tuple[Tensor, ...], parameters: tuple[Tensor, ...]
 ) -> tuple[Tolerance, Tolerance, tuple[Tolerance, ...], tuple[Tolerance, ...]]:
-    """Tolerances of the backward solve, of which at least one is given part by part: for the
-    gradient of the time, the state, its adjoint, and every parameter.
+    """Tolerances of a backward solve that are given part by part: for the gradient of the time, the
+    state, its adjoint, and every parameter.
 
     Returns:
         rtol and atol of the state and its adjoint, (2, *S), and those of the parameters.
@@ -109,13 +119,13 @@ def adjoint_tolerances(
         _, *states = entries[:3]
         both = [
             torch.as_tensor(
-                tolerance_of(_shaped(torch.as_tensor(v), flat), flat, least=least),
+                to_tolerance(_shaped(torch.as_tensor(v), flat), flat, least=least),
                 dtype=torch.float64,
             ).expand(flat.shape)
             for v in states
         ]
         of_each = tuple(
-            tolerance_of(_shaped(torch.as_tensor(v), p), p, least=least)
+            to_tolerance(_shaped(torch.as_tensor(v), p), p, least=least)
             for v, p in zip(entries[3:], parameters, strict=True)
         )
         found.append((torch.stack(both).to(flat.device), of_each))
