@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import at
 from node_repro.ode.dense import odeint_dense as dense
 from node_repro.ode.drop_in.adjoint import make_adjoint
 from node_repro.ode.drop_in.callbacks import forward_callbacks
@@ -19,6 +18,7 @@ from node_repro.ode.drop_in.tolerances import Given
 from node_repro.ode.field import trained_parameters
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.direct import Direct
+from node_repro.ode.methods import at
 from node_repro.ode.odeint import checked_times, time_span
 from node_repro.ode.solver import RungeKutta
 from node_repro.ode.state import Layout
