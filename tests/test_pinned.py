@@ -19,7 +19,7 @@ PINNED = json.loads((Path(__file__).parent / "pinned" / "signatures.json").read_
 EXIT_CODES = {
     "ConfigError": 2,
     "ShareError": 2,
-    "Misfit": 2,
+    "NotApplicable": 2,
     "UnusedParameterError": 2,
     "DataError": 3,
     "SolverError": 4,

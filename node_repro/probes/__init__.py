@@ -1,7 +1,9 @@
-"""What is measured on a finished run: the contract of a probe.
+"""Probes: measurements of finished runs.
 
-A probe is given a run with its trained weights and measures one thing; it writes nothing. What it
-finds goes into the run's folder probes/, as plain rows and facts that figures are drawn from.
+A probe is given a run with its trained weights, measures one thing and returns a `Measurement`; it
+writes nothing. `measure` writes the measurement to the run's folder probes/, from which the report
+draws its figures. A new probe is a class with a method `measure`, and a yaml in conf/probe/ with
+its options; experiments name the probes that `node-run reproduce` runs on them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,27 +17,30 @@ from node_repro.config import Config
 from node_repro.tasks import Batch, Task
 
 Weights = Literal["fresh", "selected", "last"]
-"""Of the run's start, drawn from its seed; of the model that validation selected; of the end."""
-
-Value = Annotated[float, Gt(0)]
-Values = Annotated[tuple[Value, ...], MinLen(1)]
-Count = Annotated[int, Ge(1)]
-Counts = Annotated[tuple[Count, ...], MinLen(1)]
-"""Types of a probe's options."""
+"""The weights drawn from the run's seed, those that validation selected, or those of the end."""
 
 Row = dict[str, Any]
 """One point of a figure: plain values by name."""
 
+Count = Annotated[int, Ge(1)]
+Counts = Annotated[tuple[Count, ...], MinLen(1)]
+Positive = Annotated[float, Gt(0)]
+Tolerances = Annotated[tuple[Positive, ...], MinLen(1)]
 
-class Misfit(Exception):
-    """A probe that the run has nothing for; its text says what the run would need."""
+
+class NotApplicable(Exception):
+    """The probe cannot measure this run; the text says what a run needs."""
 
     exit_code: ClassVar[int] = 2
 
 
-class Findings(NamedTuple):
-    """facts: what holds for the whole measurement. rows: one for each point of a figure. files:
-    pictures by name. All in plain values.
+class Measurement(NamedTuple):
+    """What a probe measured, in plain values.
+
+    Args:
+        facts: What holds for the whole measurement.
+        rows: One for each point of a figure.
+        files: Pictures by file name.
     """
 
     facts: Mapping[str, object]
@@ -43,9 +48,14 @@ class Findings(NamedTuple):
     files: Mapping[str, bytes] = {}
 
 
-class Finished(Protocol):
-    """A finished run. task: built anew whenever it is asked for. metrics: the lines of its
-    metrics.jsonl.
+class TrainedRun(Protocol):
+    """A finished run with its models.
+
+    Attributes:
+        config: Its configuration.
+        task: The task on the run's data, built anew at each access.
+        device, dtype: Where and in which precision the models compute.
+        metrics: The lines of its metrics.jsonl.
     """
 
     @property
@@ -64,11 +74,11 @@ class Finished(Protocol):
     def metrics(self) -> Sequence[Mapping[str, Any]]: ...
 
     def model(self, weights: Weights = "selected") -> nn.Module:
-        """A model of its own for every call, ready for evaluation."""
+        """A new model with these weights, in evaluation mode."""
         ...
 
     def step(self, weights: Weights) -> int:
-        """The training iteration that the weights are of."""
+        """The training iteration after which the model had these weights."""
         ...
 
     def test_batches(self, size: int, count: int) -> Sequence[Batch]:
@@ -76,17 +86,17 @@ class Finished(Protocol):
         ...
 
     def training_batch(self, size: int) -> Batch:
-        """The first one, with so many examples."""
+        """The first training batch, with `size` examples."""
         ...
 
-    def say(self, text: str) -> None:
-        """A line of progress."""
+    def print_progress(self, text: str) -> None:
+        """Print one line."""
         ...
 
 
 class Probe(Protocol):
-    """Built with the options of its yaml."""
+    """Is constructed with the options of its yaml."""
 
-    def measure(self, run: Finished) -> Findings:
-        """Raises Misfit."""
+    def measure(self, run: TrainedRun) -> Measurement:
+        """Measure the run. Raises NotApplicable if this run lacks what the probe needs."""
         ...

@@ -1,9 +1,11 @@
-"""Accuracy against the tolerance used at test time: "train tight, test loose" (section 3.2 of the
-paper), and how far a trained model depends on its solver (Ott et al. 2021).
+"""Test error against the tolerance used at test time.
 
-The selected model is tested with other tolerances and with other methods in constant steps. Each
-score is a mean over test examples with its standard error; the difference from the model's own
-solver is taken example by example, which has a far smaller one.
+Section 3.2 of the paper: "train tight, test loose". It also shows how far a trained model depends
+on its solver (Ott et al. 2021, https://arxiv.org/abs/2007.15386).
+
+The selected model is tested at other tolerances and with other methods in constant steps. Each
+score is a mean over test examples with its standard error. The difference from the model's own
+solver is taken example by example, so that its standard error is far smaller.
 """
 
 import math
@@ -17,8 +19,8 @@ from torch import Tensor, nn
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import Solver
-from node_repro.probes import Count, Counts, Findings, Finished, Row, Values
-from node_repro.probes.solve import recorded, solving_part
+from node_repro.probes import Count, Counts, Measurement, Row, Tolerances, TrainedRun
+from node_repro.probes.solve import record_solve, solving_part
 from node_repro.training.build import named_solver, stepping_solver
 
 ADAPTIVE = ("dopri5", "tsit5")
@@ -27,36 +29,36 @@ STEPPING = ("euler", "midpoint", "rk4")
 
 @dataclass(frozen=True)
 class AtTestTime:
-    """A trained model evaluated with other solvers than it was trained with.
+    """Test scores and evaluations of f by the solver that is used at test time.
 
     Args:
-        tolerances: Tolerances of the adaptive solvers, each for rtol and atol.
-        steps: Numbers of constant steps of the other solvers.
-        examples: Number of examples of the test set.
-        batch: Examples in a minibatch.
+        tolerances: rtol = atol of the adaptive solvers.
+        steps: Numbers of constant steps of the other ones.
+        examples: Number of test examples.
+        batch: Examples in a batch.
     """
 
-    tolerances: Values
+    tolerances: Tolerances
     steps: Counts
     examples: Count
     batch: Count
 
-    def measure(self, run: Finished) -> Findings:
+    def measure(self, run: TrainedRun) -> Measurement:
         model, task = run.model(), run.task
         part = solving_part(model)
         own: Solver = part.solver  # pyright: ignore[reportAssignmentType]
-        usual, cost = self._tested(run, model, part, own)
+        usual, cost = self._test(run, model, part, own)
         count = len(next(iter(usual.values())))
         rows = [{"solver": "own", **_scores(usual, usual), **cost}]
-        ts = recorded(model, task, run.test_batches(1, 1)[0]).problem.ts
+        ts = record_solve(model, task, run.test_batches(1, 1)[0]).problem.ts
         for row, solver in self._solvers(abs(float(ts[-1] - ts[0]))):
             try:
-                scores, cost = self._tested(run, model, part, solver)
+                scores, cost = self._test(run, model, part, solver)
                 row |= _scores(scores, usual) | cost
             except SolverError as failure:
                 row["failure"] = str(failure)
             rows.append(row)
-            run.say(_told(row, task.selection_metric))
+            run.print_progress(_format(row, task.selection_metric))
         ode = run.config.ode
         facts = {
             "examples": count,
@@ -64,7 +66,7 @@ class AtTestTime:
             "score": task.selection_metric,
             "trained_with": None if ode is None else f"{ode.solver.name} at rtol {ode.rtol:g}",
         }
-        return Findings(facts, rows)
+        return Measurement(facts, rows)
 
     def _solvers(self, span: float) -> Iterator[tuple[Row, Solver]]:
         for name in ADAPTIVE:
@@ -74,8 +76,8 @@ class AtTestTime:
             for steps in self.steps:
                 yield {"solver": name, "steps": steps}, stepping_solver(name, span / steps)
 
-    def _tested(
-        self, run: Finished, model: nn.Module, part: nn.Module, solver: Solver
+    def _test(
+        self, run: TrainedRun, model: nn.Module, part: nn.Module, solver: Solver
     ) -> tuple[dict[str, Tensor], Row]:
         """Of each example the scores, by name; and what they cost."""
         part.solver = solver  # pyright: ignore[reportArgumentType]
@@ -110,7 +112,7 @@ def _standard_error(values: Tensor) -> float:
     return float(values.std(correction=0)) / math.sqrt(len(values))
 
 
-def _told(row: Row, score: str) -> str:
+def _format(row: Row, score: str) -> str:
     how = f"at {row['tolerance']:g}" if "tolerance" in row else f"in {row['steps']} steps"
     if "failure" in row:
         return f"{row['solver']} {how}: {row['failure']}"

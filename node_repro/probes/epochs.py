@@ -1,16 +1,17 @@
-"""Evaluations of f over training: figure 3 d of the paper.
+"""Figure 3 d: evaluations of f over the training.
 
-Recorded are those that the run wrote down: on the validation set, the same in every epoch, and
-the training mean over the epoch, the backward pass included. Weights of single epochs are not kept,
-so only the start (drawn from the seed again), the selected and the last model are measured: on
-single test examples, at several tolerances, by the default solver and by the paper's.
+"recorded" rows are what the run logged: evaluations on the validation set, which is the same in
+every epoch, and the mean over the training batches of the epoch, with those of the backward pass.
+Weights of single epochs are not stored, so that "measured" rows are of the first (drawn from the
+seed), the selected and the last weights: on single test examples, at several tolerances, by the
+default solver and by the paper's.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from node_repro.probes import Count, Findings, Finished, Row, Values, Weights
-from node_repro.probes.solve import Solve, differentiated, recorded
+from node_repro.probes import Count, Measurement, Row, Tolerances, TrainedRun, Weights
+from node_repro.probes.solve import Solve, differentiate, record_solve
 from node_repro.training.build import named_gradient, named_solver
 
 WAYS = (("dopri5", "adjoint"), ("vode_adams", "adjoint_flat"))
@@ -19,28 +20,28 @@ WEIGHTS: tuple[Weights, ...] = ("fresh", "selected", "last")
 
 @dataclass(frozen=True)
 class Epochs:
-    """Evaluations of f during the training, and of the first and the last weights.
+    """Evaluations of f over the training.
 
     Args:
-        tolerances: Tolerances to measure at, each for rtol and atol.
-        examples: Number of examples of the test set, each solved by itself.
+        tolerances: rtol = atol of the solves by the stored weights.
+        examples: Number of test examples, each solved alone.
     """
 
-    tolerances: Values
+    tolerances: Tolerances
     examples: Count
 
-    def measure(self, run: Finished) -> Findings:
+    def measure(self, run: TrainedRun) -> Measurement:
         rows: list[Row] = []
         task, batches = run.task, run.test_batches(1, self.examples)
         for weights in WEIGHTS:
             model = run.model(weights)
-            solves = [recorded(model, task, batch) for batch in batches]
+            solves = [record_solve(model, task, batch) for batch in batches]
             for solver, gradient in WAYS:
                 for tolerance in self.tolerances:
                     cost = _cost(solves, solver, gradient, tolerance)
                     step = run.step(weights)
                     rows.append({"source": "measured", "weights": weights, "step": step, **cost})
-                    run.say(
+                    run.print_progress(
                         f"{weights}, {solver} at {tolerance:g}: NFE {cost['nfe_forward']:.1f} / "
                         f"{cost['nfe_backward']:.1f}"
                     )
@@ -52,12 +53,12 @@ class Epochs:
             "the line before",
             "measured": "means over single test examples; weights of single epochs are not kept",
         }
-        return Findings(facts, [*_recorded(run), *rows])
+        return Measurement(facts, [*_recorded(run), *rows])
 
 
 def _cost(solves: list[Solve], solver: str, gradient: str, tolerance: float) -> Row:
     solving, way = named_solver(solver, tolerance), named_gradient(gradient, tolerance)
-    passes = [differentiated(solve, solving, way) for solve in solves]
+    passes = [differentiate(solve, solving, way) for solve in solves]
     forward = [each.stats.nfe for each in passes]
     backward = [each.backward.nfe for each in passes]
     return {
@@ -73,7 +74,7 @@ def _cost(solves: list[Solve], solver: str, gradient: str, tolerance: float) -> 
     }
 
 
-def _recorded(run: Finished) -> Iterator[Row]:
+def _recorded(run: TrainedRun) -> Iterator[Row]:
     """One row for each evaluation during training."""
     training = {line["step"]: line for line in run.metrics if line["split"] == "epoch"}
     for line in run.metrics:

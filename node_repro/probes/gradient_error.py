@@ -1,10 +1,10 @@
-"""How exact each gradient method is, against the tolerance.
+"""Errors of the gradient methods against the tolerance.
 
-On the run's own field and a small training batch. The truth is the direct method in float64 at a
-far smaller tolerance; the loss is replaced by its linear part at the run's own solution, the same
-for all, so that what is compared is the gradient method and not the loss. Backward solves keep to
-the same tolerance as the forward one; the discrete methods have no error of their own beyond that
-of the forward solve.
+The solve is the run's own, of a small training batch. The reference is the direct method in float64
+at a far smaller tolerance. The loss is replaced by its linear part at the run's own solution, the
+same for all, so that gradient methods are compared and not values of the loss. Backward solves use
+the tolerance of the forward one; the discrete methods have no error beyond that of the forward
+solve.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,15 @@ from torch import Tensor
 
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.solution import SolverError
-from node_repro.probes import Count, Findings, Finished, Row, Value, Values
-from node_repro.probes.solve import Pass, Solve, differentiated, in_float64, recorded, refuse_slow
+from node_repro.probes import Count, Measurement, Positive, Row, Tolerances, TrainedRun
+from node_repro.probes.solve import (
+    Pass,
+    Solve,
+    differentiate,
+    in_float64,
+    record_solve,
+    refuse_slow,
+)
 from node_repro.training.build import gradient_names, named_gradient, named_solver, undoes_steps
 
 METHOD, REVERSIBLE = "dopri5", "reversible_dopri5"
@@ -28,8 +35,8 @@ class Gradient(NamedTuple):
     y0: Tensor
 
     @classmethod
-    def of(cls, found: Pass) -> "Gradient":
-        return cls(found.by_parameters.double(), found.by_y0.double().reshape(-1))
+    def from_pass(cls, passed: Pass) -> "Gradient":
+        return cls(passed.by_parameters.double(), passed.by_y0.double().reshape(-1))
 
     def against(self, true: "Gradient") -> dict[str, float]:
         """relative: |g - g*| / |g*|. cosine: of the angle between them, as 1 - cos."""
@@ -43,26 +50,26 @@ class Gradient(NamedTuple):
 
 @dataclass(frozen=True)
 class GradientError:
-    """Error of every gradient method at several tolerances.
+    """Relative errors of the gradients by each gradient method.
 
     Args:
-        tolerances: Tolerances to measure at, each for rtol and atol.
-        batch: Examples in a minibatch.
-        reference: Tolerance of the reference gradient, in float64.
+        tolerances: rtol = atol of the solves.
+        batch: Examples in the training batch.
+        reference: Tolerance of the gradient that the others are compared with.
     """
 
-    tolerances: Values
+    tolerances: Tolerances
     batch: Count
-    reference: Value
+    reference: Positive
 
-    def measure(self, run: Finished) -> Findings:
-        solve = recorded(run.model(), run.task, run.training_batch(self.batch))
+    def measure(self, run: TrainedRun) -> Measurement:
+        solve = record_solve(run.model(), run.task, run.training_batch(self.batch))
         exact = in_float64(solve)
         true, looser = (
-            Gradient.of(differentiated(exact, named_solver(METHOD, tolerance), Direct()))
+            Gradient.from_pass(differentiate(exact, named_solver(METHOD, tolerance), Direct()))
             for tolerance in (self.reference, 10 * self.reference)
         )
-        run.say(f"reference: direct, {METHOD} at {self.reference:g} in float64")
+        run.print_progress(f"reference: direct, {METHOD} at {self.reference:g} in float64")
         rows: list[Row] = []
         left_out: dict[str, str] = {}
         for name in gradient_names():
@@ -76,7 +83,7 @@ class GradientError:
                     row = {"gradient": name, "tolerance": tolerance, "failure": str(error)}
                 rows.append(row)
                 if "failure" not in row:
-                    run.say(
+                    run.print_progress(
                         f"{name} at {tolerance:g}: relative error {row['parameters_relative']:.1e} "
                         f"of the parameters', {row['y0_relative']:.1e} of y0's"
                     )
@@ -90,20 +97,20 @@ class GradientError:
             "y0_gradient_norm": float(true.y0.norm()),
             "left_out": left_out,
         }
-        return Findings(facts, rows)
+        return Measurement(facts, rows)
 
 
 def _row(solve: Solve, name: str, tolerance: float, true: Gradient) -> Row:
     solver = REVERSIBLE if undoes_steps(name) else METHOD
     gradient = named_gradient(name, tolerance)
     refuse_slow(solve, gradient)
-    found = differentiated(solve, named_solver(solver, tolerance), gradient)
+    passed = differentiate(solve, named_solver(solver, tolerance), gradient)
     return {
         "gradient": name,
         "solver": solver,
         "tolerance": tolerance,
-        **Gradient.of(found).against(true),
-        "nfe_forward": found.stats.nfe,
-        "nfe_backward": found.backward.nfe,
-        "nvjp_backward": found.backward.nvjp,
+        **Gradient.from_pass(passed).against(true),
+        "nfe_forward": passed.stats.nfe,
+        "nfe_backward": passed.backward.nfe,
+        "nvjp_backward": passed.backward.nvjp,
     }

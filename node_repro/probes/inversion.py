@@ -1,9 +1,9 @@
-"""Error control on inversion: how exactly a trained continuous flow comes back, by tolerance.
+"""Error control on inversion: how exactly a trained continuous flow is inverted, by tolerance.
 
-The selected model in float64, and test points x of its data. For every tolerance: the error of
-x -> z -> x', evaluations of f both ways, the error of log p against a far smaller tolerance, and
-the mass of the density on a grid, whose true value is 1. A picture shows densities and samples at
-two tolerances beside the data.
+The selected model computes in float64, on test points x of its data. For every tolerance: the
+error of x -> z -> x', the evaluations of f in both directions, the error of log p against a far
+smaller tolerance, and the mass of the density on a grid, whose exact value is 1. A picture shows
+densities and samples at two tolerances beside the data.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from node_repro.data.generated import seeded_generator
 from node_repro.models.continuous_flow import ContinuousFlow
-from node_repro.probes import Count, Findings, Finished, Misfit, Value, Values
+from node_repro.probes import Count, Measurement, NotApplicable, Positive, Tolerances, TrainedRun
 from node_repro.probes.solve import rms
 from node_repro.tasks.cnf import CNF
 from node_repro.tasks.density_grid import GRID, Square, density_on, mass_on
@@ -30,46 +30,46 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class Inversion:
-    """Error of mapping points to the base and back, at several tolerances.
+    """Errors of x -> z -> x' of a continuous flow.
 
     Args:
-        tolerances: Tolerances to measure at, each for rtol and atol.
-        shown: Tolerances that are shown in the picture.
-        reference: Tolerance of the reference log density.
-        examples: Number of points.
+        tolerances: rtol = atol of the solves.
+        shown: Tolerances in the picture.
+        reference: Tolerance of the log p that the others are compared with.
+        examples: Number of data points.
     """
 
-    tolerances: Values
-    shown: tuple[Value, ...]
-    reference: Value
+    tolerances: Tolerances
+    shown: tuple[Positive, ...]
+    reference: Positive
     examples: Count
 
-    def measure(self, run: Finished) -> Findings:
+    def measure(self, run: TrainedRun) -> Measurement:
         flow, task = run.model(), run.task
         if not isinstance(flow, ContinuousFlow) or not isinstance(task, CNF):
-            raise Misfit("a continuous flow trained on points (task=cnf)")
+            raise NotApplicable("a continuous flow trained on points (task=cnf)")
         ode = run.config.ode
         if ode is None or not ode.error_controlled:
-            raise Misfit("a solver with tolerances, as the tolerance is what is varied")
+            raise NotApplicable("a solver with tolerances, as the tolerance is what is varied")
         like = torch.zeros((), dtype=torch.float64, device=run.device)
         trained = Trained(flow.double(), task, like)
         with torch.no_grad():
             x = task.data.law.sample(self.examples, seeded_generator(2, bits=64)).to(like)
-            _keep(flow, self.reference)
+            _set_tolerance(flow, self.reference)
             exact = flow.log_density(x)
             rows = []
             for tolerance in self.tolerances:
                 rows.append(_row(trained, tolerance, x, exact))
-                run.say(
+                run.print_progress(
                     f"{tolerance:g}: |x - x'| {rows[-1]['distance_rms']:.1e}, log p off by "
                     f"{rows[-1]['log_density_rms']:.1e}, mass {rows[-1]['mass']:.5f}, NFE "
                     f"{rows[-1]['nfe_encode']} / {rows[-1]['nfe_decode']}"
                 )
-            picture = self._drawn(trained, x)
+            picture = self._draw(trained, x)
         facts = {"examples": self.examples, "reference": self.reference, "precision": "float64"}
-        return Findings(facts, rows, {"inversion.png": picture})
+        return Measurement(facts, rows, {"inversion.png": picture})
 
-    def _drawn(self, trained: Trained, x: Tensor) -> bytes:
+    def _draw(self, trained: Trained, x: Tensor) -> bytes:
         """Density and samples at the shown tolerances, beside the data's."""
         from node_repro.figures.flows import columns
 
@@ -81,7 +81,7 @@ class Inversion:
             like
         )
         for tolerance in self.shown:
-            _keep(flow, tolerance)
+            _set_tolerance(flow, tolerance)
             density = density_on(flow, square, like).numpy()
             shown[f"tolerance {tolerance:g}"] = density, flow.sample(z).x.cpu().numpy()
         return columns(shown, task.side)
@@ -90,7 +90,7 @@ class Inversion:
 def _row(trained: Trained, tolerance: float, x: Tensor, exact: Tensor) -> dict[str, float]:
     """exact: (N,), the true log densities of x."""
     flow, task, like = trained
-    _keep(flow, tolerance)
+    _set_tolerance(flow, tolerance)
     z = flow.encode(x)
     nfe_encode = flow.stats.nfe
     back = flow.sample(z).x
@@ -111,6 +111,6 @@ def _row(trained: Trained, tolerance: float, x: Tensor, exact: Tensor) -> dict[s
     }
 
 
-def _keep(flow: ContinuousFlow, tolerance: float) -> None:
+def _set_tolerance(flow: ContinuousFlow, tolerance: float) -> None:
     """Solve to this tolerance from now on."""
     flow.solver = flow.solver.with_tolerance(tolerance, tolerance)

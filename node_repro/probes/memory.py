@@ -1,10 +1,10 @@
-"""What a gradient costs against the number of steps: the memory and time columns of table 1.
+"""Memory and time of each gradient method against the number of steps: columns of table 1.
 
-The run's own field on one training batch, dopri5 in constant steps (the reversible method: its
-coupled form), every gradient method of conf/. Bytes are those saved for the backward pass, every
-storage once and the parameters left out, so that they are the same on every machine: held when the
-forward pass ends, and the most at any moment, the backward pass included. On CUDA the peak of
-allocated memory beside them, above what was there before.
+The solve is the run's own, of one training batch, by dopri5 in constant steps (for the reversible
+method, by its coupled form). Bytes are those of tensors saved for the backward pass, every storage
+once and without the parameters, so that they are the same on every machine: those held when the
+forward pass ends, and the maximum until the end of the backward pass. On CUDA, the peak of
+allocated memory is measured too, above what was allocated before.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ import torch
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
-from node_repro.probes import Count, Counts, Findings, Finished, Row
-from node_repro.probes.solve import Solve, differentiated, median, recorded, refuse_slow
+from node_repro.probes import Count, Counts, Measurement, Row, TrainedRun
+from node_repro.probes.solve import Solve, differentiate, median, record_solve, refuse_slow
 from node_repro.runs.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
 from node_repro.training.build import gradient_names, named_gradient, stepping_solver, undoes_steps
 
@@ -27,20 +27,20 @@ GROWING = ("held_bytes", "peak_bytes", "cuda_peak_bytes", "forward_seconds", "ba
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes held for the backward pass, and time, by gradient method and number of steps.
+    """Bytes and seconds of each gradient method.
 
     Args:
         steps: Numbers of constant steps of a solve.
-        batch: Examples in a minibatch.
-        repeats: Number of repetitions that a time is the median of.
+        batch: Examples in the training batch.
+        repeats: Number of gradients whose median time is taken.
     """
 
     steps: Counts
     batch: Count
     repeats: Count
 
-    def measure(self, run: Finished) -> Findings:
-        solve = recorded(run.model(), run.task, run.training_batch(self.batch))
+    def measure(self, run: TrainedRun) -> Measurement:
+        solve = record_solve(run.model(), run.task, run.training_batch(self.batch))
         ts = solve.problem.ts
         span = abs(float(ts[-1] - ts[0]))
         rows: list[Row] = []
@@ -55,11 +55,11 @@ class Memory:
                     costs = self._costs(solve, solver, gradient)
                 except SolverError as error:
                     left_out[name] = str(error)
-                    run.say(f"{name} is left out: {error}")
+                    run.print_progress(f"{name} is left out: {error}")
                     break
                 rows.append({"gradient": name, "solver": method, "steps": steps, **costs})
             if name not in left_out:
-                run.say(_told(name, rows))
+                run.print_progress(_format(name, rows))
         facts = {
             "examples": self.batch,
             "state_size": solve.problem.y0.numel(),
@@ -69,7 +69,7 @@ class Memory:
             "left_out": left_out,
             "growth_a_step": _growth(rows),
         }
-        return Findings(facts, rows)
+        return Measurement(facts, rows)
 
     def _costs(self, solve: Solve, solver: Solver, gradient: GradientMethod) -> Row:
         device = solve.problem.y0.device
@@ -84,9 +84,9 @@ class Memory:
         del solution
         reset_peak_memory(device)
         before = peak_memory_bytes(device)
-        passes = [differentiated(solve, solver, gradient)]
+        passes = [differentiate(solve, solver, gradient)]
         after = peak_memory_bytes(device)
-        passes += [differentiated(solve, solver, gradient) for _ in range(self.repeats)]
+        passes += [differentiate(solve, solver, gradient) for _ in range(self.repeats)]
         stats, backward = passes[0].stats, passes[0].backward
         return {
             "held_bytes": held,
@@ -115,7 +115,7 @@ def _growth(rows: list[Row]) -> dict[str, Mapping[str, float]]:
     return growth
 
 
-def _told(name: str, rows: list[Row]) -> str:
+def _format(name: str, rows: list[Row]) -> str:
     mine = [row for row in rows if row["gradient"] == name]
     cells = (f"{row['steps']}: {float(row['held_bytes']) / 2**20:.2f}" for row in mine)
     return f"{name}: MiB held by steps, {', '.join(cells)}"

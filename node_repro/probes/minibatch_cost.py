@@ -1,15 +1,15 @@
-"""What solving a minibatch as one system costs (section 6 of the paper, "minibatching").
+"""Cost of solving a minibatch as one system (section 6 of the paper, "minibatching").
 
-All examples of a minibatch share one sequence of steps. Its evaluations of f are compared with
-those of the same examples solved one at a time: `nfe_batch / nfe_mean` is how much more work the
-shared steps are, and whether `nfe_batch` exceeds `nfe_max` says if the worst example decides. The
-error is judged by one mean over the minibatch, so that it need not.
+All examples of a minibatch share one sequence of steps. `nfe_batch / nfe_mean` compares its
+evaluations of f with those of the same examples solved one at a time; whether `nfe_batch` exceeds
+`nfe_max` tells whether the most expensive example decides. It need not, since the error is one mean
+over the minibatch.
 """
 
 from dataclasses import dataclass
 
-from node_repro.probes import Count, Findings, Finished, Row, Values
-from node_repro.probes.solve import forward, median, tested
+from node_repro.probes import Count, Measurement, Row, Tolerances, TrainedRun
+from node_repro.probes.solve import forward, median, record_test_solves
 from node_repro.training.build import named_solver
 
 SOLVERS = ("dopri5", "vode_adams")
@@ -17,21 +17,21 @@ SOLVERS = ("dopri5", "vode_adams")
 
 @dataclass(frozen=True)
 class MinibatchCost:
-    """Evaluations of f for a minibatch and for each of its examples.
+    """Evaluations of f of a minibatch and of its examples alone.
 
     Args:
-        tolerances: Tolerances to measure at, each for rtol and atol.
+        tolerances: rtol = atol of the solves.
         batches: Number of test minibatches.
         batch: Examples in a minibatch.
     """
 
-    tolerances: Values
+    tolerances: Tolerances
     batches: Count
     batch: Count
 
-    def measure(self, run: Finished) -> Findings:
-        whole = tested(run, self.batch, self.batches)
-        single = tested(run, 1, self.batch * self.batches)
+    def measure(self, run: TrainedRun) -> Measurement:
+        whole = record_test_solves(run, self.batch, self.batches)
+        single = record_test_solves(run, 1, self.batch * self.batches)
         rows: list[Row] = []
         for name in SOLVERS:
             for tolerance in self.tolerances:
@@ -60,8 +60,8 @@ class MinibatchCost:
                     median([row[key] for row in new])
                     for key in ("batch_over_mean", "batch_over_max")
                 )
-                run.say(
+                run.print_progress(
                     f"{name} at {tolerance:g}: a minibatch takes {over_mean:.2f} times the mean of "
                     f"its examples, {over_max:.2f} times the most"
                 )
-        return Findings({"examples_a_batch": self.batch}, rows)
+        return Measurement({"examples_a_batch": self.batch}, rows)

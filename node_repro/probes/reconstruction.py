@@ -1,17 +1,25 @@
-"""How exactly a solve comes back: |z(t0) recovered - z(t0)| (section 6 of the paper, "informally").
+"""How exactly a solve recovers its start: |z(t0) recovered - z(t0)| (section 6 of the paper).
 
-Three ways back from z(t1): "solved", the state alone solved from t1 to t0 at the same tolerance;
-"adjoint", the state within the adjoint method's backward solve; "undone", the steps of a
-reversible method inverted one by one, which is exact but for rounding. The first is relative to
-the start, the others to the largest state of the way, as the solver itself reports them.
+There are three ways back from z(t1): "solved", the state alone is solved from t1 to t0 at the same
+tolerance; "adjoint", the state within the backward solve of the adjoint method; "undone", the steps
+of a reversible method are inverted one by one, exactly but for rounding. The first is relative to
+the start, the others to the largest state of the solve, as the solver itself reports them.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from node_repro.ode.solution import SolverError
-from node_repro.probes import Count, Findings, Finished, Row, Values
-from node_repro.probes.solve import Distance, Solve, differentiated, forward, median, rms, tested
+from node_repro.probes import Count, Measurement, Row, Tolerances, TrainedRun
+from node_repro.probes.solve import (
+    Distance,
+    Solve,
+    differentiate,
+    forward,
+    median,
+    record_test_solves,
+    rms,
+)
 from node_repro.training.build import named_gradient, named_solver
 
 SOLVED = ("dopri5", "tsit5", "vode_adams", "reversible_dopri5", "reversible_tsit5")
@@ -21,20 +29,20 @@ UNDONE = ("reversible_dopri5", "reversible_tsit5", "reversible_bosh3")
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Distance of a solve that is run backwards from its initial state.
+    """Distances between z(t0) and what a solve back to t0 recovers.
 
     Args:
-        tolerances: Tolerances to measure at, each for rtol and atol.
+        tolerances: rtol = atol of the solves.
         batches: Number of test minibatches.
         batch: Examples in a minibatch.
     """
 
-    tolerances: Values
+    tolerances: Tolerances
     batches: Count
     batch: Count
 
-    def measure(self, run: Finished) -> Findings:
-        solves = tested(run, self.batch, self.batches)
+    def measure(self, run: TrainedRun) -> Measurement:
+        solves = record_test_solves(run, self.batch, self.batches)
         rows: list[Row] = []
         for back, solver, measured in _ways():
             for tolerance in self.tolerances:
@@ -48,13 +56,13 @@ class Reconstruction:
                     new.append(row)
                 rows += new
                 far = median([float(r["relative_rms"]) for r in new if "relative_rms" in r])
-                run.say(f"{back} by {solver} at {tolerance:g}: relative RMS {far:.1e}")
+                run.print_progress(f"{back} by {solver} at {tolerance:g}: relative RMS {far:.1e}")
         facts = {
             "examples_a_batch": self.batch,
             "state_size": solves[0].problem.y0.numel(),
             "state_rms": rms(solves[0].problem.y0),
         }
-        return Findings(facts, rows)
+        return Measurement(facts, rows)
 
 
 def _ways() -> Iterator[tuple[str, str, Callable[[Solve, str, float], Row]]]:
@@ -70,7 +78,7 @@ def _solved(solve: Solve, name: str, tolerance: float) -> Row:
     returning = problem._replace(y0=there.ys[-1], ts=problem.ts[[-1, 0]])
     back = forward(Solve(returning, solve.cotangent), solver)
     return {
-        **Distance.of(back.ys[-1], problem.y0)._asdict(),
+        **Distance.between(back.ys[-1], problem.y0)._asdict(),
         "nfe_forward": there.stats.nfe,
         "nfe_backward": back.stats.nfe,
     }
@@ -85,11 +93,11 @@ def _undone(solve: Solve, name: str, tolerance: float) -> Row:
 
 
 def _reported(solve: Solve, name: str, gradient: str, tolerance: float) -> Row:
-    found = differentiated(
+    passed = differentiate(
         solve, named_solver(name, tolerance), named_gradient(gradient, tolerance)
     )
     return {
-        "relative_rms": found.backward.reconstruction,
-        "nfe_forward": found.stats.nfe,
-        "nfe_backward": found.backward.nfe,
+        "relative_rms": passed.backward.reconstruction,
+        "nfe_forward": passed.stats.nfe,
+        "nfe_backward": passed.backward.nfe,
     }

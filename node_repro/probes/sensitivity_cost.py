@@ -1,10 +1,10 @@
 """Forward sensitivities against the adjoint method: D^2 + K D numbers against 2 D + K + 1.
 
 Both differentiate the same solve, dopri5 in a fixed number of steps: of small networks with one
-hidden layer, f(y) = W2 tanh(W1 y), over sizes D of the state and K of the parameters; and of the
-run's own field on one training example, where that is small enough. `numbers` are those that were
-really integrated, in the larger of the method's solves: forward carries y along, and the adjoint
-method evaluates the time's gradient at the ends instead of integrating it.
+hidden layer, f(y) = W2 tanh(W1 y), for several sizes D of the state and K of the parameters; and of
+the run's own solve of one training example, if it is small enough. `numbers` are those that are
+integrated, in the larger solve of the method: forward sensitivities include y, and the adjoint
+method evaluates the gradient with respect to time at the ends instead of integrating it.
 """
 
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ from node_repro.ode.gradients import Problem
 from node_repro.ode.methods import Field, State
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
-from node_repro.probes import Count, Counts, Findings, Finished, Row
-from node_repro.probes.solve import Solve, differentiated, median, recorded, refuse_slow
+from node_repro.probes import Count, Counts, Measurement, Row, TrainedRun
+from node_repro.probes.solve import Solve, differentiate, median, record_solve, refuse_slow
 from node_repro.runs.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
 from node_repro.training.build import named_gradient, stepping_solver
 
@@ -66,20 +66,20 @@ class Counting:
 
 @dataclass(frozen=True)
 class SensitivityCost:
-    """Cost of forward sensitivities and of the adjoint method.
+    """Numbers integrated, seconds and bytes of two gradient methods.
 
     Args:
-        states: Sizes D of the small problems' states.
-        hidden: Units in the hidden layer of the small problems' networks.
-        repeats: Number of gradients that a time is the median of.
+        states: Sizes D of the state of the small networks.
+        hidden: Hidden units of the small networks.
+        repeats: Number of gradients whose median time is taken.
     """
 
     states: Counts
     hidden: Counts
     repeats: Count
 
-    def measure(self, run: Finished) -> Findings:
-        own = _from_end_to_end(recorded(run.model(), run.task, run.training_batch(1)))
+    def measure(self, run: TrainedRun) -> Measurement:
+        own = _without_inner_outputs(record_solve(run.model(), run.task, run.training_batch(1)))
         rows: list[Row] = []
         left_out: dict[str, str] = {}
         for field, solve in (("run", own), *self._small(run)):
@@ -90,14 +90,14 @@ class SensitivityCost:
                     left_out[f"{field} {gradient}"] = str(error)
                     continue
                 rows.append(row)
-                run.say(
+                run.print_progress(
                     f"{field}: D {row['states']}, K {row['parameters']}, {gradient}: "
                     f"{row['numbers']} numbers, {row['seconds']:.4f} s"
                 )
         facts = {"method": METHOD, "steps": STEPS, "left_out": left_out}
-        return Findings(facts, rows)
+        return Measurement(facts, rows)
 
-    def _small(self, run: Finished) -> Iterator[tuple[str, Solve]]:
+    def _small(self, run: TrainedRun) -> Iterator[tuple[str, Solve]]:
         for states in self.states:
             for hidden in self.hidden:
                 with torch.random.fork_rng(devices=[]):
@@ -116,12 +116,12 @@ class SensitivityCost:
         refuse_slow(solve, gradient)
         meter = SavedBytes(exclude=solve.parameters)
         with meter:
-            differentiated(solve, solver, gradient)
+            differentiate(solve, solver, gradient)
         reset_peak_memory(device)
         before = peak_memory_bytes(device)
-        passes = [differentiated(solve, solver, gradient)]
+        passes = [differentiate(solve, solver, gradient)]
         after = peak_memory_bytes(device)
-        passes += [differentiated(solve, solver, gradient) for _ in range(self.repeats)]
+        passes += [differentiate(solve, solver, gradient) for _ in range(self.repeats)]
         d, k = solve.problem.y0.numel(), sum(p.numel() for p in solve.parameters)
         return {
             "gradient": gradient_name,
@@ -138,7 +138,7 @@ class SensitivityCost:
         }
 
 
-def _from_end_to_end(solve: Solve) -> Solve:
+def _without_inner_outputs(solve: Solve) -> Solve:
     """Without the outputs between the first and the last."""
     ends = [0, -1]
     return Solve(

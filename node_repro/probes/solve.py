@@ -1,9 +1,9 @@
-"""The solve inside of a model: recorded from a batch, and done again in other ways.
+"""The solve inside a model: recorded from a batch, and repeated in other ways.
 
-Every network here has one part that solves an ODE. Recorded are its problem and the gradient of
-the batch's loss with respect to the states, the cotangent; with these two the same solve can be
-done by any solver, differentiated by any method and compared with one in float64, without the rest
-of the network.
+Every network here has one module that solves an ODE. Its problem is recorded together with the
+gradient of the batch's loss with respect to the states, the cotangent. With these two, the same
+solve can be repeated by any solver, differentiated by any method and compared with one in float64,
+without the rest of the network.
 """
 
 import copy
@@ -23,14 +23,19 @@ from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.forward import Forward
 from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import Solver
-from node_repro.probes import Batch, Finished, Misfit
+from node_repro.probes import Batch, NotApplicable, TrainedRun
 from node_repro.tasks import Task
 
 SLOW = 100_000
 
 
 class Solve(NamedTuple):
-    """cotangent: dL/dys, (T, *S)."""
+    """A solve inside a model.
+
+    Args:
+        problem: What is solved.
+        cotangent: dL/dys, shape (T, *S).
+    """
 
     problem: Problem
     cotangent: Tensor
@@ -41,7 +46,15 @@ class Solve(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """A solve and its gradient. by_parameters: all of them in one vector."""
+    """A solve and its gradient.
+
+    Args:
+        ys: The states, shape (T, *S).
+        by_y0: The gradient with respect to y0, shape (*S).
+        by_parameters: The gradient with respect to all parameters, as one vector.
+        stats: The solver's counters.
+        forward_seconds, backward_seconds: Times of the two solves.
+    """
 
     ys: Tensor
     by_y0: Tensor
@@ -56,7 +69,7 @@ class Pass(NamedTuple):
 
 
 class Distance(NamedTuple):
-    """How far a tensor is from the true one. relative: both times to the same measure of that."""
+    """Distance of a tensor from the exact one; relative to the same norm of the exact one."""
 
     rms: float
     max: float
@@ -64,7 +77,7 @@ class Distance(NamedTuple):
     relative_max: float
 
     @classmethod
-    def of(cls, x: Tensor, true: Tensor) -> "Distance":
+    def between(cls, x: Tensor, true: Tensor) -> "Distance":
         true = true.double()
         off = x.double() - true
         far, most = rms(off), float(off.abs().max())
@@ -73,7 +86,7 @@ class Distance(NamedTuple):
 
 @dataclass
 class _Recorder:
-    """A gradient method that keeps what it was asked last, and what came out."""
+    """A gradient method that records its problems and their solutions."""
 
     inner: GradientMethod
     seen: list[tuple[Problem, Tensor]] = field(default_factory=list)
@@ -85,14 +98,16 @@ class _Recorder:
 
 
 def solving_part(model: nn.Module) -> SolvesODE:
-    """The module that solves the model's ODE. Raises Misfit unless there is one."""
+    """The module that solves the model's ODE. Raises NotApplicable unless there is one."""
     parts = [m for m in model.modules() if isinstance(m, SolvesODE)]
     if len(parts) != 1:
-        raise Misfit(f"a model with one ODE, and {type(model).__name__} has {len(parts) or 'none'}")
+        raise NotApplicable(
+            f"a model with one ODE, and {type(model).__name__} has {len(parts) or 'none'}"
+        )
     return parts[0]
 
 
-def recorded(model: nn.Module, task: Task, batch: Batch) -> Solve:
+def record_solve(model: nn.Module, task: Task, batch: Batch) -> Solve:
     """The solve of one batch, with the model's own solver and gradient method."""
     part = solving_part(model)
     inner = part.gradient
@@ -104,18 +119,19 @@ def recorded(model: nn.Module, task: Task, batch: Batch) -> Solve:
         part.gradient = inner
     (problem, ys), *more = recorder.seen
     if more:
-        raise Misfit(f"one solve a batch, and {type(model).__name__} makes {1 + len(more)}")
+        count = 1 + len(more)
+        raise NotApplicable(f"one solve per batch, and {type(model).__name__} makes {count}")
     (cotangent,) = torch.autograd.grad(loss, ys)
     return Solve(problem._replace(y0=problem.y0.detach()), cotangent)
 
 
 def in_float64(solve: Solve) -> Solve:
-    """The same solve with everything converted. Raises Misfit where f is no module."""
+    """The same solve in float64. Raises NotApplicable if f is not a module."""
     f = solve.problem.f
     if not isinstance(f, nn.Module):
-        raise Misfit(
-            "a field that is a module, and this one is drawn anew for every solve (take the exact "
-            "trace)"
+        raise NotApplicable(
+            "a field that is a module; that of a stochastic trace differs from solve to solve "
+            "(use model.trace=exact)"
         )
     f = copy.deepcopy(f).double()
     problem = solve.problem._replace(
@@ -127,13 +143,13 @@ def in_float64(solve: Solve) -> Solve:
 
 
 def forward(solve: Solve, solver: Solver) -> Solution[Tensor]:
-    """The states alone, whatever solver."""
+    """The states, by any solver, without a gradient."""
     with torch.no_grad():
         return Adjoint().solve(solve.problem, solver)
 
 
-def differentiated(solve: Solve, solver: Solver, gradient: GradientMethod) -> Pass:
-    """The states, and the gradient of the sum of cotangent * ys. Raises SolverError."""
+def differentiate(solve: Solve, solver: Solver, gradient: GradientMethod) -> Pass:
+    """The states, and the gradient of sum(cotangent * ys). Raises SolverError."""
     y0 = solve.problem.y0.clone().requires_grad_()
     inputs = (y0, *solve.parameters)
     began = now(y0.device)
@@ -157,28 +173,28 @@ def differentiated(solve: Solve, solver: Solver, gradient: GradientMethod) -> Pa
 
 
 def refuse_slow(solve: Solve, gradient: GradientMethod) -> None:
-    """Raises SolverError (bad_input) for forward sensitivities of more numbers than a probe waits
-    for; the method itself would take a thousand times as many.
+    """Raise SolverError (kind bad_input) if forward sensitivities would integrate more than SLOW
+    numbers. The method itself accepts a thousand times as many.
     """
     states = solve.problem.y0.numel()
     numbers = states * (1 + states + sum(p.numel() for p in solve.parameters))
     if isinstance(gradient, Forward) and numbers > SLOW:
         raise SolverError(
             "bad_input",
-            f"gradient=forward would integrate {numbers:,} numbers, more than the {SLOW:,} that a "
-            "probe waits for",
+            f"gradient=forward would integrate {numbers:,} numbers, more than the {SLOW:,} of a "
+            "probe",
         )
 
 
 def now(device: torch.device) -> float:
-    """Seconds of a clock, after all that the device was given is done."""
+    """The time in seconds, after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def median_seconds(work: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """The median of so many turns, after one that does not count."""
+    """The median time of `repeats` calls, after one call that is not timed."""
     work()
     seconds = []
     for _ in range(repeats):
@@ -189,7 +205,7 @@ def median_seconds(work: Callable[[], object], device: torch.device, repeats: in
 
 
 def median(values: list[float]) -> float:
-    """The middle one, or the mean of the two there; NaN of none."""
+    """The median; NaN of an empty list."""
     if not values:
         return math.nan
     ordered, half = sorted(values), len(values) // 2
@@ -197,11 +213,11 @@ def median(values: list[float]) -> float:
 
 
 def rms(x: Tensor) -> float:
-    """The root of the mean square, in float64."""
+    """The root mean square, computed in float64."""
     return float(x.double().square().mean().sqrt())
 
 
-def tested(run: Finished, size: int, count: int) -> list[Solve]:
-    """The solves of test batches of so many examples, by the selected model."""
+def record_test_solves(run: TrainedRun, size: int, count: int) -> list[Solve]:
+    """The solves of the first `count` test batches of `size` examples by the selected model."""
     model, task = run.model(), run.task
-    return [recorded(model, task, batch) for batch in run.test_batches(size, count)]
+    return [record_solve(model, task, batch) for batch in run.test_batches(size, count)]

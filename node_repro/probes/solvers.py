@@ -1,9 +1,9 @@
 """From Euler's method to adaptive steps on one learned field.
 
-A residual network is Euler's method with steps of one layer. The field that an ODE network learned
-is solved again by it, with smaller steps, by methods of higher order and with error control: where
-each evaluates the field, and what error each leaves for how many evaluations. All in float64, so
-that only the methods err.
+A residual network is Euler's method with one step per layer. The field that an ODE network learned
+is solved by it, by Euler's method with smaller steps, by methods of higher order and with error
+control: where each evaluates the field, and its error against its evaluations. All compute in
+float64, so that the errors are those of the methods.
 """
 
 import math
@@ -16,8 +16,16 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.solver import Solver
-from node_repro.probes import Count, Counts, Findings, Finished, Misfit, Value, Values
-from node_repro.probes.solve import Distance, Solve, forward, in_float64, rms, tested
+from node_repro.probes import (
+    Count,
+    Counts,
+    Measurement,
+    NotApplicable,
+    Positive,
+    Tolerances,
+    TrainedRun,
+)
+from node_repro.probes.solve import Distance, Solve, forward, in_float64, record_test_solves, rms
 from node_repro.training.build import named_solver, stepping_solver
 
 STEPPING = ("euler", "midpoint", "rk4")
@@ -43,28 +51,28 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class Solvers:
-    """Error and cost of different solvers on one learned field.
+    """Errors and evaluations of f of several methods on one field.
 
     Args:
         steps: Numbers of constant steps over the whole depth.
-        tolerances: Tolerances of the adaptive solver, each for rtol and atol.
-        batch: Number of test inputs over which the errors are taken.
-        drawn: Number of these inputs that are shown in the picture.
-        reference: Tolerance of the reference solution.
+        tolerances: rtol = atol of the adaptive method.
+        batch: Number of test inputs whose errors are averaged.
+        drawn: Number of them in the picture.
+        reference: Tolerance of the solve that the others are compared with.
     """
 
     steps: Counts
-    tolerances: Values
+    tolerances: Tolerances
     batch: Count
     drawn: Count
-    reference: Value
+    reference: Positive
 
-    def measure(self, run: Finished) -> Findings:
+    def measure(self, run: TrainedRun) -> Measurement:
         from node_repro.figures import npz, solvers
 
-        solve = in_float64(tested(run, self.batch, 1)[0])
+        solve = in_float64(record_test_solves(run, self.batch, 1)[0])
         if solve.problem.y0.shape[1:] != (1,):
-            raise Misfit("a state of one number (experiment=fig1_odenet)")
+            raise NotApplicable("a state of one number (experiment=fig1_odenet)")
         exact = forward(solve, named_solver(REFERENCE, self.reference))
         rows = [
             _row(solve, exact.ys[-1], name, stepping_solver(name, _depth(solve) / n), steps=int(n))
@@ -75,11 +83,11 @@ class Solvers:
             for tol in self.tolerances
         ]
         for row in rows:
-            run.say(
+            run.print_progress(
                 f"{row['solver']} {row['steps'] or row['tolerance']:g}: NFE {row['nfe']}, error "
                 f"{row['error_rms']:.1e}"
             )
-        panels = self._drawn(solve)
+        panels = self._draw(solve)
         facts = {
             "reference": f"{REFERENCE} at {self.reference:g} in float64",
             "reference_nfe": exact.stats.nfe,
@@ -94,9 +102,9 @@ class Solvers:
             "solvers_error.png": solvers.errors(rows),
             "solvers_paths.npz": npz(**arrays),
         }
-        return Findings(facts, rows, files)
+        return Measurement(facts, rows, files)
 
-    def _drawn(self, solve: Solve) -> list[Drawn]:
+    def _draw(self, solve: Solve) -> list[Drawn]:
         """Euler as the residual network has it, finer; higher orders; adaptive; from the same
         starts, spread evenly over the test inputs' ranks. The first one is the reference."""
         starts = solve.problem.y0.sort(dim=0).values
@@ -128,7 +136,7 @@ def _row(
     tolerance: float | None = None,
 ) -> dict:
     ys, stats = forward(solve, solver)
-    error = Distance.of(ys[-1], exact)
+    error = Distance.between(ys[-1], exact)
     return {
         "solver": name,
         "steps": steps,

@@ -1,10 +1,10 @@
-"""What a tolerance buys: figure 3 a to c of the paper.
+"""Figure 3 a-c: error, time and evaluations of f against the tolerance, by solver.
 
-For every solver, tolerance and test minibatch: evaluations of f forward and backward, seconds, and
-the true error of the final state against the same weights solved in float64 at a far smaller
-tolerance. Relative and absolute tolerance are the same number, forward and backward too. The loss
-is the task's, a mean over the minibatch: its gradient is small, and how far that thins the error
-of the backward solve depends on the solver's norm, which is why there are several.
+For each solver, tolerance and test minibatch: the evaluations of f forward and backward, the
+seconds, and the error of the final state against the same weights solved in float64 at a far
+smaller tolerance. rtol and atol are the same number, forward and backward. The loss is the task's,
+a mean over the minibatch: its gradient is small, and how much that reduces the error estimate of
+the backward solve depends on the norm, which is why there are several.
 """
 
 from collections.abc import Iterator
@@ -15,17 +15,17 @@ from torch import Tensor
 
 from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import Solver
-from node_repro.probes import Count, Findings, Finished, Row, Value, Values
+from node_repro.probes import Count, Measurement, Positive, Row, Tolerances, TrainedRun
 from node_repro.probes.solve import (
     Distance,
     Solve,
-    differentiated,
+    differentiate,
     forward,
     in_float64,
     median,
     median_seconds,
+    record_test_solves,
     rms,
-    tested,
 )
 from node_repro.training.build import named_gradient, named_solver
 
@@ -50,23 +50,23 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Error, evaluations of f and time at several tolerances.
+    """Error, time and evaluations of f by tolerance and solver.
 
     Args:
-        tolerances: Tolerances to measure at, each for rtol and atol.
-        batches: Number of minibatches.
-        batch: Examples in a minibatch; 1: every example by itself.
-        reference: Tolerance of the reference solution, in float64.
-        repeats: Number of forward solves that a time is the median of.
+        tolerances: rtol = atol of the solves.
+        batches: Number of test minibatches.
+        batch: Examples in a minibatch; 1 solves single examples.
+        reference: Tolerance of the float64 solve that the others are compared with.
+        repeats: Number of forward solves whose median time is taken.
     """
 
-    tolerances: Values
+    tolerances: Tolerances
     batches: Count
     batch: Count
-    reference: Value
+    reference: Positive
     repeats: Count
 
-    def measure(self, run: Finished) -> Findings:
+    def measure(self, run: TrainedRun) -> Measurement:
         whole = self._with_reference(run, self.batch)
         single = whole if self.batch == 1 else self._with_reference(run, 1)
         rows: list[Row] = []
@@ -75,13 +75,13 @@ class Tolerance:
             for tolerance in self.tolerances:
                 new = list(self._rows(solves, solver, gradient, tolerance))
                 rows += [{**row, "examples": examples} for row in new]
-                run.say(_told(solver, gradient, tolerance, new))
+                run.print_progress(_format(solver, gradient, tolerance, new))
         solve, reference = whole[0]
         looser = forward(in_float64(solve), named_solver(REFERENCE, 10 * self.reference)).ys[-1]
         facts = {
             "examples_a_batch": self.batch,
             "reference": f"{REFERENCE} at {self.reference:g} in float64",
-            "reference_at_ten_times_the_tolerance": Distance.of(looser, reference.y)._asdict(),
+            "reference_at_ten_times_the_tolerance": Distance.between(looser, reference.y)._asdict(),
             "reference_nfe": [reference.nfe for _, reference in whole],
             "state_size": solve.problem.y0.numel(),
             "state_rms": rms(solve.problem.y0),
@@ -90,16 +90,18 @@ class Tolerance:
             "alone": f"{', '.join(ALONE)}: an example at a time; forward only where the backward "
             "solve's vector is too long for it",
         }
-        return Findings(facts, rows)
+        return Measurement(facts, rows)
 
-    def _with_reference(self, run: Finished, size: int) -> list[tuple[Solve, Reference]]:
-        solves = tested(run, size, self.batches)
+    def _with_reference(self, run: TrainedRun, size: int) -> list[tuple[Solve, Reference]]:
+        solves = record_test_solves(run, size, self.batches)
         solver = named_solver(REFERENCE, self.reference)
         references = []
         for k, solve in enumerate(solves):
             solution = forward(in_float64(solve), solver)
             references.append(Reference(solution.ys[-1], solution.stats.nfe))
-            run.say(f"reference of batch {k + 1} of {len(solves)}: NFE {solution.stats.nfe}")
+            run.print_progress(
+                f"reference of batch {k + 1} of {len(solves)}: NFE {solution.stats.nfe}"
+            )
         return list(zip(solves, references, strict=True))
 
     def _rows(
@@ -125,16 +127,16 @@ class Tolerance:
                 yield row
                 continue
             try:
-                found = differentiated(solve, solver, gradient)
-                row["nfe_backward"] = found.backward.nfe
-                row["backward_seconds"] = found.backward_seconds
+                passed = differentiate(solve, solver, gradient)
+                row["nfe_backward"] = passed.backward.nfe
+                row["backward_seconds"] = passed.backward_seconds
             except SolverError as failure:
                 row["backward_failure"] = str(failure)
             yield row
 
     def _forward(self, solve: Solve, solver: Solver, reference: Reference) -> Row:
         ys, stats = forward(solve, solver)
-        error = Distance.of(ys[-1], reference.y)
+        error = Distance.between(ys[-1], reference.y)
         seconds = median_seconds(lambda: forward(solve, solver), ys.device, self.repeats)
         return {
             "nfe_forward": stats.nfe,
@@ -145,7 +147,7 @@ class Tolerance:
         }
 
 
-def _told(solver: str, gradient: str, tolerance: float, rows: list[Row]) -> str:
+def _format(solver: str, gradient: str, tolerance: float, rows: list[Row]) -> str:
     def middle(name: str, form: str) -> str:
         values = [row[name] for row in rows if name in row]
         return format(median(values), form) if values else "-"

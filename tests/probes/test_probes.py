@@ -14,7 +14,7 @@ from node_repro.config.components import options_of
 from node_repro.config.compose import compose
 from node_repro.config.signature import run_path
 from node_repro.experiments import all_experiments
-from node_repro.probes import Misfit
+from node_repro.probes import NotApplicable
 from node_repro.probes.measure import probe
 from node_repro.runs import OutputError
 from node_repro.training.run import run
@@ -282,7 +282,7 @@ def test_a_probe_that_a_run_has_nothing_for_names_those_that_fit(
     words_of: Callable[[str], list[str]],
 ) -> None:
     words = [*words_of("demo_field_fit"), "job=probe", "probe=inversion"]
-    with pytest.raises(Misfit) as caught:
+    with pytest.raises(NotApplicable) as caught:
         probe(compose(words), {}, words)
     message = str(caught.value)
     assert "it needs a continuous flow" in message and "fig5_circles_cnf" in message

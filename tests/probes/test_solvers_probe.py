@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from node_repro.config.compose import compose
-from node_repro.probes import Misfit
+from node_repro.probes import NotApplicable
 from node_repro.probes.measure import probe
 from tests.test_run import go
 
@@ -54,5 +54,5 @@ def test_methods_have_their_orders_on_a_learned_field_and_the_reference_is_behin
 
 
 def test_a_state_of_more_than_one_number_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Misfit, match="a state of one number"):
+    with pytest.raises(NotApplicable, match="a state of one number"):
         probed(tmp_path, "experiment=toys_regression")
