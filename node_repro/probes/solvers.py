@@ -57,7 +57,7 @@ class Solvers:
         steps: Numbers of constant steps over the whole depth.
         tolerances: rtol = atol of the adaptive method.
         batch: Number of test inputs whose errors are averaged.
-        drawn: Number of them in the picture.
+        drawn: Number of test inputs in the picture.
         reference: Tolerance of the solve that the others are compared with.
     """
 
