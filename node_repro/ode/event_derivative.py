@@ -43,7 +43,7 @@ def newton_step(
         SolverError: A gradient is wanted, and g has no reliable rate of change (kind bad_input).
     """
     t, state, fixed = _corrected(f, g, change, end, y)
-    t, state = _FirstDerivatives.apply(t, state)  # type: ignore[misc]
+    t, state = _FirstDerivatives.apply(t, state)
     return t, state, fixed
 
 
@@ -60,7 +60,7 @@ def _corrected(
         if rate != 0.0 or change.in_time_only:
             break
     if change.in_time_only:
-        return _NoGradient.apply(end, y.sum(), float(end)), y, True  # type: ignore[return-value]
+        return _NoGradient.apply(end, y.sum(), float(end)), y, True
     correction = math.inf if rate == 0.0 else abs(float(value.detach()) / rate)
     if not correction <= LARGEST_CORRECTION * abs(change.h):
         if not (torch.is_grad_enabled() and (value.requires_grad or y.requires_grad)):

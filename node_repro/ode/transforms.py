@@ -4,19 +4,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import Tensor
-from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
+from torch._C._functorch import (
+    get_interpreter_stack,
+    is_batchedtensor,
+    is_legacy_batchedtensor,
+)
 
 from node_repro.ode.solution import SolverError
 
 
 def transformed() -> bool:
     """Whether a transform of torch.func (vmap, grad, jvp, jacrev, ...) is active."""
-    return bool(_functorch.get_interpreter_stack())
+    return bool(get_interpreter_stack())
 
 
 def batched(x: Tensor) -> bool:
     """Whether a tensor is a batch inside of torch.vmap or of a vectorised backward pass."""
-    return _functorch.is_batchedtensor(x) or _functorch.is_legacy_batchedtensor(x)
+    return is_batchedtensor(x) or is_legacy_batchedtensor(x)
 
 
 @contextmanager

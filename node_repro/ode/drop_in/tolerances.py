@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def _shaped(value: Tensor, like: Tensor) -> Tensor:
     return value.reshape(like.shape) if value.numel() == like.numel() else value
 
 
-def several(value: Given | None) -> bool:
+def several(value: Given | None) -> TypeGuard[Sequence[float | Tensor] | Tensor]:
     """Whether there is a tolerance for each of several parts."""
     return isinstance(value, Sequence) or (isinstance(value, Tensor) and value.dim() > 0)
 
@@ -107,7 +108,7 @@ def adjoint_tolerances(
     flat = torch.cat([part.detach().reshape(-1) for part in y0]) if isinstance(y0, tuple) else y0
     found: list[tuple[Tensor, tuple[Tolerance, ...]]] = []
     for name, value in (("adjoint_rtol", rtol), ("adjoint_atol", atol)):
-        entries = tuple(value) if several(value) else (value,) * (3 + len(parameters))  # type: ignore[arg-type]
+        entries = tuple(value) if several(value) else (value,) * (3 + len(parameters))
         if len(entries) != 3 + len(parameters):
             raise SolverError(
                 "bad_input",

@@ -141,7 +141,7 @@ class ImplicitRungeKutta(TableauMethod):
                     *values,
                     *points,
                 )
-                stages += found  # type: ignore[arg-type]
+                stages += found
             else:
                 stages += inner
         return stages, last, integrals
