@@ -54,6 +54,7 @@ def probe(config: Config, runs: Mapping[Path, Config], words: Sequence[str]) -> 
         DataError, CheckpointError, SolverError: As the run itself raises them.
     """
     assert config.probe is not None
+    build.keep_freed_memory()  # as in training, whose times a probe may be compared with
     machine = build.machine(config)
     chosen = runs or {None: config}
     for loaded in [LoadedRun(path, run, machine) for path, run in chosen.items()]:

@@ -1,13 +1,12 @@
-"""What a run leaves behind: its directory, its metrics, its surroundings, its dashboard.
+"""Runs on disk: `RunDirectory` writes one, `StoredRun` reads one, `find_runs` finds them.
 
-Nothing here knows a model, a task or a solver, and everything but `meters` works
-without torch, so that a mistake in a command line is told before torch is imported.
+Nothing here depends on a model, a task or a solver, and only `meters` imports torch.
 """
 
 from typing import ClassVar
 
 
 class OutputError(Exception):
-    """The run's directory cannot be made, locked, read or written; one plain sentence says why."""
+    """A run's directory cannot be created, locked, read or written."""
 
     exit_code: ClassVar[int] = 6

@@ -1,6 +1,6 @@
-"""Files that are whole or absent: a temporary file beside the target, fsync, rename, fsync.
+"""Atomic writes: a temporary file beside the target, fsync, rename, fsync.
 
-Whoever reads the target sees the old content or the new one, after a kill or a power cut too.
+A reader sees the old content or the new one, also after a kill or a power cut.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Where a run took place: interpreter, machine, versions, state of the source.
+"""The environment of a run: interpreter, machine, versions, git state.
 
 Torch is never imported here. If it is imported already, its view of CUDA is added; a CUDA context
 is never made for it. Everything is best effort: what cannot be found out is None.
@@ -22,7 +22,8 @@ _NAMED = (
     "torch torchvision numpy scipy hydra-core omegaconf tensorboard matplotlib scikit-learn mlxtend"
 ).split()
 SECONDS_TO_TELL = 5
-"""torchrun ends all processes as soon as one leaves: how long one waits for another's sentence."""
+"""How long a process waits before it leaves, since torchrun then ends the others at once: another
+one may still have to print why it failed."""
 
 _DIFF_LIMIT = 1_000_000
 

@@ -1,4 +1,4 @@
-"""The directory of one run: everything needed to judge, repeat or continue it.
+"""`RunDirectory`: the directory of a run that is being written.
 
     config.yaml       the resolved configuration; its first line is the signature
     overrides.txt     what was asked for beyond the defaults, one a line
@@ -8,11 +8,11 @@
     status.json       RUNNING, COMPLETED, FAILED or INTERRUPTED, and why
     result.json       the final numbers; written last: its presence means complete
     lock              while a process works in the directory
-    pictures/         what the task drew
-    train.log, checkpoints/, events.out.tfevents.*   belong to the command, the trainer and the
-                      dashboard
+    pictures/         images and arrays that the task drew
+    train.log, checkpoints/, events.out.tfevents.*   belong to the progress output, the trainer
+                      and TensorBoard
 
-One process at a time works in it, and only with the configuration it was made with.
+One process at a time works in it, and only with the configuration that it was created with.
 """
 
 import contextlib
@@ -156,7 +156,7 @@ class RunDirectory:
         self._write("environment.json", _json(facts))
 
     def close(self) -> None:
-        """Gives the directory free; closing twice is harmless."""
+        """Releases the directory; closing it again does nothing."""
         if self._metrics is not None:
             self._metrics.close()
         self._metrics = None

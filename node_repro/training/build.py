@@ -119,7 +119,6 @@ def machine(config: Config, device_index: int | None = None) -> Machine:
     """Sets up torch as configured. device_index: of several processes each has a CUDA device of its
     own. Raises ResourceError if CUDA is asked for in vain.
     """
-    keep_freed_memory()
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True)

@@ -1,4 +1,4 @@
-"""What an iteration cost: evaluations of f and steps, as the solvers counted them."""
+"""Cost of an iteration: evaluations of f and steps, as counted by the solvers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +65,7 @@ class Means:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def take(self) -> dict[str, float]:
-        """The means, and begin anew."""
+        """Returns the means and resets them."""
         means = {name: total / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
         return means

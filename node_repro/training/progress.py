@@ -1,7 +1,4 @@
-"""What a person sees of a run: its first lines, a bar on a terminal, a line an epoch, the end.
-
-Every line also goes into train.log; the bar does not.
-"""
+"""Lines on stdout and in train.log, a progress bar on a terminal, and estimates of the time."""
 
 import os
 import sys

@@ -8,13 +8,13 @@ RandomState = dict[str, Tensor | None]
 
 
 def random_state(device: torch.device) -> RandomState:
-    """As it is now."""
+    """The current state."""
     cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 
 def set_random_state(state: RandomState, device: torch.device) -> None:
-    """Back to what it was; what the state does not know stays as it is."""
+    """Restores a state; a generator that it has no state of is left alone."""
     cpu, cuda = state["cpu"], state["cuda"]
     if cpu is not None:
         torch.set_rng_state(cpu)

@@ -61,6 +61,7 @@ class TrainingRun:
             config.trainer.batch_size, "trainer.batch_size"
         )
         self.config, self.processes, self.signals = config, processes, signals
+        build.keep_freed_memory()
         self.machine = build.machine(config, processes.device_index)
         self.data: DataSet = processes.rank0_first(lambda: build.data(config))
         self.path = run_path(config, self.data.name)

@@ -1,4 +1,4 @@
-"""Signals only set a flag; the trainer looks at it between two iterations, saves and leaves."""
+"""Signal handlers that set a flag, which the trainer checks between two iterations."""
 
 import signal
 from types import FrameType, TracebackType
@@ -8,10 +8,12 @@ EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 75}
 
 
 class Signals:
-    """Within its block the first SIGINT, SIGTERM or SIGUSR1 is kept; the second one kills.
+    """Inside the block, the first SIGINT, SIGTERM or SIGUSR1 is recorded and the second one kills.
 
-    received: the signal kept, or None. second_kills: False where a launcher passes on what its
-    processes got already, so that a second signal is no second wish.
+    Attributes:
+        received: The recorded signal, or None.
+        second_kills: False if a launcher forwards signals that its processes received already, so
+            that a second one does not mean that the user lost patience.
     """
 
     def __init__(self, *, second_kills: bool = True) -> None:
@@ -42,5 +44,5 @@ class Signals:
 
     @property
     def exit_code(self) -> int:
-        """What the process shall exit with; 0 without a signal."""
+        """The exit code that the recorded signal asks for; 0 without a signal."""
         return 0 if self.received is None else EXIT_CODES[self.received]

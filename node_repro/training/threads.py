@@ -1,4 +1,4 @@
-"""How many CPU threads a run computes with: as told, or one where its kernels are small.
+"""How many CPU threads a run uses: a given number, or for "auto" one if its kernels are small.
 
 Threads share the work of one kernel, so what counts is the largest kernel of a forward pass. A core
 does about 3e10 operations a second: below some milliseconds a kernel, waking other threads costs

@@ -1,4 +1,4 @@
-"""The training loop: loss, backward, step; count, log, save; stop and go on where it stopped."""
+"""The training loop: loss, backward, optimizer step; logging, evaluation, checkpoints, resume."""
 
 import math
 import time
@@ -22,13 +22,13 @@ from node_repro.training.signals import Signals
 
 
 class DivergedError(Exception):
-    """The loss is no number any more."""
+    """The loss is NaN or infinite."""
 
     exit_code: ClassVar[int] = 4
 
 
 class Stopped(Exception):
-    """A signal came: everything is saved, and the same command goes on from here."""
+    """A signal came: a checkpoint is saved, from which the same command resumes."""
 
     def __init__(self, exit_code: int, step: int) -> None:
         super().__init__(f"stopped after iteration {step}")
@@ -54,7 +54,7 @@ class Plan:
 
 @dataclass
 class Position:
-    """Where a training stands: everything that a checkpoint holds besides tensors.
+    """The state of a training, without its tensors.
 
     step: iterations done. evaluated: the step of the last evaluation. best, best_step: of the
     selected model on the validation set.
@@ -68,12 +68,12 @@ class Position:
     epoch: Means = field(default_factory=Means)
 
     def state(self) -> dict:
-        """As plain containers."""
+        """Plain containers, for a checkpoint."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict) -> "Position":
-        """From a checkpoint's containers."""
+        """The inverse of `state`."""
         means = {name: Means(**state[name]) for name in ("window", "epoch")}
         return cls(**{**state, **means})
 
@@ -98,12 +98,11 @@ Log = Callable[[str, int, dict[str, float]], None]
 
 
 class Trainer:
-    """Trains a model on a task; what it knows of the world outside are checkpoints, signals and the
-    processes that share the work.
+    """Trains a model on a task, in one process or as one of several.
 
     Raises:
-        DivergedError, SolverError: the numbers ended; the last checkpoint is intact.
-        Stopped: a signal came, the state is saved.
+        DivergedError, SolverError: Training cannot go on; the last checkpoint is intact.
+        Stopped: A signal came; a checkpoint is saved.
     """
 
     def __init__(
@@ -128,7 +127,7 @@ class Trainer:
         self._saved_step: int | None = None
 
     def resume(self) -> tuple[str, ...]:
-        """Go to the last checkpoint, if there is one; returns what is to be said about it."""
+        """Loads the last checkpoint, if there is one; returns notes for the user."""
         loaded = self.processes.broadcast_from_rank0(self.checkpoints.load_last)
         if loaded is None:
             return ()
@@ -141,7 +140,7 @@ class Trainer:
         return loaded.notes
 
     def train(self, log: Log, shown: Callable[[Iterable[int]], Iterator[int]]) -> None:
-        """To the end of the plan. shown: wraps the remaining steps, for a progress bar."""
+        """Trains to the end of the plan. shown: wraps the remaining steps, for a progress bar."""
         per_epoch = self.task.iterations_per_epoch
         position = self.position
         batches: Iterator[Batch] | None = None

@@ -1,8 +1,7 @@
-"""The contract of the processes that train one run together, and what one process can do alone.
+"""Interface of the processes that train one run together.
 
-Every process does the same with its share of a batch, in step with the others; the first one alone
-reads and writes files. What is said here of all of them is a collective: all have to call it, in
-the same order.
+Every process does the same with its shard of a batch; rank 0 alone reads and writes files. Methods
+of `Processes` are collectives: all processes have to call them, in the same order.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ class Objective(Protocol):
     """What is differentiated in an iteration."""
 
     def loss(self, batch: Batch) -> Loss:
-        """Of this process' share of the batch."""
+        """The loss of this process' shard of the batch."""
         ...
 
     def backward(self, loss: Tensor) -> None:
@@ -57,22 +56,22 @@ class Processes(Protocol):
         ...
 
     def broadcast_from_rank0(self, make: Callable[[], T]) -> T:
-        """What the first process makes, for all; the others do not call `make`."""
+        """What rank 0 makes, on all ranks; the others do not call `make`."""
         ...
 
     def rank0_first(self, make: Callable[[], T]) -> T:
-        """What each process makes for itself; the first one of every machine before the others, who
-        find what it put into folders that they share.
+        """What each process makes for itself, the first one of every machine before the others, so
+        that these find the files that it wrote.
         """
         ...
 
     def propagate_errors(self) -> AbstractContextManager[None]:
-        """Inside, an error of another process is raised here, too, with that one's sentence."""
+        """Inside the block, an error of any process is raised in all of them."""
         ...
 
 
 class FailedElsewhereError(Exception):
-    """Another process of the run failed. It has told why; its exit code is this one's, too."""
+    """Another process of the run failed and printed why; this one leaves with its exit code."""
 
     def __init__(self, sentence: str, exit_code: int) -> None:
         super().__init__(sentence)

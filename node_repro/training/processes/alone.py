@@ -1,4 +1,4 @@
-"""One process: nothing is shared, and nobody is waited for."""
+"""A run in a single process."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
