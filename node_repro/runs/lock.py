@@ -12,11 +12,12 @@ import os
 import socket
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, NamedTuple
 
 from node_repro.runs import OutputError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _PATIENCE = 0.2  # seconds; `is_held` of another process holds a lock for an instant
 
@@ -41,7 +42,7 @@ class Holder(NamedTuple):
 class Lock:
     """A lock that this process holds, from `take` to `release`."""
 
-    def __init__(self, path: Path, lock: FileLock, holder: Holder) -> None:
+    def __init__(self, path: Path, lock: "FileLock", holder: Holder) -> None:
         self.path = path
         self._lock = lock
         self._holder = holder
@@ -54,6 +55,8 @@ class Lock:
             OutputError: Another process holds it.
             OSError: The file cannot be written.
         """
+        from filelock import FileLock, Timeout  # takes 0.1 s, which `node-run list` need not
+
         before = Holder.read(path)
         lock = FileLock(path, timeout=_PATIENCE)
         try:

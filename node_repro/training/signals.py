@@ -1,9 +1,11 @@
 """Signal handlers that set a flag, which the trainer checks between two iterations."""
 
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
+Handler = Callable[[int, FrameType | None], object] | int | None
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 75}
 
 
@@ -19,7 +21,7 @@ class Signals:
     def __init__(self, *, second_kills: bool = True) -> None:
         self.received: signal.Signals | None = None
         self.second_kills = second_kills
-        self._before: dict[signal.Signals, object] = {}
+        self._before: dict[signal.Signals, Handler] = {}
 
     def __enter__(self) -> Self:
         for number in EXIT_CODES:
@@ -33,7 +35,7 @@ class Signals:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import ClassVar, NamedTuple
 
@@ -14,7 +14,8 @@ from node_repro.ode.solution import SolverError
 from node_repro.runs.meters import SavedBytes, peak_memory_bytes, reset_peak_memory
 from node_repro.tasks import Batch, Task
 from node_repro.training.checkpoint import Checkpoints
-from node_repro.training.cost import Means, solver_cost
+from node_repro.training.cost import solver_cost
+from node_repro.training.position import Position
 from node_repro.training.processes import Processes
 from node_repro.training.random_state import random_state, set_random_state
 from node_repro.training.schedule import Schedule
@@ -50,32 +51,6 @@ class Plan:
     log_every: int
     evaluate_every: int | None = None
     clip: float | None = None
-
-
-@dataclass
-class Position:
-    """The state of a training, without its tensors.
-
-    step: iterations done. evaluated: the step of the last evaluation. best, best_step: of the
-    selected model on the validation set.
-    """
-
-    step: int = 0
-    evaluated: int = 0
-    best: float = math.inf
-    best_step: int = 0
-    window: Means = field(default_factory=Means)
-    epoch: Means = field(default_factory=Means)
-
-    def state(self) -> dict:
-        """Plain containers, for a checkpoint."""
-        return asdict(self)
-
-    @classmethod
-    def from_state(cls, state: dict) -> "Position":
-        """The inverse of `state`."""
-        means = {name: Means(**state[name]) for name in ("window", "epoch")}
-        return cls(**{**state, **means})
 
 
 class Evaluation(NamedTuple):

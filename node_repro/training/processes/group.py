@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -121,14 +121,14 @@ class Group:
         return int(shared)
 
     def all_gather(self, value: T) -> list[T]:
-        every: list[T | None] = [None] * self.count
+        every: list[Any] = [None] * self.count
         dist.all_gather_object(every, value)
-        return every  # pyright: ignore[reportReturnType]
+        return every
 
     def broadcast_from_rank0(self, make: Callable[[], T]) -> T:
-        shared = [make() if self.rank == 0 else None]
+        shared: list[Any] = [make() if self.rank == 0 else None]
         dist.broadcast_object_list(shared, src=0)
-        return shared[0]  # pyright: ignore[reportReturnType]
+        return shared[0]
 
     def rank0_first(self, make: Callable[[], T]) -> T:
         if self.local_rank == 0:
