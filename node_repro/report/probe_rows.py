@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from node_repro.report.artifact import Drawing
 from node_repro.report.drawings import line_plots
@@ -52,6 +52,14 @@ class ProbeRows:
         tolerances = reversed(self.values("tolerance"))
         return [(tolerance, self.where(tolerance=tolerance)) for tolerance in tolerances]
 
+    def lines(self, *keys: str) -> "list[Line]":
+        """The rows of each group and tolerance."""
+        return [
+            Line(name, tolerance, rows)
+            for name, group in self.groups(*keys).items()
+            for tolerance, rows in group.by_tolerance()
+        ]
+
     def with_value(self, key: str, compute: Callable[[Row], float | None]) -> "ProbeRows":
         """The rows with a further value."""
         return ProbeRows([{**row, key: compute(row)} for row in self.rows], self.facts)
@@ -79,6 +87,28 @@ class ProbeRows:
         for a, b in self.pairs(x, y):
             ys.setdefault(a, []).append(b)
         return [(a, statistics.median(ys[a])) for a in sorted(ys)]
+
+
+class Line(NamedTuple):
+    """A line of a table: the rows of a group at one tolerance."""
+
+    name: str
+    tolerance: float
+    rows: ProbeRows
+
+    @property
+    def iteration(self) -> int | None:
+        """The iterations of training."""
+        step = self.rows.median("step")
+        return None if step is None else int(step)
+
+
+def median_column(title: str, key: str, digits: int | None = None) -> Column[Line]:
+    """A column of medians."""
+    return Column(title, lambda line: line.rows.median(key), digits)
+
+
+TOLERANCE: Column[Line] = Column("tolerance", lambda line: line.tolerance, power=True)
 
 
 def reference_notes(rows: ProbeRows, key: str, what: str) -> list[str]:

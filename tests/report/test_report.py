@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.config.compose import compose
+from node_repro.report import sections
 from node_repro.report.artifact import Artifact, Claim, Verdict
 from node_repro.report.drawings import run_arrays, run_picture
 from node_repro.report.format import format_number
@@ -343,6 +345,29 @@ TABLE = table_of(
     ("a_b & {c}", Spread(0.5, 0.25, 3), 12_345),
     ("−1 ≤ θ²", 0.125, None),
 )
+
+
+IMPORTS = """
+from node_repro.report.rules import Rule, at_most, less_than
+from node_repro.report.section import Parts, section
+from node_repro.report.selection import Seeds, Selection
+from node_repro.report.tables import Column, Table
+"""
+
+
+def test_a_section_is_added_by_one_file_as_the_docs_show(
+    outputs: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    folder = tmp_path_factory.mktemp("sections")
+    (folder / "evaluations.py").write_text(IMPORTS + code, encoding="utf-8")
+    monkeypatch.setattr(sections, "__path__", [*sections.__path__, str(folder)])
+    monkeypatch.delitem(sys.modules, f"{sections.__name__}.evaluations", raising=False)
+    assert [section.name for section in find_sections()][1] == "evaluations"
+    added = artifact(outputs, "evaluations")
+    assert [(c.measured, c.verdict) for c in added.claims] == [("0.70", Verdict.PARTLY)]
+    assert len(added.runs) == 3
 
 
 def test_latex_escapes_what_it_would_take_for_its_own() -> None:

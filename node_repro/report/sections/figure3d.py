@@ -5,7 +5,7 @@ from typing import NamedTuple
 from node_repro.report import paper
 from node_repro.report.artifact import Claim
 from node_repro.report.drawings import line_plots
-from node_repro.report.probe_rows import ProbeRows
+from node_repro.report.probe_rows import TOLERANCE, Line, ProbeRows, median_column
 from node_repro.report.rules import Condition, Rule
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Selection
@@ -40,23 +40,12 @@ GROWS: Rule[Evaluations] = Rule(
 )
 
 
-class _Line(NamedTuple):
-    name: str
-    tolerance: float
-    rows: ProbeRows
-
-    @property
-    def iteration(self) -> int | None:
-        step = self.rows.median("step")
-        return None if step is None else int(step)
-
-
-COLUMNS: list[Column[_Line]] = [
+COLUMNS: list[Column[Line]] = [
     Column("weights, solver", lambda line: line.name),
-    Column("tolerance", lambda line: line.tolerance, power=True),
+    TOLERANCE,
     Column("iteration", lambda line: line.iteration),
-    Column("NFE forward", lambda line: line.rows.median("nfe_forward"), 1),
-    Column("NFE backward", lambda line: line.rows.median("nfe_backward"), 1),
+    median_column("NFE forward", "nfe_forward", 1),
+    median_column("NFE backward", "nfe_backward", 1),
 ]
 
 
@@ -79,11 +68,7 @@ def figure3d(selection: Selection) -> Parts:
     rows = ProbeRows.read(selection, EXPERIMENT, "epochs")
     recorded, digits = rows.where(source="recorded"), rows.where(source="measured")
     yield _grows(recorded, digits)
-    lines = [
-        _Line(name, tolerance, here)
-        for name, group in digits.groups("weights", "solver").items()
-        for tolerance, here in group.by_tolerance()
-    ]
+    lines = digits.lines("weights", "solver")
     yield Table("figure3d", "Means over single test digits.", COLUMNS, lines)
     labels = {
         "forward, validation": "nfe_forward",

@@ -1,11 +1,9 @@
 """Continuous flows solved to the base and back."""
 
-from typing import NamedTuple
-
 from node_repro.report.artifact import Claim
 from node_repro.report.drawings import run_picture
 from node_repro.report.format import format_at
-from node_repro.report.probe_rows import ProbeRows
+from node_repro.report.probe_rows import TOLERANCE, Line, ProbeRows, median_column
 from node_repro.report.rules import Condition, Rule, every, increasing
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Selection
@@ -27,21 +25,15 @@ NEAR: Condition[tuple[float, float]] = Condition(
 CONTROLLED = Rule(FALLS & every(NEAR, "at every tolerance"), FALLS)
 
 
-class _Line(NamedTuple):
-    data: str
-    tolerance: float
-    rows: ProbeRows
-
-
-COLUMNS: list[Column[_Line]] = [
-    Column("data", lambda line: line.data),
-    Column("tolerance", lambda line: line.tolerance, power=True),
-    Column("RMS |x − x′|", lambda line: line.rows.median("distance_rms")),
-    Column("max |x − x′|", lambda line: line.rows.median("distance_max")),
-    Column("RMS error of log p", lambda line: line.rows.median("log_density_rms")),
-    Column("|mass − 1|", lambda line: line.rows.median("mass_error")),
-    Column("NFE to the base", lambda line: line.rows.median("nfe_encode"), 0),
-    Column("NFE back", lambda line: line.rows.median("nfe_decode"), 0),
+COLUMNS: list[Column[Line]] = [
+    Column("data", lambda line: line.name),
+    TOLERANCE,
+    median_column("RMS |x − x′|", "distance_rms"),
+    median_column("max |x − x′|", "distance_max"),
+    median_column("RMS error of log p", "log_density_rms"),
+    median_column("|mass − 1|", "mass_error"),
+    median_column("NFE to the base", "nfe_encode", 0),
+    median_column("NFE back", "nfe_decode", 0),
 ]
 
 
@@ -60,7 +52,7 @@ def inversion(selection: Selection) -> Parts:
     lines = []
     for key, rows in flows.items():
         yield _claim(FLOWS[key], rows)
-        lines += [_Line(FLOWS[key], *one) for one in rows.by_tolerance()]
+        lines += [Line(FLOWS[key], *one) for one in rows.by_tolerance()]
         yield from run_picture(
             f"inversion_{key}",
             selection.probed(key, "inversion"),

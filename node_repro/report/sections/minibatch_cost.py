@@ -1,11 +1,10 @@
 """Evaluations for a minibatch against those for its examples."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from node_repro.report.artifact import Claim
 from node_repro.report.format import format_tolerance
-from node_repro.report.probe_rows import ProbeRows
+from node_repro.report.probe_rows import TOLERANCE, Line, ProbeRows, median_column
 from node_repro.report.rules import Rule, at_most, every, some
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Selection
@@ -16,20 +15,14 @@ NEAR_MEAN = at_most("evaluations over the examples' mean", 1.25)
 NOT_SUBSTANTIAL = Rule(every(NEAR_MEAN, "in every row"), some(NEAR_MEAN, "in some rows"))
 
 
-class _Line(NamedTuple):
-    solver: str
-    tolerance: float
-    rows: ProbeRows
-
-
-COLUMNS: list[Column[_Line]] = [
-    Column("solver", lambda line: line.solver),
-    Column("tolerance", lambda line: line.tolerance, power=True),
-    Column("NFE of the batch", lambda line: line.rows.median("nfe_batch"), 1),
-    Column("mean of its digits", lambda line: line.rows.median("nfe_mean"), 1),
-    Column("most of its digits", lambda line: line.rows.median("nfe_max"), 1),
-    Column("batch / mean", lambda line: line.rows.median("batch_over_mean"), 2),
-    Column("batch / most", lambda line: line.rows.median("batch_over_max"), 2),
+COLUMNS: list[Column[Line]] = [
+    Column("solver", lambda line: line.name),
+    TOLERANCE,
+    median_column("NFE of the batch", "nfe_batch", 1),
+    median_column("mean of its digits", "nfe_mean", 1),
+    median_column("most of its digits", "nfe_max", 1),
+    median_column("batch / mean", "batch_over_mean", 2),
+    median_column("batch / most", "batch_over_max", 2),
 ]
 
 
@@ -45,20 +38,16 @@ COLUMNS: list[Column[_Line]] = [
 def minibatch_cost(selection: Selection) -> Parts:
     """One solve of a minibatch beside solves of single examples."""
     rows = ProbeRows.read(selection, NETWORK, "minibatch_cost")
-    lines = [
-        _Line(solver, tolerance, here)
-        for solver, group in rows.groups("solver").items()
-        for tolerance, here in group.by_tolerance()
-    ]
+    lines = rows.lines("solver")
     yield _claim(lines)
     size = rows.facts.get("examples_a_batch", "?")
     yield Table("minibatch_cost", f"Medians over minibatches of {size} digits.", COLUMNS, lines)
 
 
-def _claim(lines: Iterable[_Line]) -> Claim:
+def _claim(lines: Iterable[Line]) -> Claim:
     text = "Solving a minibatch as one system does not increase the evaluations substantially"
     ratios = {
-        f"{line.solver} at {format_tolerance(line.tolerance)}": (
+        f"{line.name} at {format_tolerance(line.tolerance)}": (
             line.rows.median("batch_over_mean") or 0.0
         )
         for line in lines
