@@ -13,6 +13,7 @@ from node_repro.config.signature import harmless, plain, run_path, signature
 from node_repro.data import DataSet
 from node_repro.data.sharding import Share
 from node_repro.runs.environment import SECONDS_TO_TELL
+from node_repro.runs.metrics import declare
 from node_repro.runs.result import ModelResult, RunResult
 from node_repro.runs.run_directory import RunDirectory
 from node_repro.tasks import Task
@@ -177,6 +178,7 @@ def build_trainer(
 ) -> Trainer:
     """Task, network, optimizer and schedule, ready to train."""
     task = build.task(config, data, machine)
+    declare(task.metrics)
     model = build.model(config, task.sizes, machine)
     plan = Plan(
         iterations=_iterations(config, task),
