@@ -286,3 +286,17 @@ def test_what_is_needed_for_development_is_needed_for_nothing_else(library: str)
 @pytest.mark.parametrize("folder", ["scripts", "tests"])
 def test_scripts_and_tests_are_imported_by_nobody(folder: str) -> None:
     assert not importers(folder)
+
+
+def test_the_picture_of_the_imports_is_current() -> None:
+    arrows: dict[str, set[str]] = {}
+    for module in MODULES:
+        if (name := part(module, 1)) != "":
+            others = {part(other, 1) for other in ours(imports(module))}
+            arrows[name] = arrows.get(name, set()) | others - {name, ""}
+    expected = "; ".join(
+        f"{name} -> {', '.join(sorted(others)) or 'none'}"
+        for name, others in sorted(arrows.items())
+    )
+    picture = (ROOT / "docs" / "imports.svg").read_text(encoding="utf-8")
+    assert expected in picture.replace("&gt;", ">"), "run python scripts/draw_imports.py"

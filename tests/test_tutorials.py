@@ -1,4 +1,4 @@
-"""The tutorials of docs/tutorials do what they show.
+"""The tutorials of docs/tutorials and the README do what they show.
 
 Blocks run in their order in an empty folder: one with a title is written to that file, other Python
 blocks of a page run in one namespace, and the commands of `console` blocks are run with the least
@@ -15,7 +15,8 @@ import pytest
 
 from node_repro import cli
 
-PAGES = sorted((Path(__file__).parents[1] / "docs" / "tutorials").glob("*.md"))
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "tutorials").glob("*.md"))]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 LEAST = ("profile=smoke", "threads=1", "progress=off")
 
