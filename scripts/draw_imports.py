@@ -96,12 +96,12 @@ def description(graph: dict[str, set[str]]) -> str:
 def _untangled(rows: dict[int, list[str]], graph: dict[str, set[str]]) -> dict[int, list[str]]:
     """The rows with each package below the middle of the packages that import it."""
     place: dict[str, float] = {}
+
+    def middle(name: str) -> float:
+        above = [place[other] for other in place if name in graph[other]]
+        return sum(above) / len(above) if above else 5.0
+
     for row in sorted(rows, reverse=True):
-
-        def middle(name: str) -> float:
-            above = [place[other] for other in place if name in graph[other]]
-            return sum(above) / len(above) if above else 5.0
-
         rows[row] = sorted(rows[row], key=middle)
         place |= _positions(rows[row], row)
     return rows
