@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from node_repro.ode.event_location import FirstSignChange, ScalarEvents
 from node_repro.ode.field import VectorField, evaluate
-from node_repro.ode.gradients import Context
+from node_repro.ode.gradients.function import Context
 from node_repro.ode.methods import at
 from node_repro.ode.solution import SolverError
 

@@ -14,9 +14,17 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.engines import SolveOptions
-from node_repro.ode.field import Interval, Plain, VectorField, at_times, evaluate, jacobian
-from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
-from node_repro.ode.gradients.declared import Declared, declared, evaluation, vjp
+from node_repro.ode.field import Interval, VectorField, at_times, evaluate, jacobian
+from node_repro.ode.gradients import Problem
+from node_repro.ode.gradients.declared import Declared, declared, vjp
+from node_repro.ode.gradients.function import (
+    Forwarded,
+    Gradients,
+    Inputs,
+    Saved,
+    solve_forward,
+    solve_with_backward,
+)
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Rate, Slope, State, Time, at
 from node_repro.ode.methods.jacobian import AdjointJacobian
@@ -29,9 +37,15 @@ LARGEST_DRIFT = 1.0  # relative to the state: beyond it nothing of the gradient 
 
 @dataclass(frozen=True)
 class Adjoint:
-    """norm: which errors of the backward solve count (FULL: the state's, the adjoint's and every
-    parameter gradient's, the largest; SEMI: the first two; FLAT: one mean over all). solver: of the
-    backward solve, None for the forward one. rtol, atol: of the backward solve, None for its own.
+    """The gradient of the ODE, to the tolerance of a backward solve, in constant memory.
+
+    Args:
+        norm: Which errors of an error-controlled backward solve count: FULL the largest of the
+            state's, the adjoint's and every parameter gradient's, SEMI the first two, FLAT one mean
+            over all.
+        solver: Solver of the backward solve; None for the forward one.
+        rtol: Relative tolerance of the backward solve; None for its solver's own.
+        atol: Absolute tolerance of the backward solve; None for its solver's own.
     """
 
     norm: Norm = FULL
@@ -40,39 +54,66 @@ class Adjoint:
     atol: float | Tensor | None = None
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
+        """See GradientMethod.solve."""
         known = declared(problem, "adjoint")
-        run = _Run(self, problem, solver, known)
-        ys: Tensor = _Solve.apply(run, problem.y0, problem.ts, *known)  # type: ignore[assignment]
-        return Solution(ys, run.stats)
+        backward = (self.solver or solver).with_tolerance(self.rtol, self.atol)
+        if self.norm != FULL and not backward.controls_error:
+            raise SolverError(
+                "bad_input",
+                "the steps of the backward solve have given sizes, so no norm judges their error: "
+                "leave out the norm of Adjoint, or give it an error-controlled solver",
+            )
+        norm = self.norm.with_parts(problem.parts)
+
+        def forward(inputs: Inputs) -> Forwarded:
+            saved = SavedFunction(problem.f, known)
+            trajectory = solve_forward(problem, known, saved, solver, inputs)
+            ys, carry = trajectory.ys, trajectory.carry
+            # a method with a second state knows the slope of that one, and an implicit one knows it
+            # to the accuracy of its iteration
+            at_end = carry.slope is not None and carry.twin is None and carry.newton is None
+            if carry.slope is not None and at_end:
+                saved.remember(ys[-1], carry.slope.dy)
+            elif trajectory.slope is not None:
+                saved.remember(ys[0], trajectory.slope)
+            h = None if self.solver is not None or trajectory.h is None else -trajectory.h
+            back = _Back(saved, backward, norm, problem.frozen, h, at_end)
+            return Forwarded(ys, trajectory.stats, (ys,), back)
+
+        return solve_with_backward("adjoint", problem, known, forward)
 
 
-class _Run:
-    """What the forward pass leaves for the backward pass besides tensors.
+@dataclass(frozen=True)
+class _Back:
+    """The backward pass, a solve for every interval between two outputs.
 
     Attributes:
-        saved: The vector field.
-        goes_on: Whether the backward solve starts with the step size that the forward one ended
-            with.
-        h: That step size.
-        at_end: Whether f's value that is remembered is that at the end of the solve, and not that
-            at the start.
-        stats: What the forward solve cost, and where the backward solve is counted.
+        f: The vector field of the forward pass.
+        solver: Of the backward solve.
+        norm: Of its error.
+        frozen: What f depends on without a gradient.
+        h: The signed step to begin with; None leaves it to the solver.
+        at_end: Whether the remembered value of f is that at the end of the solve, and not that at
+            the start.
     """
 
-    stats: Stats
+    f: SavedFunction
+    solver: Solver
+    norm: Norm
+    frozen: tuple[Tensor, ...]
     h: float | None
     at_end: bool
 
-    def __init__(
-        self, adjoint: Adjoint, problem: Problem, solver: Solver, known: tuple[Tensor, ...]
-    ) -> None:
-        self.saved = SavedFunction(problem.f, known)
-        self.evaluate = evaluation(problem, known)
-        self.frozen = problem.frozen
-        self.forward, self.forward_norm = solver, problem.norm
-        self.backward = (adjoint.solver or solver).with_tolerance(adjoint.rtol, adjoint.atol)
-        self.norm = adjoint.norm.with_parts(problem.parts)
-        self.goes_on = adjoint.solver is None
+    def gradients(self, saved: Saved, gys: Tensor, stats: Stats) -> Gradients:
+        """See BackwardPass.gradients."""
+        if not torch.isfinite(gys).all():
+            raise SolverError(
+                "non_finite_state",
+                f"the loss's gradient is not finite: {count_non_finite(gys)} of dL/dy are NaN or "
+                "infinite; look for the cause behind the solve",
+            )
+        with self.f.restored() as f:
+            return _Intervals(self, f, saved, stats).gradients(gys)
 
 
 class _Augmented:
@@ -129,73 +170,29 @@ class _Augmented:
         return Slope(torch.stack((dy, da)), tuple(gs))
 
 
-class _Solve(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
-        start, times = State(y0.detach()), ts.detach()
-        with run.saved.solving() as f:
-            trajectory = run.forward.solve(
-                Plain(f, evaluate=run.evaluate), start, times, SolveOptions(run.forward_norm)
-            )
-        ys, carry = trajectory.ys, trajectory.carry
-        run.stats, run.h = trajectory.stats, trajectory.h
-        # a method with a second state knows the slope of that one, and an implicit one knows it to
-        # the accuracy of its iteration
-        run.at_end = carry.slope is not None and carry.twin is None and carry.newton is None
-        if carry.slope is not None and run.at_end:
-            run.saved.remember(ys[-1], carry.slope.dy)
-        elif trajectory.slope is not None:
-            run.saved.remember(ys[0], trajectory.slope)
-        ctx.run = run
-        ctx.save_for_backward(ts, ys, *parameters)
-        return ys
+class _Intervals:
+    """The intervals between two outputs, solved from the last to the first."""
 
-    @staticmethod
-    def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
-        ts, ys, *parameters = saved_tensors(ctx, gys, "adjoint")
-        if not torch.isfinite(gys).all():
-            raise SolverError(
-                "non_finite_state",
-                f"the loss's gradient is not finite: {count_non_finite(gys)} of dL/dy are NaN or "
-                "infinite; look for the cause behind the solve",
-            )
-        needed = ctx.needs_input_grad[3:]
-        wanted = tuple(p for p, need in zip(parameters, needed, strict=True) if need)
-        run: _Run = ctx.run
-        with run.saved.restored() as f:
-            gy0, gts, integrals = _Backward(run, f, ts, ys, wanted).gradients(
-                gys, times=ctx.needs_input_grad[2]
-            )
-        return None, gy0, gts, *spread(integrals, needed)
+    def __init__(self, back: _Back, f: VectorField, saved: Saved, stats: Stats) -> None:
+        self.back, self.f, self.saved, self.stats = back, f, saved, stats
+        (self.ys,) = saved.tensors
+        self.ts = saved.ts.detach()
+        ends = float(self.ts[0]), float(self.ts[-1])
+        self.interval = Interval.between(*ends, self.ys.dtype.to_real())
 
-
-class _Backward:
-    """One backward pass: from the last observation to the first, a solve for every interval."""
-
-    def __init__(
-        self, run: _Run, f: VectorField, ts: Tensor, ys: Tensor, wanted: tuple[Tensor, ...]
-    ) -> None:
-        self.run, self.f, self.ts, self.ys, self.wanted = run, f, ts.detach(), ys, wanted
-        self.interval = Interval.between(float(ts[0]), float(ts[-1]), ys.dtype.to_real())
-        self.stats = Stats()
-
-    def gradients(
-        self, gys: Tensor, *, times: bool
-    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
-        """Of y0, of the times, and of the wanted parameters. gys: dL/dys, (T, *S)."""
-        run, ts, ys, stats = self.run, self.ts, self.ys, self.stats
-        restorable = run.saved.restorable
-        field = _Augmented(self.f, self.wanted, run.frozen, restorable=restorable)
-        gts = torch.zeros_like(ts) if times else None
-        a = gys[-1]
-        integrals = tuple(map(torch.zeros_like, self.wanted))
-        h = -run.h if run.goes_on and run.h is not None else None
+    def gradients(self, gys: Tensor) -> Gradients:
+        """See BackwardPass.gradients."""
+        back, ts, ys, wanted = self.back, self.ts, self.ys, self.saved.parameters
+        field = _Augmented(self.f, wanted, back.frozen, restorable=back.f.restorable)
+        gts = torch.zeros_like(ts) if self.saved.times else None
+        a, h = gys[-1], back.h
+        integrals = tuple(map(torch.zeros_like, wanted))
         drifts = []
         for i in reversed(range(1, len(ts))):
             start = State(torch.stack((ys[i], a)), integrals)
-            leg = run.backward.solve(field, start, ts[[i, i - 1]], SolveOptions(run.norm, h))
+            leg = back.solver.solve(field, start, ts[[i, i - 1]], SolveOptions(back.norm, h))
             leg.stats.nvjp += leg.stats.nfe - leg.stats.jacobians
-            stats.add(leg.stats)
+            self.stats.add(leg.stats)
             if gts is not None:
                 # the output itself moves with its time; what lies behind it feels only t0
                 gts[i] = _product(gys[i], self._rate(i))
@@ -204,14 +201,12 @@ class _Backward:
             if i > 1:
                 a = a + gys[i - 1]
         if not drifts:
-            run.stats.add_backward(stats)
-            return a, gts, integrals
-        moving = self._rate(0) if gts is not None or not run.at_end else None
+            return Gradients(a, gts, integrals)
+        moving = self._rate(0) if gts is not None or not back.at_end else None
         if gts is not None and moving is not None:
             gts[0] -= _product(a, moving)
         self._check(field, drifts, moving)
-        run.stats.add_backward(stats)
-        return a + gys[0], gts, integrals
+        return Gradients(a + gys[0], gts, integrals)
 
     def _rate(self, i: int) -> Tensor:
         """f at the output i."""
@@ -220,9 +215,9 @@ class _Backward:
         return evaluate(self.f, at(self.interval.clip(float(self.ts[i])), y), y).detach()
 
     def _check(self, field: _Augmented, drifts: list[Tensor], moving: Tensor | None) -> None:
-        """Look at how far y came back from where it began, and whether f is still the same."""
-        saved, i = self.run.saved, -1 if self.run.at_end else 0
-        first = field.first if self.run.at_end or moving is None else (self.ys[0], moving)
+        """Measure how far the state drifted, and check that f is still the same."""
+        saved, i = self.back.f, -1 if self.back.at_end else 0
+        first = field.first if self.back.at_end or moving is None else (self.ys[0], moving)
         assert first is not None
         y, dy = first
         found = torch.stack((torch.stack(drifts).max(), saved.deviation(y, dy))).tolist()

@@ -9,80 +9,80 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.autograd import Function
 
-from node_repro.ode.engines import Mesh, SolveOptions, Start
-from node_repro.ode.field import Plain
-from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
-from node_repro.ode.gradients.declared import declared, evaluation
+from node_repro.ode.engines import Mesh, Start
+from node_repro.ode.gradients import Problem
+from node_repro.ode.gradients.declared import declared
+from node_repro.ode.gradients.function import (
+    Forwarded,
+    Gradients,
+    Inputs,
+    Saved,
+    solve_forward,
+    solve_with_backward,
+)
 from node_repro.ode.gradients.replay import Replay, stepping
 from node_repro.ode.gradients.saved_function import SavedFunction
-from node_repro.ode.methods import State
+from node_repro.ode.methods import Method
 from node_repro.ode.solution import Solution, Stats
-from node_repro.ode.solver import RungeKutta, Solver
+from node_repro.ode.solver import Solver
 
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """Exact to rounding; memory is one state a step."""
+    """The gradient of the discrete solution, exact to rounding, for one state a step in memory."""
 
     needs: ClassVar[str] = "runge_kutta"
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
+        """See GradientMethod.solve."""
         known = declared(problem, "checkpointed")
-        run = _Run(problem, stepping(solver, "checkpointed"), known)
-        ys: Tensor = _Solve.apply(run, problem.y0, problem.ts, *known)  # type: ignore[assignment]
-        return Solution(ys, run.stats)
+        stepper = stepping(solver, "checkpointed")
 
-
-class _Run:
-    """What forward leaves for backward besides tensors: the mesh, and where to count."""
-
-    mesh: Mesh
-    stats: Stats
-
-    def __init__(self, problem: Problem, solver: RungeKutta, known: tuple[Tensor, ...]) -> None:
-        self.saved = SavedFunction(problem.f, known)
-        self.evaluate = evaluation(problem, known)
-        self.solver, self.norm, self.frozen = solver, problem.norm, problem.frozen
-
-
-class _Solve(Function):
-    @staticmethod
-    def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
-        y0 = y0.detach()
-        with run.saved.solving() as f:
-            trajectory = run.solver.solve(
-                Plain(f, evaluate=run.evaluate),
-                State(y0),
-                ts.detach(),
-                SolveOptions(run.norm, keep_starts=True),
+        def forward(inputs: Inputs) -> Forwarded:
+            saved = SavedFunction(problem.f, known)
+            trajectory = solve_forward(problem, known, saved, stepper, inputs, keep_starts=True)
+            if trajectory.slope is not None:
+                saved.remember(inputs.y0, trajectory.slope)
+            starts = trajectory.starts or (Start(inputs.y0, None),)
+            twins = [start.twin for start in starts if start.twin is not None]
+            solved = [slope for start in starts for slope in start.solved]
+            again = _Redone(
+                saved, stepper.method, trajectory.mesh, problem.frozen, len(starts), len(twins)
             )
-        run.mesh, run.stats = trajectory.mesh, trajectory.stats
-        if trajectory.slope is not None:
-            run.saved.remember(y0, trajectory.slope)
-        starts = trajectory.starts or (Start(y0, None),)
-        twins = [start.twin for start in starts if start.twin is not None]
-        solved = [slope for start in starts for slope in start.solved]
-        ctx.run, ctx.starts, ctx.twins, ctx.solved = run, len(starts), len(twins), len(solved)
-        ctx.save_for_backward(ts, *(start.y for start in starts), *twins, *solved, *parameters)
-        return trajectory.ys
+            tensors = [*(start.y for start in starts), *twins, *solved]
+            return Forwarded(trajectory.ys, trajectory.stats, tensors, again)
 
-    @staticmethod
-    def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
-        ts, *saved = saved_tensors(ctx, gys, "checkpointed")
-        ys, rest = saved[: ctx.starts], saved[ctx.starts :]
-        twins, rest = rest[: ctx.twins] or [None] * ctx.starts, rest[ctx.twins :]
-        solved, parameters = rest[: ctx.solved], rest[ctx.solved :]
-        stages = ctx.solved // ctx.starts
-        slopes = [tuple(solved[n * stages : (n + 1) * stages]) for n in range(ctx.starts)]
-        run: _Run = ctx.run
-        needed = ctx.needs_input_grad[3:]
-        wanted = tuple(p for p, need in zip(parameters, needed, strict=True) if need)
-        stats = Stats()
-        times = ctx.needs_input_grad[2]
-        replay = Replay(run.saved, run.solver.method, run.mesh, ts, times, wanted, run.frozen)
+        return solve_with_backward("checkpointed", problem, known, forward)
+
+
+@dataclass(frozen=True)
+class _Redone:
+    """The backward pass: every step is done again from its start.
+
+    Attributes:
+        f: The vector field of the forward pass.
+        method: Of the steps.
+        mesh: The accepted steps.
+        frozen: What f depends on without a gradient.
+        starts: How many starts of steps are kept.
+        twins: How many second states, of a reversible method.
+    """
+
+    f: SavedFunction
+    method: Method
+    mesh: Mesh
+    frozen: tuple[Tensor, ...]
+    starts: int
+    twins: int
+
+    def gradients(self, saved: Saved, gys: Tensor, stats: Stats) -> Gradients:
+        """See BackwardPass.gradients."""
+        count = self.starts
+        ys, rest = saved.tensors[:count], saved.tensors[count:]
+        twins, solved = rest[: self.twins] or (None,) * count, rest[self.twins :]
+        stages = len(solved) // count
+        slopes = [solved[n * stages : (n + 1) * stages] for n in range(count)]
         starts = map(Start, reversed(ys), reversed(twins), reversed(slopes))
-        gy0, gts, gparameters = replay.gradients(starts, gys, stats)
-        run.stats.add_backward(stats)
-        return None, gy0, gts, *spread(gparameters, needed)
+        replay = Replay(self.f, self.method, self.mesh, self.frozen, saved)
+        return replay.gradients(starts, gys, stats)

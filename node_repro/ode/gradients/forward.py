@@ -12,12 +12,18 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from node_repro.ode.engines import SolveOptions
 from node_repro.ode.field import Interval, Plain, VectorField, evaluate, jacobian
-from node_repro.ode.gradients import Context, Problem, saved_tensors, spread
+from node_repro.ode.gradients import Problem
 from node_repro.ode.gradients.declared import Declared, declared, vjp
+from node_repro.ode.gradients.function import (
+    Forwarded,
+    Gradients,
+    Inputs,
+    Saved,
+    solve_with_backward,
+)
 from node_repro.ode.methods import Rate, Slope, State, Time, at
 from node_repro.ode.methods.jacobian import RepeatedJacobian
 from node_repro.ode.norm import RmsNorm
@@ -65,19 +71,7 @@ class Forward:
                 f"gradient=forward would integrate {size:,} numbers, the states' derivatives with "
                 "respect to every initial value and parameter: take gradient=adjoint",
             )
-        run = _Run(problem, solver)
-        ys: Tensor = _Solve.apply(run, problem.y0, problem.ts, *known)  # type: ignore[assignment]
-        return Solution(ys, run.stats)
-
-
-class _Run:
-    """What is solved, and what it cost. Autograd's graph does not keep it."""
-
-    stats: Stats
-
-    def __init__(self, problem: Problem, solver: Solver) -> None:
-        self.f, self.parts, self.solver = problem.f, problem.parts, solver
-        self.frozen = problem.frozen
+        return solve_with_backward("forward", problem, known, partial(_forward, problem, solver))
 
 
 class _Sensitivities:
@@ -122,40 +116,46 @@ class _Sensitivities:
         return Slope(torch.cat((dz.detach().unsqueeze(0), ds.reshape(y[1:].shape))))
 
 
-class _Solve(Function):
-    @staticmethod
-    def forward(ctx: Context, run: _Run, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
-        needed = ctx.needs_input_grad[3:]
-        wanted = tuple(p for p, need in zip(parameters, needed, strict=True) if need)
-        count, columns = y0.numel(), y0.numel() + sum(p.numel() for p in wanted)
-        start = y0.new_zeros(1 + columns, count)
-        start[0] = y0.reshape(-1)
-        start[1 : 1 + count] = torch.eye(count, dtype=y0.dtype, device=y0.device)
-        stats = Stats()
-        trajectory = run.solver.solve(
-            _Sensitivities(run.f, wanted, run.frozen, stats),
-            State(start.reshape(1 + columns, *y0.shape)),
-            ts.detach(),
-            SolveOptions(RmsNorm(parts=(*(run.parts or (count,)), columns * count))),
-        )
-        run.stats = trajectory.stats
-        run.stats.nvjp += stats.nvjp
-        # f is not evaluated again in the backward pass: the rates of the outputs are saved
-        ys, rates = trajectory.ys, y0.new_zeros(0)
-        if ctx.needs_input_grad[2]:
-            run.stats.nfe += len(ts)
-            span = Interval.between(float(ts[0]), float(ts[-1]), y0.dtype)
-            each = (at(span.clip(float(t)), y0) for t in ts)
-            values = [evaluate(run.f, t, y) for t, y in zip(each, ys[:, 0], strict=True)]
-            rates = torch.stack(values).reshape(len(ts), count)
-        ctx.stats = run.stats
-        ctx.save_for_backward(ts, ys, rates)
-        ctx.shapes = [p.shape for p in wanted]
-        return ys[:, 0].clone()
+def _forward(problem: Problem, solver: Solver, inputs: Inputs) -> Forwarded:
+    y0, ts, wanted, times = inputs
+    count, columns = y0.numel(), y0.numel() + sum(p.numel() for p in wanted)
+    start = y0.new_zeros(1 + columns, count)
+    start[0] = y0.reshape(-1)
+    start[1 : 1 + count] = torch.eye(count, dtype=y0.dtype, device=y0.device)
+    nvjp = Stats()
+    trajectory = solver.solve(
+        _Sensitivities(problem.f, wanted, problem.frozen, nvjp),
+        State(start.reshape(1 + columns, *y0.shape)),
+        ts,
+        SolveOptions(RmsNorm(parts=(*(problem.parts or (count,)), columns * count))),
+    )
+    stats, ys = trajectory.stats, trajectory.ys
+    stats.nvjp += nvjp.nvjp
+    # f is not evaluated again in the backward pass: the rates of the outputs are saved
+    rates = y0.new_zeros(0)
+    if times:
+        stats.nfe += len(ts)
+        span = Interval.between(float(ts[0]), float(ts[-1]), y0.dtype)
+        each = (at(span.clip(float(t)), y0) for t in ts)
+        values = [evaluate(problem.f, t, y) for t, y in zip(each, ys[:, 0], strict=True)]
+        rates = torch.stack(values).reshape(len(ts), count)
+    product = _Product(tuple(p.shape for p in wanted))
+    return Forwarded(ys[:, 0].clone(), stats, (ys, rates), product, evaluates_f=False)
 
-    @staticmethod
-    def backward(ctx: Context, gys: Tensor) -> tuple[Tensor | None, ...]:
-        ts, ys, rates = saved_tensors(ctx, gys, "forward")
+
+@dataclass(frozen=True)
+class _Product:
+    """The backward pass: products of dL/dy with the sensitivities, without a solve.
+
+    Attributes:
+        shapes: Of the parameters that want a gradient.
+    """
+
+    shapes: tuple[torch.Size, ...]
+
+    def gradients(self, saved: Saved, gys: Tensor, stats: Stats) -> Gradients:
+        """See BackwardPass.gradients."""
+        ts, (ys, rates) = saved.ts, saved.tensors
         count = gys[0].numel()
         g = gys.reshape(len(ts), count)
         sensitivities = ys[:, 1:].reshape(len(ts), ys.shape[1] - 1, count)
@@ -163,10 +163,9 @@ class _Solve(Function):
         by_output = torch.einsum("td,tcd->tc", g, sensitivities)
         total = by_output.sum(0)
         gts = None
-        if ctx.needs_input_grad[2]:
+        if saved.times:
             gts = torch.einsum("td,td->t", g, rates).to(ts)
             gts[0] = -(by_output[1:, :count].sum(0) @ rates[0])
-        ctx.stats.add_backward(Stats())
-        gy0, *gparameters = total.split([count, *(shape.numel() for shape in ctx.shapes)])
-        shaped = [g.reshape(shape) for g, shape in zip(gparameters, ctx.shapes, strict=True)]
-        return None, gy0.reshape(gys[0].shape), gts, *spread(shaped, ctx.needs_input_grad[3:])
+        gy0, *flat = total.split([count, *(shape.numel() for shape in self.shapes)])
+        by_parameter = [g.reshape(shape) for g, shape in zip(flat, self.shapes, strict=True)]
+        return Gradients(gy0.reshape(gys[0].shape), gts, by_parameter)

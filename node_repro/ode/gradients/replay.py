@@ -16,6 +16,7 @@ from torch import Tensor
 from node_repro.ode.engines import Mesh, Start, interval, positions
 from node_repro.ode.field import Counted, Plain, VectorField, evaluate
 from node_repro.ode.gradients.declared import Declared, vjp
+from node_repro.ode.gradients.function import Gradients, Saved
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Method, State, Step, at
 from node_repro.ode.methods.adams import Adams
@@ -41,47 +42,45 @@ def stepping(solver: Solver, gradient: str) -> RungeKutta:
     return solver
 
 
-class Gradients(NamedTuple):
-    """Of y0, of the times (None unless wanted), and of the wanted parameters."""
-
-    y0: Tensor
-    ts: Tensor | None
-    parameters: tuple[Tensor | None, ...]
-
-
 class Replay(NamedTuple):
-    """What the steps are redone with.
+    """Takes the steps of a solve again, from the last to the first.
 
     Attributes:
-        saved: The vector field of the forward pass.
+        f: The vector field of the forward pass.
         method: The method of the steps.
         mesh: The accepted steps.
-        ts: The requested times, (T,).
-        times: Whether ts wants a gradient.
-        wanted: The parameters that want one.
-        frozen: What else f depends on.
+        frozen: What f depends on without a gradient.
+        saved: The times, and the parameters that want a gradient.
     """
 
-    saved: SavedFunction
+    f: SavedFunction
     method: Method
     mesh: Mesh
-    ts: Tensor
-    times: bool
-    wanted: tuple[Tensor, ...]
     frozen: tuple[Tensor, ...]
+    saved: Saved
 
     def gradients(self, starts: Iterable[Start], gys: Tensor, stats: Stats) -> Gradients:
-        """starts: of the steps, the last one first (without steps: of the solve). gys: (T, *S)."""
-        with self.saved.restored() as f:
+        """The gradients of the discrete solution.
+
+        Args:
+            starts: The starts of the steps, the last one first; without steps that of the solve.
+            gys: dL/dys, (T, *S).
+            stats: Where the work is counted.
+
+        Raises:
+            SolverError: f is another one than in the forward pass (kind bad_input).
+        """
+        with self.f.restored() as f:
             return self._gradients(f, starts, gys, stats)
 
     def _gradients(
         self, f: VectorField, starts: Iterable[Start], gys: Tensor, stats: Stats
     ) -> Gradients:
-        method, (points, observed), wanted = self.method, self.mesh, self.wanted
-        ends = float(self.ts[0]), float(self.ts[-1])
-        times = self.ts.detach().requires_grad_(self.times)
-        expected = bool(wanted) and not self.saved.restorable
+        method, (points, observed), wanted = self.method, self.mesh, self.saved.parameters
+        ts = self.saved.ts
+        ends = float(ts[0]), float(ts[-1])
+        times = ts.detach().requires_grad_(self.saved.times)
+        expected = bool(wanted) and not self.f.restorable
         declared = Declared((*wanted, *self.frozen, times), expected=expected)
         field = Counted(Plain(f, stats, declared.evaluate), stats, ends)
         totals: list[Tensor | None] = [None] * (len(wanted) + 1)  # and the times'
@@ -124,8 +123,8 @@ class Replay(NamedTuple):
             stats.accept(points[n + 1] - points[n])
         assert start is not None
         resting = observed[0][0] if steps else len(gys)
-        gts = totals[-1] if steps and self.times else None
-        if self.times:
+        gts = totals[-1] if steps and self.saved.times else None
+        if self.saved.times:
             gts = _sum(gts, self._moving(field, start.y, gys[:resting]))
         gy0 = gys[:resting].sum(0)
         if steps:
@@ -133,10 +132,10 @@ class Replay(NamedTuple):
         return Gradients(gy0, gts, tuple(totals[: len(wanted)]))
 
     def _check_function(self, f: VectorField, y0: Tensor, dy: Tensor) -> None:
-        deviation = float(self.saved.deviation(y0, dy))
-        t0 = float(self.ts[0])
+        deviation = float(self.f.deviation(y0, dy))
+        t0 = float(self.saved.ts[0])
         with torch.no_grad():
-            self.saved.check(deviation, lambda: evaluate(f, at(t0, y0), y0), dy)
+            self.f.check(deviation, lambda: evaluate(f, at(t0, y0), y0), dy)
 
     def _check_step(self, y: Tensor, end: Tensor, start: Tensor, redo: Callable[[], Step]) -> None:
         """A redone step must end where the next one started, but for rounding errors."""
@@ -144,13 +143,13 @@ class Replay(NamedTuple):
         allowed = math.sqrt(eps) * norm(start - y) + 100 * eps * norm(start)
         tiny = torch.finfo(allowed.dtype).tiny
         deviation = float(norm(end - start) / allowed.clamp_min(tiny))
-        self.saved.check(deviation, lambda: redo().end.y, end)
+        self.f.check(deviation, lambda: redo().end.y, end)
 
     def _moving(self, field: Counted, y0: Tensor, gys: Tensor) -> Tensor:
         """The gradient of the times of outputs at the start, which move at the rate f(t0, y0)."""
-        gts = torch.zeros_like(self.ts)
+        gts = torch.zeros_like(self.saved.ts)
         if len(gys) > 1:
-            dy = field(float(self.ts[0]), y0, integrands=False).dy
+            dy = field(float(self.saved.ts[0]), y0, integrands=False).dy
             rates = (gys.conj() * dy).real.flatten(1).sum(1).to(gts)
             gts[: len(gys)] += rates
             gts[0] -= rates.sum()
