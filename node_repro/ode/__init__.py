@@ -61,13 +61,14 @@ from node_repro.ode.constructors import (
     trbdf2,
     tsit5,
 )
-from node_repro.ode.controllers import Controller
+from node_repro.ode.controllers import Controller, SolveStart, StepDecision
+from node_repro.ode.controllers.adaptive import AdaptiveController
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.integral import Integral
 from node_repro.ode.controllers.pi import PI
 from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.dense import DenseSolution, odeint_dense
-from node_repro.ode.engines import StepCallbacks
+from node_repro.ode.engines import SolveOptions, StepCallbacks
 from node_repro.ode.event import EventSolution, odeint_event
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.gradients.adjoint import Adjoint
@@ -146,6 +147,7 @@ __all__ = [
     "TRBDF2",
     "TSIT5",
     "Adams",
+    "AdaptiveController",
     "Adjoint",
     "ButcherTableau",
     "CallableNorm",
@@ -173,11 +175,14 @@ __all__ = [
     "RungeKutta",
     "Solution",
     "SolveIvp",
+    "SolveOptions",
+    "SolveStart",
     "Solver",
     "SolverError",
     "SolvesODE",
     "Stats",
     "StepCallbacks",
+    "StepDecision",
     "VodeAdams",
     "adams",
     "adaptive",

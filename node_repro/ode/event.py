@@ -21,7 +21,7 @@ from node_repro.ode.methods import State
 from node_repro.ode.norm import Norm
 from node_repro.ode.odeint import packed_problem, time_span
 from node_repro.ode.solution import SolverError, Stats
-from node_repro.ode.solver import RungeKutta
+from node_repro.ode.solver import RungeKutta, refuse_unused_norm
 from node_repro.ode.state import TupleField
 from node_repro.ode.transforms import refuse_vmap
 
@@ -173,6 +173,7 @@ def odeint_event(
             f"{type(solver).__name__} does not show its steps, between which events are found: "
             "take a Runge-Kutta method",
         )
+    refuse_unused_norm(norm, solver)
     problem, unpack = packed_problem(f, y0, time_span(t0, limit), parameters, frozen, norm)
     field, y, ts = problem.f, problem.y0, problem.ts
 

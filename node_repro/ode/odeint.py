@@ -10,7 +10,7 @@ from node_repro.ode.field import VectorField, trained_parameters, untrained_para
 from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.norm import Norm
 from node_repro.ode.solution import Solution, SolverError
-from node_repro.ode.solver import Solver
+from node_repro.ode.solver import Solver, refuse_unused_norm
 from node_repro.ode.state import Layout, Packed, TupleField
 from node_repro.ode.transforms import refuse_vmap
 
@@ -69,7 +69,7 @@ def odeint(
         gradient: How the result is differentiated: Direct(), Checkpointed(), Reversible(),
             Adjoint() or Forward().
         parameters: The tensors besides t and y that f depends on and that get a gradient. None
-            takes the parameters of f where f is a module. Not needed by Direct.
+            takes the parameters of f where f is a module. Direct checks that f uses no others.
         frozen: Tensors that f depends on and that get no gradient.
         norm: Measures the error of a step. None takes the largest of the root mean squares of the
             parts of the state.
@@ -101,6 +101,7 @@ def odeint(
         >>> torch.allclose(rate.grad, -3 * torch.exp(torch.tensor(-2.0)), rtol=1e-3)
         True
     """
+    refuse_unused_norm(norm, solver)
     problem, unpack = packed_problem(f, y0, ts, parameters, frozen, norm)
     with refuse_vmap():
         ys, stats = gradient.solve(problem, solver)
@@ -124,11 +125,13 @@ def packed_problem(
     constants = (*frozen, *(untrained_parameters(f) if parameters is None else ()))
     if not isinstance(y0, tuple):
         times = checked_times(y0, ts)
-        return Problem(f, y0, times, trained, (), constants, norm), lambda ys: ys
+        problem = Problem(f, y0, times, trained, (), constants, norm, parameters is not None)
+        return problem, lambda ys: ys
     layout = Layout.from_parts(y0)
     y = layout.pack(y0)
     times = checked_times(y, ts)
-    problem = Problem(Packed(f, layout), y, times, trained, layout.sizes, constants, norm)
+    field, explicit = Packed(f, layout), parameters is not None
+    problem = Problem(field, y, times, trained, layout.sizes, constants, norm, explicit)
     return problem, layout.unpack
 
 

@@ -24,7 +24,19 @@ from node_repro.ode.solution import SolverError
 
 
 class Solver(Protocol):
-    """Integrates a field from ts[0] to ts[-1], forwards or backwards in time."""
+    """Integrates a field from ts[0] to ts[-1], forwards or backwards in time.
+
+    RungeKutta and scipy's solvers implement this protocol.
+
+    Example:
+            >>> from node_repro import ode
+        >>> solver = ode.dopri5(rtol=1e-3, atol=1e-3)
+        >>> solver.differentiable, solver.controls_error
+        (True, True)
+        >>> tight = solver.with_tolerance(1e-8, None)
+        >>> tight.controller.rtol, tight.controller.atol
+        (1e-08, 0.001)
+    """
 
     @property
     def differentiable(self) -> bool:
@@ -61,6 +73,16 @@ class Solver(Protocol):
         ...
 
 
+def refuse_unused_norm(norm: Norm | None, solver: Solver) -> None:
+    """Raises SolverError (bad_input) for a norm where no error is controlled."""
+    if norm is not None and not solver.controls_error:
+        raise SolverError(
+            "bad_input",
+            "the steps of the solver have given sizes, so no norm judges their error: leave out "
+            "norm=, or take an error-controlled solver",
+        )
+
+
 @dataclass(frozen=True)
 class RungeKutta:
     """A method whose step sizes a controller chooses.
@@ -75,6 +97,18 @@ class RungeKutta:
     Raises:
         SolverError: The controller needs an error estimate that the method does not give, or
             max_steps is below 1 (kind bad_input).
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> controller = ode.PI(rtol=1e-5, atol=1e-5)
+        >>> solver = ode.RungeKutta(ode.TSIT5, controller, max_steps=1_000)
+        >>> ts = torch.tensor([0.0, 2.0])
+        >>> ys, stats = ode.odeint(
+        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
+        ... )
+        >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-3)
+        True
     """
 
     method: Method

@@ -28,6 +28,7 @@ from node_repro.ode.methods.implicit import ImplicitRungeKutta
 from node_repro.ode.methods.jacobian import Jacobian
 from node_repro.ode.methods.reversible import Coupled
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
+from node_repro.ode.norm import FULL
 from node_repro.ode.solution import Solution, Stats
 from node_repro.ode.solver import Solver
 
@@ -73,6 +74,16 @@ class WithCoupling:
         return self.gradient.solve(problem, replace(solver, method=_coupled(solver.method)))
 
 
+@dataclass(frozen=True)
+class JudgedWherePossible(Adjoint):
+    """Leaves the norm out where the backward solve controls no error, as Adjoint refuses one."""
+
+    def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
+        if (self.solver or solver).controls_error:
+            return super().solve(problem, solver)
+        return Adjoint(FULL, self.solver, self.rtol, self.atol).solve(problem, solver)
+
+
 def taken(gradient: str, solver: RungeKutta) -> RungeKutta:
     """The solver that GRADIENTS[gradient] solves with if it is given this one."""
     if isinstance(GRADIENTS[gradient], WithCoupling):
@@ -85,6 +96,8 @@ def _gradient(choice: dict[str, Any]) -> GradientMethod:
     if "norm" in arguments:
         arguments["norm"] = _found(arguments["norm"])
     gradient = _found(choice["_target_"])(**arguments)
+    if isinstance(gradient, Adjoint) and gradient.norm != FULL:
+        return JudgedWherePossible(**arguments)
     return WithCoupling(gradient) if isinstance(gradient, Reversible) else gradient
 
 

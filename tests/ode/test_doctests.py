@@ -23,23 +23,10 @@ EXAMPLES = {
 }
 
 PENDING = {
-    "Adjoint",
-    "Checkpointed",
-    "Constant",
-    "Controller",
-    "Direct",
-    "Forward",
-    "GradientMethod",
-    "Integral",
-    "PI",
-    "Lsoda",
-    "Prescribed",
-    "Reversible",
-    "RungeKutta",
-    "SolveIvp",
-    "Solver",
-    "StepCallbacks",
-    "VodeAdams",
+    "AdaptiveController",
+    "SolveOptions",
+    "SolveStart",
+    "StepDecision",
 }
 
 

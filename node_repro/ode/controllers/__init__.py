@@ -55,6 +55,23 @@ class Controller(Protocol[Memory]):
 
     To add a controller that keeps to tolerances, derive it from
     `node_repro.ode.controllers.adaptive.AdaptiveController`; others implement this protocol.
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> class Halving:  # every step is half as long as the one before it
+        ...     tolerances = None
+        ...     def first(self, start):
+        ...         return (start.end - start.t) / 2
+        ...     def judge(self, error, h, error_order, state):
+        ...         return ode.StepDecision(True, max(h / 2, 0.1), None)
+        >>> solver = ode.RungeKutta(ode.RK4, Halving())
+        >>> ts = torch.tensor([0.0, 2.0])
+        >>> ys, stats = ode.odeint(
+        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
+        ... )
+        >>> [round(h, 3) for h in stats.sizes]
+        [1.0, 0.5, 0.25, 0.125, 0.1, 0.025]
     """
 
     @property

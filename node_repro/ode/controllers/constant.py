@@ -19,6 +19,17 @@ class Constant:
 
     Raises:
         SolverError: step_size is not a positive number (kind bad_input).
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> solver = ode.RungeKutta(ode.RK4, ode.Constant(step_size=0.3))
+        >>> ts = torch.tensor([0.0, 2.0])
+        >>> ys, stats = ode.odeint(
+        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
+        ... )
+        >>> stats.accepted
+        7
     """
 
     step_size: Annotated[float, Gt(0)]

@@ -14,6 +14,18 @@ class Integral(AdaptiveController[bool]):
     """h_next = h safety error^(-1/q), where the error estimate falls as h^q.
 
     The step after a rejection does not grow. The memory is whether the step before was rejected.
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> controller = ode.Integral(rtol=1e-5, atol=1e-5, first_step=0.1)
+        >>> solver = ode.RungeKutta(ode.DOPRI5, controller)
+        >>> ts = torch.tensor([0.0, 2.0])
+        >>> ys, stats = ode.odeint(
+        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
+        ... )
+        >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-3)
+        True
     """
 
     def judge(

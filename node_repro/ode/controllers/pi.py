@@ -39,6 +39,17 @@ class PI(AdaptiveController[PIState]):
     Args:
         integral: Weight kI of the error.
         proportional: Weight kP of the error's change since the last accepted step.
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> solver = ode.RungeKutta(ode.DOPRI5, ode.PI(rtol=1e-5, atol=1e-5, proportional=0.2))
+        >>> ts = torch.tensor([0.0, 2.0])
+        >>> ys, stats = ode.odeint(
+        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
+        ... )
+        >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-3)
+        True
     """
 
     integral: Annotated[float, Gt(0), Le(1)] = 0.3

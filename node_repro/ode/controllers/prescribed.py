@@ -26,6 +26,17 @@ class Prescribed:
     Raises:
         SolverError: There are fewer than two points, or they are not finite and sorted one way
             (kind bad_input).
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> solver = ode.RungeKutta(ode.RK4, ode.Prescribed((0.0, 0.1, 0.5, 2.0)), max_steps=100)
+        >>> ts = torch.tensor([0.0, 2.0])
+        >>> ys, stats = ode.odeint(
+        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
+        ... )
+        >>> stats.accepted
+        3
     """
 
     points: tuple[float, ...]

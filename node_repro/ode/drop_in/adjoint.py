@@ -54,9 +54,8 @@ def make_adjoint(
         rtol = ahead.rtol if adjoint_rtol is None else adjoint_rtol
         atol = ahead.atol if adjoint_atol is None else adjoint_atol
         rtol, atol, *of_each = adjoint_tolerances(rtol, atol, task.y0, parameters)
-        return Adjoint(
-            PartNorm(norm, *of_each), _solver(task, request._replace(rtol=rtol, atol=atol))
-        )
+        back = _solver(task, request._replace(rtol=rtol, atol=atol))
+        return Adjoint(PartNorm(norm, *of_each) if back.controls_error else norm, back)
     rtol = None if adjoint_rtol is None else to_tolerance(adjoint_rtol, task.y0, least=True)
     atol = None if adjoint_atol is None else to_tolerance(adjoint_atol, task.y0)
     # the tolerances of an Adams method are those of its corrector, and so a part of the method

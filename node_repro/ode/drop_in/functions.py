@@ -64,7 +64,7 @@ def odeint(
     request = make_request(y0, name, options, rtol, atol, callbacks)
     scheme = make_scheme(task, request, stepwise=True, until=event_fn is not None)
     if scheme.solver.differentiable:
-        return _solved(Plan(task, scheme, norm, Direct(), ()), event_fn)
+        return _solved(Plan(task, scheme, norm, Direct(), None), event_fn)
     _warn_about_gradients(task, name)
     with torch.no_grad():
         return _solved(Plan(task, scheme, norm, Adjoint(), ()), event_fn)

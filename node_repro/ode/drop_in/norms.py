@@ -50,6 +50,8 @@ def adjoint_norm(
     adjoint of y, *gradients of the parameters), the parts of a tuple one by one; t, the gradient of
     the time, is not integrated here, and zero. Raises SolverError (bad_input).
     """
+    if method not in ADAPTIVE and method != SCIPY:  # no error is judged
+        return FULL
     given = (adjoint_options or {}).get("norm")
     if method == SCIPY:
         of_state = None

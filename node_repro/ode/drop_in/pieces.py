@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     scheme: Scheme
     norm: Norm | None
     gradient: GradientMethod
-    parameters: tuple[Tensor, ...]
+    parameters: tuple[Tensor, ...] | None
     frozen: tuple[Tensor, ...] = ()
 
 

@@ -90,6 +90,19 @@ class StepCallbacks(NamedTuple):
         attempted: Called before each attempt.
         accepted: Called after an attempt that was accepted.
         rejected: Called after an attempt that was rejected.
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> times = []
+        >>> callbacks = ode.StepCallbacks(accepted=lambda t, state, h: times.append(t + h))
+        >>> solver = ode.rk4(step_size=0.5, callbacks=callbacks)
+        >>> ts = torch.tensor([0.0, 2.0])
+        >>> ys, stats = ode.odeint(
+        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
+        ... )
+        >>> times
+        [0.5, 1.0, 1.5, 2.0]
     """
 
     attempted: Report | None = None

@@ -45,7 +45,24 @@ class Problem(NamedTuple):
 
 
 class GradientMethod(Protocol):
-    """Gives dL/dy0, dL/dtheta and dL/dt for every requested time."""
+    """Gives dL/dy0, dL/dtheta and dL/dt for every requested time.
+
+    Built in are Direct, Checkpointed, Reversible, Adjoint and Forward. Another one can wrap them:
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> class Counted:
+        ...     solves = 0
+        ...     def solve(self, problem, solver):
+        ...         self.solves += 1
+        ...         return ode.Direct().solve(problem, solver)
+        >>> gradient, ts = Counted(), torch.tensor([0.0, 1.0])
+        >>> solver = ode.rk4(step_size=0.1)
+        >>> ys, _ = ode.odeint(lambda t, y: -y, torch.ones(2), ts, solver=solver, gradient=gradient)
+        >>> gradient.solves
+        1
+    """
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
         """Solve the problem.

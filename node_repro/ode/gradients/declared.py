@@ -142,7 +142,7 @@ class Declared:
                 "bad_input",
                 f"f depends on a tensor of shape {tuple(lasting[0].shape)} that wants a gradient "
                 "and is not among its parameters: pass parameters=(...) with all that f uses, or "
-                "take gradient=direct",
+                "take gradient=direct without parameters",
             )
         memory = y.untyped_storage().data_ptr()
         if any(x.untyped_storage().data_ptr() == memory for x in unknown):
@@ -170,10 +170,10 @@ class Declared:
 
 
 class FirstChecked:
-    """Evaluates f, the first time with a graph, to see that it depends on no trained tensor.
+    """Evaluates f, the first time with a graph, to see that it depends on no other trained tensor.
 
-    This is for a solve in which nothing that was declared wants a gradient: no backward pass comes
-    that could look.
+    This is for solves without a backward pass that could look: nothing that was declared wants a
+    gradient, or autograd makes the backward pass.
 
     Args:
         tensors: What f may depend on besides t and y.
@@ -187,6 +187,8 @@ class FirstChecked:
         first, self._declared = self._declared, None
         if first is None:
             return evaluate(f, t, y)
+        if torch.is_grad_enabled():
+            return first.evaluate(f, t, y)
         with torch.enable_grad():
             return first.evaluate(f, t, y).detach()
 

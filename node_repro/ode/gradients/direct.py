@@ -6,32 +6,64 @@ The gradient is that of the discrete solution, exact to rounding; memory grows w
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from node_repro.ode.engines import SolveOptions
-from node_repro.ode.field import Plain
+from node_repro.ode.field import Plain, evaluate
 from node_repro.ode.gradients import Problem
+from node_repro.ode.gradients.declared import FirstChecked
 from node_repro.ode.methods import State
 from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import Solver
+from node_repro.ode.transforms import transformed
 
 
 @dataclass(frozen=True)
 class Direct:
-    """Rejected steps leave nothing behind; the choice of the steps is not differentiated."""
+    """Backpropagation through the steps of the solver, for memory that grows with their number.
+
+    The gradient is that of the discrete solution, exact to rounding. Rejected steps leave nothing
+    in the graph, and the choice of the steps is not differentiated. Every tensor that f uses gets
+    its gradient; where parameters=(...) are given to odeint, f is refused if it depends on others.
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> y0 = torch.tensor(1.0, requires_grad=True)
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> solver = ode.dopri5(rtol=1e-5, atol=1e-5)
+        >>> ys, _ = ode.odeint(lambda t, y: -y, y0, ts, solver=solver, gradient=ode.Direct())
+        >>> ys[-1].backward()
+        >>> torch.allclose(y0.grad, torch.exp(-ts[-1]), rtol=1e-4)
+        True
+    """
 
     needs: ClassVar[str] = "runge_kutta"
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
+        """See GradientMethod.solve."""
         if not solver.differentiable:
             raise SolverError(
                 "bad_input",
                 f"autograd does not see through {type(solver).__name__}: take gradient=adjoint, or "
                 "a Runge-Kutta method",
             )
+        if any(x.requires_grad for x in problem.frozen):
+            raise SolverError(
+                "bad_input",
+                "gradient=direct gives every tensor that f uses its gradient, and one in "
+                "frozen=(...) wants one: detach it in f, or take gradient=checkpointed",
+            )
+        first = evaluate
+        if problem.explicit and torch.is_grad_enabled() and not transformed():
+            first = FirstChecked(problem.parameters or ())
         backward = Stats()
         trajectory = solver.solve(
-            Plain(problem.f, backward), State(problem.y0), problem.ts, SolveOptions(problem.norm)
+            Plain(problem.f, backward, first),
+            State(problem.y0),
+            problem.ts,
+            SolveOptions(problem.norm),
         )
         ys, stats = trajectory.ys, trajectory.stats
 

@@ -34,10 +34,28 @@ from node_repro.ode.solver import Solver
 
 @dataclass(frozen=True)
 class Reversible:
-    """The gradient of the discrete solution, exact to rounding, for two states in memory.
+    """Undoes the steps one by one, for two states in memory. Needs a reversible method.
 
-    Rounding grows where a solution decays, as its steps are undone. A warning says so where half of
-    the gradient's digits are lost.
+    The gradient is that of the discrete solution, exact to rounding. Rounding errors grow where a
+    solution decays, as its steps are undone: a warning says so where half of the digits are lost.
+
+    References:
+        McCallum, Foster: Efficient, accurate and stable gradients for neural ODEs, 2024.
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> f = torch.nn.Linear(2, 2)
+        >>> field = lambda t, y: torch.tanh(f(y))
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> def gradient_by(method, solver):
+        ...     options = {"gradient": method, "parameters": f.parameters()}
+        ...     ys, _ = ode.odeint(field, torch.ones(2), ts, solver=solver, **options)
+        ...     return torch.autograd.grad(ys[-1].sum(), f.weight)[0]
+        >>> solver = ode.reversible_dopri5(rtol=1e-3, atol=1e-3)
+        >>> exact = gradient_by(ode.Direct(), solver)
+        >>> torch.allclose(gradient_by(ode.Reversible(), solver), exact, rtol=1e-3)
+        True
     """
 
     needs: ClassVar[str] = "reversible"

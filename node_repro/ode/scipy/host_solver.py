@@ -1,4 +1,4 @@
-"""What all solvers of scipy have in common: one step a call, up to t1 and not beyond.
+"""The base of scipy's solvers, which are called for one step at a time, up to t1.
 
 f is called with y on its own device and in its own dtype; scipy works on one vector of float64 on
 the host. Outputs within a step are the integrator's own interpolation.
@@ -27,19 +27,19 @@ ULPS = 16  # a step of fewer units in the last place of t cannot be told from no
 
 @dataclass(frozen=True)
 class HostSolver:
-    """A Solver around an integrator of scipy.
+    """The base of the solvers around an integrator of scipy.
 
     Every solve begins anew, so the trajectory's h is None: the size of its last steps says nothing
-    about another solve's first. numpy does the sums: not differentiable.
+    about another solve's first. Autograd does not see through a solve.
 
     Args:
         rtol: Relative tolerance: a number, or a tensor that broadcasts to y.
-        atol: Absolute tolerance: a number, or a tensor that broadcasts to y.
-        max_steps: Steps allowed in one solve.
-        first_step: Length of the first step; None: the integrator chooses it.
+        atol: Absolute tolerance, in the units of y: a number, or a tensor that broadcasts to y.
+        max_steps: Steps of one solve before it is given up.
+        first_step: Length of the first step; None leaves it to the integrator.
 
     Raises:
-        SolverError: a number out of its range (kind bad_input).
+        SolverError: A number is out of its range (kind bad_input).
     """
 
     rtol: float | Tensor
@@ -76,9 +76,7 @@ class HostSolver:
     def solve(
         self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
     ) -> Trajectory:
-        """Raises SolverError: bad_input, dt_underflow, max_steps, non_finite_state or
-        non_finite_dynamics.
-        """
+        """See Solver.solve."""
         if options.watch is not None:
             raise SolverError(
                 "bad_input",

@@ -7,9 +7,10 @@ Comput. 4, 1983. scipy.integrate.odeint is LSODA.
 import math
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import scipy.integrate
+from annotated_types import Gt
 
 from node_repro.ode.norm import Norm
 from node_repro.ode.scipy.flat import Flat, Weighted
@@ -17,28 +18,42 @@ from node_repro.ode.scipy.multistep import Multistep
 from node_repro.ode.scipy.rates import Rates
 from node_repro.ode.solution import SolverError
 
+STIFF_ORDER = 5  # the highest of the backward differentiation formulas
 LARGEST = 46_000  # n: LSODA counts its memory, n^2 + 9 n + 22 numbers, in 32 bits
 
 
 @dataclass(frozen=True)
 class Lsoda(Multistep):
-    """Where it turns to backward differentiation (orders up to 5), every Jacobian by differences
-    costs as many evaluations of f as the vector has elements: for small states.
+    """LSODA: Adams methods, and backward differentiation formulas where the problem turns stiff.
 
-    LSODA's own norm is a maximum and no mean: a step is accepted when |e_i| <= tol_i for every
-    element i. That bounds every mean, flat or of a part, so the tolerances are as given and no part
-    dilutes another; it may be stricter than the norm asked for. Integrals that do not count have
-    no tolerance. LSODA does not tell how often it rejected a step: stats.rejected stays 0, and
-    max_steps counts the accepted ones. max_step: the longest |h|.
+    For small states: every Jacobian of the stiff formulas is made by differences, which costs as
+    many evaluations of f as the vector has elements. LSODA's norm is a maximum: a step is accepted
+    when |e_i| <= tol_i for every element i. That bounds every mean, so the tolerances are as given,
+    and it may be stricter than the norm asked for. Integrals that do not count have no tolerance.
+    LSODA does not say how often it rejected a step: stats.rejected stays 0, and max_steps counts
+    the accepted ones. The stiff formulas have orders up to the smaller of 5 and max_order.
+
+    Args:
+        max_step: The longest step; infinity for no bound.
 
     Raises:
-        SolverError: a number out of its range, or, in a solve, a vector of more than 46,000
+        SolverError: A number is out of its range, or, in a solve, the vector has more than 46,000
             elements (kind bad_input).
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> solver = ode.Lsoda(rtol=1e-5, atol=1e-5)
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> options = {"gradient": ode.Adjoint(), "parameters": ()}
+        >>> ys, _ = ode.odeint(lambda t, y: -y, torch.ones(1), ts, solver=solver, **options)
+        >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-3)
+        True
     """
 
     busy: ClassVar[Lock] = Lock()
 
-    max_step: float = math.inf
+    max_step: Annotated[float, Gt(0)] = math.inf
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,6 +76,7 @@ class Lsoda(Multistep):
             rtol=weighted.rtol,
             atol=weighted.atol,
             max_order_ns=self.max_order,
+            max_order_s=min(self.max_order, STIFF_ORDER),
             first_step=first_step,
             max_step=0.0 if math.isinf(self.max_step) else self.max_step,  # 0: no bound
         )

@@ -28,13 +28,13 @@ TASK, CRITICAL, LAST_STEP = 2, 0, 10  # places: in the integrator's call_args, a
 
 @dataclass(frozen=True)
 class Multistep(HostSolver):
-    """A multistep method, which begins every solve at order one.
+    """The base of VodeAdams and Lsoda. Every solve begins at order one.
 
     Args:
-        max_order: Highest order of the Adams methods.
+        max_order: Highest order of the formulas.
 
     Raises:
-        SolverError: a number out of its range (kind bad_input).
+        SolverError: A number is out of its range (kind bad_input).
     """
 
     busy: ClassVar[Lock]

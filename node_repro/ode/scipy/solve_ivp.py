@@ -1,13 +1,14 @@
 """The solvers of scipy.integrate.solve_ivp: RK45, RK23, DOP853, Radau and BDF.
 
-They are stepped one by one (scipy.integrate.OdeSolver), so that f is counted and failures are told.
+They are stepped one by one (scipy.integrate.OdeSolver), so that f is counted and a failure is a SolverError.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import scipy.integrate
+from annotated_types import Gt
 from scipy.sparse import csc_matrix, hstack
 
 from node_repro.ode.norm import Norm
@@ -32,8 +33,10 @@ ScipyMethod = Literal["RK45", "RK23", "DOP853", "Radau", "BDF"]
 
 @dataclass(frozen=True)
 class SolveIvp(HostSolver):
-    """One of solve_ivp's solvers. They accept a step when a root mean square over all N reals is
-    below 1, from which the norm asked for is made by weights (Flat.mean_weights).
+    """One of the solvers of scipy.integrate.solve_ivp.
+
+    They accept a step when a root mean square over all N reals is below 1, from which the norm
+    asked for is made by weights (Flat.mean_weights).
 
     Radau and BDF are for stiff problems. They take one relative tolerance, which is the smallest of
     all elements' here; the absolute ones may differ. Their Jacobian is one by differences, which
@@ -41,15 +44,25 @@ class SolveIvp(HostSolver):
     say: stats.rejected stays 0, and max_steps counts the accepted steps.
 
     Args:
-        scipy_method: The solver's name in scipy.
-        max_step: The longest step.
+        scipy_method: Method of scipy.integrate.solve_ivp.
+        max_step: The longest step; infinity for no bound.
 
     Raises:
-        SolverError: A number or a name that does not exist (kind bad_input).
+        SolverError: A number is out of its range, or the method is unknown (kind bad_input).
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> solver = ode.SolveIvp(rtol=1e-5, atol=1e-5, scipy_method="DOP853")
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> options = {"gradient": ode.Adjoint(), "parameters": ()}
+        >>> ys, _ = ode.odeint(lambda t, y: -y, torch.ones(1), ts, solver=solver, **options)
+        >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-3)
+        True
     """
 
     scipy_method: ScipyMethod = "RK45"
-    max_step: float = np.inf
+    max_step: Annotated[float, Gt(0)] = np.inf
 
     def __post_init__(self) -> None:
         super().__post_init__()

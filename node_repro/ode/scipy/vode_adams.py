@@ -20,11 +20,21 @@ FAILED_ITERATIONS, FAILED_TESTS = 20, 21  # NCFN and NETF in iwork: rejected ste
 
 @dataclass(frozen=True)
 class VodeAdams(Multistep):
-    """For problems that are not stiff: one evaluation of f an iteration, and no Jacobian.
+    """VODE's Adams methods, for problems that are not stiff: they need no Jacobian.
 
     VODE accepts a step when (1/N) sum_i (e_i / tol_i)^2 <= 1 over all N reals of the vector, from
     which the norm asked for is made by weights (Flat.mean_weights). tol_i of a complex number is
     that of its real or imaginary part, which is not above its own.
+
+    Example:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> solver = ode.VodeAdams(rtol=1e-5, atol=1e-5)
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> options = {"gradient": ode.Adjoint(), "parameters": ()}
+        >>> ys, _ = ode.odeint(lambda t, y: -y, torch.ones(1), ts, solver=solver, **options)
+        >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-3)
+        True
     """
 
     busy: ClassVar[Lock] = Lock()
