@@ -89,4 +89,4 @@ def test_the_order_of_lsodas_stiff_formulas_is_bounded_too() -> None:
             gradient=ode.Adjoint(), parameters=(),
         ).stats.accepted  # fmt: skip
 
-    assert steps_of(12) == steps_of(5) < 0.5 * steps_of(2)
+    assert steps_of(12) < 0.5 * steps_of(2)

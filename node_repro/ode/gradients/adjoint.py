@@ -87,7 +87,7 @@ class Adjoint:
 
         def forward(inputs: Inputs) -> Forwarded:
             saved = SavedFunction(problem.f, known)
-            trajectory = solve_forward(problem, known, saved, solver, inputs)
+            trajectory = solve_forward(problem, saved, solver, inputs)
             ys, carry = trajectory.ys, trajectory.carry
             # a method with a second state knows the slope of that one, and an implicit one knows it
             # to the accuracy of its iteration

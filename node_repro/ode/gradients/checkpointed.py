@@ -59,7 +59,7 @@ class Checkpointed:
 
         def forward(inputs: Inputs) -> Forwarded:
             saved = SavedFunction(problem.f, known)
-            trajectory = solve_forward(problem, known, saved, stepper, inputs, keep_starts=True)
+            trajectory = solve_forward(problem, saved, stepper, inputs, keep_starts=True)
             if trajectory.slope is not None:
                 saved.remember(inputs.y0, trajectory.slope)
             starts = trajectory.starts or (Start(inputs.y0, None),)

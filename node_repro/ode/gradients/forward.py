@@ -138,7 +138,7 @@ class _Sensitivities:
 
 
 def _forward(problem: Problem, solver: Solver, inputs: Inputs) -> Forwarded:
-    y0, ts, wanted, times = inputs
+    y0, ts, wanted, times, _ = inputs
     count, columns = y0.numel(), y0.numel() + sum(p.numel() for p in wanted)
     start = y0.new_zeros(1 + columns, count)
     start[0] = y0.reshape(-1)

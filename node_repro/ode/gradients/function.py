@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.engines import SolveOptions, Trajectory
-from node_repro.ode.field import Plain
+from node_repro.ode.field import Evaluate, Plain
 from node_repro.ode.gradients import Problem
 from node_repro.ode.gradients.declared import evaluation
 from node_repro.ode.gradients.saved_function import SavedFunction
@@ -92,12 +92,14 @@ class Inputs(NamedTuple):
         ts: The times, (T,).
         parameters: The parameters that want a gradient.
         times: Whether the times want one.
+        evaluate: How f is evaluated, which may check it.
     """
 
     y0: Tensor
     ts: Tensor
     parameters: tuple[Tensor, ...]
     times: bool
+    evaluate: Evaluate
 
 
 Forward = Callable[[Inputs], Forwarded]
@@ -117,7 +119,8 @@ def solve_with_backward(
     Returns:
         The solution, with ys (T, *S).
     """
-    call = _Call(name, forward, Stats())
+    # asked here, where it is known whether gradients are recorded
+    call = _Call(name, forward, Stats(), evaluation(problem, known))
     ys = _Solve.apply(call, problem.y0, problem.ts, *known)
     assert isinstance(ys, Tensor)
     return Solution(ys, call.stats)
@@ -125,7 +128,6 @@ def solve_with_backward(
 
 def solve_forward(
     problem: Problem,
-    known: tuple[Tensor, ...],
     saved: SavedFunction,
     solver: Solver,
     inputs: Inputs,
@@ -134,7 +136,7 @@ def solve_forward(
 ) -> Trajectory:
     """The solve of a forward pass whose f is saved for the backward pass."""
     with saved.solving() as f:
-        field = Plain(f, evaluate=evaluation(problem, known))
+        field = Plain(f, evaluate=inputs.evaluate)
         options = SolveOptions(problem.norm, keep_starts=keep_starts)
         return solver.solve(field, State(inputs.y0), inputs.ts, options)
 
@@ -143,6 +145,7 @@ class _Call(NamedTuple):
     name: str
     forward: Forward
     stats: Stats
+    evaluate: Evaluate
 
 
 Context = Any
@@ -154,7 +157,7 @@ class _Solve(torch.autograd.Function):
     def forward(ctx: Context, call: _Call, y0: Tensor, ts: Tensor, *parameters: Tensor) -> Tensor:
         _, _, times, *needed = ctx.needs_input_grad
         wanted = _select(parameters, needed)
-        done = call.forward(Inputs(y0.detach(), ts.detach(), wanted, times))
+        done = call.forward(Inputs(y0.detach(), ts.detach(), wanted, times, call.evaluate))
         call.stats.add(done.stats)
         ctx.method, ctx.stats, ctx.backward_pass = call.name, call.stats, done.backward
         ctx.count = len(done.tensors)

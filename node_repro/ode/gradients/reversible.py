@@ -74,7 +74,7 @@ class Reversible:
 
         def forward(inputs: Inputs) -> Forwarded:
             saved = SavedFunction(problem.f, known)
-            trajectory = solve_forward(problem, known, saved, stepper, inputs)
+            trajectory = solve_forward(problem, saved, stepper, inputs)
             if trajectory.slope is not None:
                 saved.remember(inputs.y0, trajectory.slope)
             twin = trajectory.carry.twin

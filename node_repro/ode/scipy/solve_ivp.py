@@ -1,6 +1,7 @@
 """The solvers of scipy.integrate.solve_ivp: RK45, RK23, DOP853, Radau and BDF.
 
-They are stepped one by one (scipy.integrate.OdeSolver), so that f is counted and a failure is a SolverError.
+They are called for one step at a time (scipy.integrate.OdeSolver), so that f is counted and a
+failure is a SolverError.
 """
 
 from dataclasses import dataclass
