@@ -82,6 +82,13 @@ class EncodedODE(Deep):
 
         ts = torch.tensor((0.0, self.depth), dtype=torch.float64)
         z0 = self.encoder(x)
-        odeint(recording_field, z0, ts, solver=block.solver, gradient=block.gradient, parameters=())
+        odeint(
+            recording_field,
+            z0,
+            ts,
+            solver=block.solver,
+            gradient=block.gradient,
+            parameters=block.f.parameters(),
+        )
         t, z = zip(*points, strict=True)
         return Path(torch.cat(t), torch.cat(z))

@@ -172,7 +172,7 @@ def _way(solve: Solve, title: str, solver: Solver, steps: int | None) -> Drawn:
             seen.append((t.reshape(1), z[:, 0]))
             return problem.f(t, z)
 
-        alone = problem._replace(f=noted, y0=start, ts=ts, parameters=())
+        alone = problem._replace(f=noted, y0=start, ts=ts, parameters=(), explicit=False)
         states.append(forward(solve._replace(problem=alone), solver).ys[:, :, 0])
         places.append(tuple(torch.cat(part) for part in zip(*seen, strict=True)))
     at, z = (_padded([place[i] for place in places]) for i in range(2))

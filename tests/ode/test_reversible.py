@@ -160,7 +160,7 @@ def damped(dtype: torch.dtype, rate: float) -> tuple[Tensor, float | None]:
 
 def test_where_single_precision_cannot_reverse_it_says_so_with_the_number() -> None:
     sentence = (
-        r"^the steps came back to a start (\de-\d\d) away from the true one .* torch.float32 "
+        r"^undoing the steps led to a start (\de-\d\d) away from y0 .* torch.float32 "
         r".*: the gradient is not exact any more; take float64, fewer steps, or "
         r"gradient=checkpointed$"
     )

@@ -1,4 +1,4 @@
-"""Where steps lead, and on which side of a time f is called there."""
+"""Solvers with steps along a grid of times, and the side of a jump from which f is called."""
 
 import math
 from bisect import bisect_left
@@ -33,7 +33,11 @@ first: float64 on the host.
 class OnGrid:
     """A Solver whose steps lead from one time of a grid to the next.
 
-    perturb: whether f is called strictly within each step.
+    Args:
+        method: Takes the steps.
+        grid: Makes the grid of a solve.
+        callbacks: Functions to be called at every step; None for none.
+        perturb: Whether f is called strictly within each step.
     """
 
     method: Method
@@ -50,6 +54,11 @@ class OnGrid:
         return False
 
     def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> "OnGrid":
+        if rtol is not None or atol is not None:
+            raise SolverError(
+                "bad_input",
+                "the steps between the times of a grid keep to no tolerance: remove rtol and atol",
+            )
         return self
 
     def solve(
@@ -181,8 +190,14 @@ class Perturbed:
 
 @dataclass(frozen=True)
 class Stopping:
-    """A Solver that ends a step at every stop, for the legs of an adjoint's backward solve: from
-    one time to another, without outputs in between. f is called on a step's own side of a stop.
+    """A Solver that ends a step at every stop, for the backward solve of the adjoint method.
+
+    It solves from one time to another, without outputs in between. f is called on a step's own side
+    of a stop.
+
+    Args:
+        solver: Solves between two stops.
+        stops: Times at which f may jump, in any order.
     """
 
     solver: Solver

@@ -1,4 +1,4 @@
-"""Differentiates a discrete solution one step at a time, from the last to the first.
+"""Differentiate a discrete solution one step at a time, from the last to the first.
 
 Each step is done again from its start with a graph, and its cotangents are pulled through: those
 of its end, of a reversible method's twin, and of the outputs inside of it (dense output). The
@@ -25,7 +25,15 @@ from node_repro.ode.solver import RungeKutta, Solver
 
 
 def stepping(solver: Solver, gradient: str) -> RungeKutta:
-    """The solver, whose steps can be taken one by one. Raises SolverError (bad_input)."""
+    """The solver, if its steps can be taken one by one.
+
+    Args:
+        solver: Of the forward solve.
+        gradient: The name of the gradient method, for messages.
+
+    Raises:
+        SolverError: They cannot (kind bad_input).
+    """
     if not isinstance(solver, RungeKutta):
         raise SolverError(
             "bad_input",

@@ -1,4 +1,4 @@
-"""A state as one vector of reals on the host, and a norm as weights of its elements."""
+"""States as numpy vectors of reals, and norms as weights of their elements."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ Vector = np.ndarray
 
 
 class Flat:
-    """Between states like the given one and vectors of N reals."""
+    """Converts between states like a given one and vectors of N reals."""
 
     def __init__(self, like: State) -> None:
         self.like = like
@@ -25,7 +25,7 @@ class Flat:
         return sum(self.sizes)
 
     def vector(self, y: Tensor, integrals: tuple[Tensor, ...]) -> Vector:
-        """One copy from y's device, however many tensors there are."""
+        """The vector of a state, in one copy from y's device."""
         return torch.cat([_flattened(x) for x in (y, *integrals)]).cpu().numpy()
 
     def y(self, v: Vector) -> Tensor:
@@ -48,9 +48,13 @@ class Flat:
         return Weighted(rtol, np.maximum(atol, np.finfo(np.float64).tiny))  # 0 / 0 at y = 0
 
     def counts(self, norm: Norm) -> Vector:
-        """For every real the number of elements of the part whose mean it enters; 0: of none.
+        """How many elements there are in the part that each real belongs to.
 
-        Raises SolverError (bad_input) for a norm that is no root mean square.
+        Returns:
+            (N,), with 0 for reals that the norm leaves out.
+
+        Raises:
+            SolverError: The norm is not an RmsNorm (kind bad_input).
         """
         if not isinstance(norm, RmsNorm):
             raise SolverError(
@@ -71,8 +75,7 @@ class Flat:
         return np.repeat(elements, np.repeat(reals, [y.numel(), *sizes]))
 
     def mean_weights(self, norm: Norm) -> Vector:
-        """Weights of the tolerances, (N,), with which a root mean square over all reals is the
-        norm, or bounds it.
+        """Weights of tolerances for which a mean square over all reals gives the norm, or a bound.
 
         The flat norm is that mean. A mean for each of J parts is had with w_i = sqrt(n_j / N) for
         the n_j elements of part j:
@@ -81,20 +84,28 @@ class Flat:
 
         the sum of the parts' mean squares: not below the largest of them, and at most J times that.
         So the norm asked for is kept, and the tolerance is up to sqrt(J) stricter.
+
+        Returns:
+            (N,), with 0 for reals that the norm leaves out.
         """
         return np.sqrt(self.counts(norm) / len(self))
 
 
 class Weighted(NamedTuple):
-    """The tolerance of every real, rtol |v_i| + atol: (N,) each."""
+    """The tolerance rtol |v_i| + atol of every real.
+
+    Attributes:
+        rtol: (N,).
+        atol: (N,).
+    """
 
     rtol: Vector
     atol: Vector
 
     def times(self, weights: Vector) -> "Weighted":
-        """With other weights; a weight of 0 stands for no tolerance at all: any error is allowed.
+        """The tolerances times weights, where a weight of 0 allows any error.
 
-        scipy's integrators take an infinite atol as that: the element's share is then e / inf = 0.
+        scipy's integrators take an infinite atol for that: the element's share is then e / inf = 0.
         """
         atol = np.where(weights > 0, self.atol * weights, np.inf)
         return Weighted(self.rtol * weights, atol)

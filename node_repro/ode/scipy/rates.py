@@ -1,4 +1,4 @@
-"""A field as scipy calls it: on vectors of the host."""
+"""A field as a function of numpy vectors, as scipy calls it."""
 
 import numpy as np
 
@@ -9,10 +9,14 @@ from node_repro.ode.solution import Stats
 
 
 class Rates:
-    """f as scipy calls it, counted. finite: whether all values of a step were.
+    """f as scipy calls it, counted.
 
     An exception in f is kept, not raised: VODE's compiled code goes on calling when one is set, and
     loses it.
+
+    Attributes:
+        fault: The exception that f raised, None if it raised none.
+        finite: Whether all values were finite since this was last set.
     """
 
     def __init__(self, f: Field, flat: Flat, stats: Stats, span: tuple[float, float]) -> None:
