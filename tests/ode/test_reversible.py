@@ -159,11 +159,7 @@ def damped(dtype: torch.dtype, rate: float) -> tuple[Tensor, float | None]:
 
 
 def test_where_single_precision_cannot_reverse_it_says_so_with_the_number() -> None:
-    sentence = (
-        r"^undoing the steps led to a start (\de-\d\d) away from y0 .* torch.float32 "
-        r".*: the gradient is not exact any more; take float64, fewer steps, or "
-        r"gradient=checkpointed$"
-    )
+    sentence = r"led to a start (\de-\d\d) away from y0 .* torch.float32 .* gradient=checkpointed$"
     with pytest.warns(UserWarning, match=sentence) as caught:
         _, strayed = damped(torch.float32, 13.0)
     assert strayed is not None and strayed > math.sqrt(torch.finfo(torch.float32).eps)
