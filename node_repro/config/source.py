@@ -18,21 +18,19 @@ source of the project and of the class's own package. A constructor declares an 
 
 import ast
 import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from inspect import cleandoc
-from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union, get_args
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from node_repro.config import ConfigError
+from node_repro.config.modules import Module, module_file, read_module
 from node_repro.config.option import Option
 
 _PROJECT = __name__.partition(".")[0]
-_CHECKOUT = Path(__file__).resolve().parents[2]
 _KNOWN: dict[str, Any] = {
     **{one.__name__: one for one in (bool, int, float, str, object, tuple, list, Sequence)},
     **{one.__name__: one for one in (Ge, Gt, Le, Lt, MinLen)},
@@ -40,15 +38,6 @@ _KNOWN: dict[str, Any] = {
     "Union": Union,
 }
 _ENTRY = re.compile(r" {4}(\w+)(?: \([^)]*\))?: (.*)")
-
-
-@dataclass(frozen=True, eq=False)
-class Module:
-    """A parsed file: its top-level definitions, and what its imports bind, as dotted paths."""
-
-    name: str
-    definitions: Mapping[str, ast.stmt]
-    imports: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +58,7 @@ class Definition:
 def find(path: str) -> Definition | None:
     """The definition at a dotted path; None if there is no such file or name."""
     module_name, _, name = path.rpartition(".")
-    module = _read_module(module_name) if module_name else None
+    module = read_module(module_name) if module_name else None
     return _look_up(module, name) if module else None
 
 
@@ -78,7 +67,7 @@ def require(path: str) -> Definition:
     definition = find(path)
     if definition is None:
         module, _, name = path.rpartition(".")
-        if module and _file(module):
+        if module and module_file(module):
             raise ConfigError(f"{path!r}: the module {module} defines no {name}")
         raise ConfigError(
             f"{path!r}: there is no module {module or path!r} in this directory or on Python's path"
@@ -265,50 +254,3 @@ def _look_up(module: Module, name: str) -> Definition | None:
     path = f"{module.imports[first]}.{rest}".rstrip(".")
     near = (module.name.partition(".")[0], _PROJECT)
     return find(path) if path.partition(".")[0] in near else None
-
-
-def _file(module: str) -> Path | None:
-    for folder in (_CHECKOUT, *map(Path, sys.path), Path.cwd()):
-        path = folder.joinpath(*module.split("."))
-        for file in (path / "__init__.py", path.with_name(f"{path.name}.py")):
-            if file.is_file():
-                return file
-    return None
-
-
-@cache
-def _read_module(name: str) -> Module | None:
-    file = _file(name)
-    if file is None:
-        return None
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError) as error:
-        raise ConfigError(f"{file} cannot be read as Python: {error}") from error
-    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    definitions: dict[str, ast.stmt] = {}
-    imports: dict[str, str] = {}
-    for node in _statements(tree.body):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            definitions[node.name] = node
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            definitions |= {one.id: node for one in targets if isinstance(one, ast.Name)}
-        elif isinstance(node, ast.ImportFrom):
-            start = package.rsplit(".", node.level - 1)[0] if node.level else ""
-            base = ".".join(part for part in (start, node.module) if part)
-            imports |= {one.asname or one.name: f"{base}.{one.name}" for one in node.names}
-        elif isinstance(node, ast.Import):
-            for one in node.names:
-                first = one.name.partition(".")[0]
-                imports[one.asname or first] = one.name if one.asname else first
-    return Module(name, definitions, imports)
-
-
-def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Top-level statements, those under `if TYPE_CHECKING:` and in `try:` too."""
-    for node in body:
-        if isinstance(node, ast.If | ast.Try):
-            yield from _statements(node.body)
-        else:
-            yield node
