@@ -86,3 +86,9 @@ def test_scipy_is_imported_on_first_use_and_torchs_compiler_not_at_all() -> None
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="dopri6"):
         getattr(ode, "dopri" + "6")
+
+
+def test_the_reference_page_names_everything_public() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
+    missing = [name for name in ode.__all__ if not re.search(rf"\b{name}\b", page)]
+    assert not missing
