@@ -34,7 +34,7 @@ class SolvesODE(nn.Module):
     Attributes:
         stats: What the last solve cost.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> class Decay(ode.SolvesODE):
@@ -81,7 +81,7 @@ class ODEBlock(SolvesODE):
         Chen, Rubanova, Bettencourt, Duvenaud: Neural ordinary differential equations, 2018,
         section 3.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> class Field(torch.nn.Module):

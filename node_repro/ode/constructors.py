@@ -84,7 +84,7 @@ def adaptive(
         SolverError: The method estimates no error, or a number is out of its range (kind
             bad_input).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> solver = ode.adaptive(ode.DOPRI5, rtol=1e-5, atol=1e-5)
@@ -122,7 +122,7 @@ def fixed(
     Raises:
         SolverError: A number is out of its range (kind bad_input).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> solver = ode.fixed(ode.RK4, step_size=0.1)
@@ -324,7 +324,7 @@ def adams(
     References:
         Hairer, Norsett, Wanner: Solving ODEs I, section III.1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> ts = torch.tensor([0.0, 1.0])

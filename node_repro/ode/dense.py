@@ -29,7 +29,7 @@ class DenseSolution(Generic[Y]):
         points: The times between which the steps lead, n + 1 for n steps.
         stats: What the solve cost.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> y = ode.odeint_dense(
@@ -163,7 +163,7 @@ def odeint_dense(
     Raises:
         SolverError: t0 = t1, or another argument is invalid (kind bad_input); or the solve failed.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> solver = ode.tsit5(rtol=1e-6, atol=1e-6)

@@ -41,7 +41,7 @@ class EventSolution(NamedTuple, Generic[Y]):
         fixed: Whether the event function jumped to 0 as a function of time alone, so that t has no
             gradient.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> end = ode.odeint_event(
@@ -143,7 +143,7 @@ def odeint_event(
     References:
         Chen, Amos, Nickel: Learning neural event functions, 2021.
 
-    Example:
+    Examples:
         A ball falls from a height: when does it reach the ground, and how does that depend on the
         height?
 

@@ -117,7 +117,7 @@ def _broadcasts(shape: torch.Size, target: torch.Size) -> bool:
 class Norm(Protocol):
     """Measures a state in units of its tolerances.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> norm: ode.Norm = ode.CallableNorm(lambda y, integrals: y.abs().max())
@@ -165,7 +165,7 @@ class RmsNorm:
     References:
         Kidger, Chen, Lyons: "Hey, that's not an ODE": faster ODE adjoints via seminorms, 2021.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> y0 = torch.ones(2, requires_grad=True)
@@ -230,7 +230,7 @@ class CallableNorm:
     Raises:
         SolverError: In a solve, the function returns something else (kind bad_input).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> largest = ode.CallableNorm(lambda y, integrals: y.abs().max())

@@ -83,7 +83,7 @@ def odeint(
     References:
         Chen, Rubanova, Bettencourt, Duvenaud: Neural ordinary differential equations, 2018.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> rate = torch.tensor(2.0, requires_grad=True)

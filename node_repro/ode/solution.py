@@ -31,7 +31,7 @@ class SolverError(Exception):
         t: As given.
         h: As given.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> try:
@@ -78,7 +78,7 @@ class Stats:
         backward: The same for all backward passes through the solution so far; None before the
             first.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> y0 = torch.ones(1, requires_grad=True)
@@ -146,7 +146,7 @@ class Solution(NamedTuple, Generic[Y]):
         ys: The states at the requested times, (T, *S), or a tuple of such for a tuple of states.
         stats: What the solve cost.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> position, velocity = ode.odeint(

@@ -28,7 +28,7 @@ class Solver(Protocol):
 
     RungeKutta and scipy's solvers implement this protocol.
 
-    Example:
+    Examples:
             >>> from node_repro import ode
         >>> solver = ode.dopri5(rtol=1e-3, atol=1e-3)
         >>> solver.differentiable, solver.controls_error
@@ -98,7 +98,7 @@ class RungeKutta:
         SolverError: The controller needs an error estimate that the method does not give, or
             max_steps is below 1 (kind bad_input).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> controller = ode.PI(rtol=1e-5, atol=1e-5)

@@ -47,7 +47,7 @@ class ButcherTableau:
         ValueError: The sizes differ, a row of a does not sum to c_i, weights do not sum to 1, or
             the dense output does not end in y1.
 
-    Example:
+    Examples:
         >>> from node_repro import ode
         >>> ralston = ode.ButcherTableau.from_numbers(
         ...     "ralston",
@@ -193,7 +193,7 @@ class ImplicitTableau(ButcherTableau):
     Raises:
         ValueError: a has neither form, or as for ButcherTableau.
 
-    Example:
+    Examples:
         >>> from node_repro import ode
         >>> implicit_euler = ode.ImplicitTableau.from_numbers(
         ...     "implicit_euler", order=1, a=[[1]], b=[1], c=[1], dense=[[1]], dense_order=1

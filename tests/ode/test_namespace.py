@@ -1,8 +1,10 @@
 """`from node_repro import ode` is all that a program needs of the solver."""
 
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch

@@ -56,7 +56,7 @@ class Controller(Protocol[Memory]):
     To add a controller that keeps to tolerances, derive it from
     `node_repro.ode.controllers.adaptive.AdaptiveController`; others implement this protocol.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> class Halving:  # every step is half as long as the one before it

@@ -20,7 +20,7 @@ class Constant:
     Raises:
         SolverError: step_size is not a positive number (kind bad_input).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> solver = ode.RungeKutta(ode.RK4, ode.Constant(step_size=0.3))

@@ -15,7 +15,7 @@ class Integral(AdaptiveController[bool]):
 
     The step after a rejection does not grow. The memory is whether the step before was rejected.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> controller = ode.Integral(rtol=1e-5, atol=1e-5, first_step=0.1)

@@ -40,7 +40,7 @@ class PI(AdaptiveController[PIState]):
         integral: Weight kI of the error.
         proportional: Weight kP of the error's change since the last accepted step.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> solver = ode.RungeKutta(ode.DOPRI5, ode.PI(rtol=1e-5, atol=1e-5, proportional=0.2))

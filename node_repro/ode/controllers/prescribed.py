@@ -27,7 +27,7 @@ class Prescribed:
         SolverError: There are fewer than two points, or they are not finite and sorted one way
             (kind bad_input).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> solver = ode.RungeKutta(ode.RK4, ode.Prescribed((0.0, 0.1, 0.5, 2.0)), max_steps=100)

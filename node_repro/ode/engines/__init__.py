@@ -91,7 +91,7 @@ class StepCallbacks(NamedTuple):
         accepted: Called after an attempt that was accepted.
         rejected: Called after an attempt that was rejected.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> times = []

@@ -49,7 +49,7 @@ class GradientMethod(Protocol):
 
     Built in are Direct, Checkpointed, Reversible, Adjoint and Forward. Another one can wrap them:
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> class Counted:

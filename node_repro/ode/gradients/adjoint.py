@@ -52,7 +52,7 @@ class Adjoint:
     References:
         Chen, Rubanova, Bettencourt, Duvenaud: Neural ordinary differential equations, 2018.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> f = torch.nn.Linear(2, 2)

@@ -34,7 +34,7 @@ class Checkpointed:
 
     The gradient is that of the discrete solution, exact to rounding.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> f = torch.nn.Linear(2, 2)

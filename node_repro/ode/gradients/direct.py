@@ -27,7 +27,7 @@ class Direct:
     in the graph, and the choice of the steps is not differentiated. Every tensor that f uses gets
     its gradient; where parameters=(...) are given to odeint, f is refused if it depends on others.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> y0 = torch.tensor(1.0, requires_grad=True)

@@ -43,7 +43,7 @@ class Forward:
     References:
         Hairer, Norsett, Wanner: Solving ODEs I, I.14.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> f = torch.nn.Linear(2, 2)

@@ -42,7 +42,7 @@ class Reversible:
     References:
         McCallum, Foster: Efficient, accurate and stable gradients for neural ODEs, 2024.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> f = torch.nn.Linear(2, 2)

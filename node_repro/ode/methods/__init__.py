@@ -181,7 +181,7 @@ class Step(NamedTuple):
 class Method(Protocol):
     """Takes a step of a given size.
 
-    Example:
+    Examples:
         >>> from node_repro import ode
         >>> def evaluations_for(method: ode.Method, time: float, step_size: float) -> float:
         ...     return time / step_size * len(method.tableau.b)

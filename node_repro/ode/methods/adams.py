@@ -61,7 +61,7 @@ class Corrector(NamedTuple):
         rtol: Relative tolerance, a number or a tensor that broadcasts to y.
         atol: Absolute tolerance, likewise.
 
-    Example:
+    Examples:
         >>> from node_repro import ode
         >>> solver = ode.adams(step_size=0.1, corrector=ode.Corrector(iterations=6, rtol=1e-9))
     """
@@ -89,7 +89,7 @@ class Adams:
     References:
         Hairer, Norsett, Wanner: Solving ODEs I, section III.1.
 
-    Example:
+    Examples:
         >>> from node_repro import ode
         >>> method = ode.Adams(points=4, corrector=ode.Corrector())
         >>> method.name, method.order

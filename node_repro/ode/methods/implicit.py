@@ -47,7 +47,7 @@ class ImplicitRungeKutta(TableauMethod):
             largest states. None, for steps without tolerances, lets Newton's iteration converge to
             rounding errors. A solver sets it.
 
-    Example:
+    Examples:
         >>> from node_repro import ode
         >>> implicit_euler = ode.ImplicitRungeKutta(
         ...     ode.ImplicitTableau.from_numbers(

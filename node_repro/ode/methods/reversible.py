@@ -45,7 +45,7 @@ class Coupled:
     References:
         McCallum, Foster: Efficient, accurate and stable gradients for neural ODEs, 2024.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> y0 = torch.ones(2, dtype=torch.float64, requires_grad=True)

@@ -25,7 +25,7 @@ class ReversibleHeun:
     References:
         Kidger, Foster, Li, Lyons: Efficient and accurate gradients for neural SDEs, 2021.
 
-    Example:
+    Examples:
         >>> from node_repro import ode
         >>> solver = ode.fixed(ode.REVERSIBLE_HEUN, step_size=0.1)
     """

@@ -87,7 +87,7 @@ class ExplicitRungeKutta(TableauMethod):
     Args:
         tableau: Its coefficients.
 
-    Example:
+    Examples:
         >>> from node_repro import ode
         >>> ralston = ode.ExplicitRungeKutta(
         ...     ode.ButcherTableau.from_numbers(

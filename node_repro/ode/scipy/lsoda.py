@@ -40,7 +40,7 @@ class Lsoda(Multistep):
         SolverError: A number is out of its range, or, in a solve, the vector has more than 46,000
             elements (kind bad_input).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> solver = ode.Lsoda(rtol=1e-5, atol=1e-5)

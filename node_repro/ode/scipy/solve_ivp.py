@@ -51,7 +51,7 @@ class SolveIvp(HostSolver):
     Raises:
         SolverError: A number is out of its range, or the method is unknown (kind bad_input).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> solver = ode.SolveIvp(rtol=1e-5, atol=1e-5, scipy_method="DOP853")

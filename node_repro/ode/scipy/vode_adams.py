@@ -26,7 +26,7 @@ class VodeAdams(Multistep):
     which the norm asked for is made by weights (Flat.mean_weights). tol_i of a complex number is
     that of its real or imaginary part, which is not above its own.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from node_repro import ode
         >>> solver = ode.VodeAdams(rtol=1e-5, atol=1e-5)
