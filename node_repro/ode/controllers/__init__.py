@@ -24,6 +24,11 @@ class SolveStart(NamedTuple):
         end: The time at which the solve ends, before or after t.
         error_order: The power of h with which the method's error estimate falls.
         norm: Measures a state in units of its tolerances.
+
+    Example:
+        >>> from node_repro import ode
+        >>> def tenth_of_the_span(start: ode.SolveStart) -> float:
+        ...     return (start.end - start.t) / 10
     """
 
     f: Field
@@ -43,6 +48,12 @@ class StepDecision(NamedTuple, Generic[Memory]):
         h: The size of the next step, or of the next attempt if this one is rejected. It has the
             sign of this step's.
         state: The controller's memory, to be given to its next decision.
+
+    Example:
+        >>> from node_repro import ode
+        >>> decision = ode.Constant(0.1).judge(error=0.0, h=0.1, error_order=1, state=None)
+        >>> decision.accept, decision.h
+        (True, 0.1)
     """
 
     accept: bool

@@ -36,6 +36,11 @@ class AdaptiveController(ABC, Generic[Memory]):
 
     Raises:
         SolverError: A number is out of its range (kind bad_input).
+
+    Example:
+        >>> from node_repro import ode
+        >>> isinstance(ode.PI(rtol=1e-6, atol=1e-6), ode.AdaptiveController)
+        True
     """
 
     rtol: float | Tensor

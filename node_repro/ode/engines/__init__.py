@@ -120,6 +120,10 @@ class SolveOptions:
         first_step: The signed size of the first step; None leaves it to the solver.
         keep_starts: Whether the trajectory has the starts of its steps.
         watch: Is shown every accepted step, and may end the solve.
+
+    Example:
+        >>> from node_repro import ode
+        >>> options = ode.SolveOptions(norm=ode.FULL, first_step=-0.1)  # backwards in time
     """
 
     norm: Norm = STATE
