@@ -4,10 +4,11 @@ from collections import Counter
 from statistics import mean
 
 from node_repro.config.choices import Choices
-from node_repro.reproduce import Request, format_duration
+from node_repro.reproduce import Request
 from node_repro.reproduce.cost import probe_seconds, training_seconds
 from node_repro.reproduce.plan import is_smallest
 from node_repro.reproduce.stored import StoredRuns
+from node_repro.runs.duration import format_duration
 from node_repro.runs.stored_run import StoredRun
 
 _WORDS = {"COMPLETED": "done", "RUNNING": "running", "FAILED": "failed"}

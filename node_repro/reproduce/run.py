@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 from node_repro.config.choices import Choices
 from node_repro.config.overrides import literal
-from node_repro.reproduce import Job, Request, format_duration
+from node_repro.reproduce import Job, Request
 from node_repro.reproduce import pool as pools
 from node_repro.reproduce.plan import make_plan
 from node_repro.reproduce.pool import Pool
 from node_repro.runs import OutputError
 from node_repro.runs.atomic import reason
+from node_repro.runs.duration import format_duration
 from node_repro.runs.lock import Lock
 
 _SAVED = (75, 130, 143)

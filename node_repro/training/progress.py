@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from node_repro.runs import OutputError
 from node_repro.runs.atomic import reason
+from node_repro.runs.duration import format_duration
 from node_repro.runs.metrics import get_metric, shown_scores
 from node_repro.runs.result import TimeEstimate
 from node_repro.training.forecast import Forecast
@@ -174,11 +175,7 @@ class Progress:
 
 def duration(seconds: float) -> str:
     """ "about 4 min"."""
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"about {round(seconds / 60)} min"
-    return f"about {seconds / 3600:.1f} h"
+    return f"about {format_duration(max(1, seconds))}"
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:

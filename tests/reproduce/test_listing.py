@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from node_repro.config.choices import Choices, conf_folder
-from node_repro.reproduce import format_duration
 from node_repro.reproduce.cost import probe_seconds
 from node_repro.reproduce.listing import format_list, state
 from node_repro.reproduce.request import read_request
 from node_repro.reproduce.stored import StoredRuns, has_digits
+from node_repro.runs.duration import format_duration
 from node_repro.runs.lock import Lock
 
 CHOICES = Choices([conf_folder()])
