@@ -29,7 +29,7 @@ _FIGURE4_EXPERIMENTS = (
     *(
         Experiment(
             f"fig4_{target}_nf_{depth}",
-            f"target {target.upper()}, planar flow of {depth} maps, longer trained{beside}",
+            f"target {target.upper()}, planar flow of {depth} maps, trained for longer{beside}",
             _FIGURE4,
             {**_PLANAR, "data": target, "model.depth": depth, **_LONGER},
         )
