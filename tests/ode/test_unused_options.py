@@ -67,18 +67,18 @@ def test_parameters_of_a_direct_solve_are_all_that_f_may_depend_on() -> None:
         solved(())
 
 
-def test_a_tensor_that_wants_a_gradient_is_not_frozen_in_a_direct_solve() -> None:
-    theta = leaf(0.7)
+def test_frozen_tensors_of_a_direct_solve_are_among_those_that_f_may_depend_on() -> None:
+    theta, other = leaf(0.7), leaf(0.2)
 
-    def solved(frozen: Tensor) -> None:
-        ode.odeint(
-            lambda t, y: theta.detach() * y, leaf(1.0), real(0, 1), solver=adaptive(),
-            gradient=DIRECT, parameters=(), frozen=(frozen,),
-        )  # fmt: skip
+    def solved(frozen: tuple[Tensor, ...]) -> Tensor:
+        return ode.odeint(
+            lambda t, y: theta * y - other, real(1.0), real(0, 1), solver=adaptive(),
+            gradient=DIRECT, parameters=(theta,), frozen=frozen,
+        ).ys[-1]  # fmt: skip
 
-    with pytest.raises(ode.SolverError, match="frozen"):
-        solved(theta)
-    solved(theta.detach())
+    with pytest.raises(ode.SolverError, match="not among its parameters"):
+        solved(())
+    assert solved((other,)).requires_grad
 
 
 def test_the_order_of_lsodas_stiff_formulas_is_bounded_too() -> None:

@@ -25,7 +25,8 @@ class Direct:
 
     The gradient is that of the discrete solution, exact to rounding. Rejected steps leave nothing
     in the graph, and the choice of the steps is not differentiated. Every tensor that f uses gets
-    its gradient; where parameters=(...) are given to odeint, f is refused if it depends on others.
+    its gradient, one in frozen=(...) too; where parameters=(...) are given to odeint, f is refused
+    if it depends on a tensor in neither of them.
 
     Examples:
         >>> import torch
@@ -49,15 +50,9 @@ class Direct:
                 f"autograd does not see through {type(solver).__name__}: take gradient=adjoint, or "
                 "a Runge-Kutta method",
             )
-        if any(x.requires_grad for x in problem.frozen):
-            raise SolverError(
-                "bad_input",
-                "gradient=direct gives every tensor that f uses its gradient, and one in "
-                "frozen=(...) wants one: detach it in f, or take gradient=checkpointed",
-            )
         first = evaluate
         if problem.explicit and torch.is_grad_enabled() and not transformed():
-            first = FirstChecked(problem.parameters or ())
+            first = FirstChecked((*(problem.parameters or ()), *problem.frozen))
         backward = Stats()
         trajectory = solver.solve(
             Plain(problem.f, backward, first),
