@@ -140,12 +140,15 @@ def test_memory_grows_with_the_steps_of_direct_and_not_of_the_adjoint(measured: 
         name: curve(found, "held_bytes", gradient=name)
         for name in dict.fromkeys(row["gradient"] for row in found["rows"])
     }
-    assert "more than the 100,000" in found["facts"]["left_out"]["forward"]
-    assert {*held, "forward"} == set(CHOICES.names("gradient"))
+    left_out = found["facts"]["left_out"]
+    assert "more than the 100,000" in left_out["forward"]
+    same = {"adjoint_flat", "adjoint_seminorm"}  # as adjoint, where no error is controlled
+    assert left_out.keys() == {"forward", *same}
+    assert held.keys() == {*CHOICES.names("gradient")} - left_out.keys()
     assert held["direct"][1] == 2 * held["direct"][0] and held["direct"][2] == 4 * held["direct"][0]
     one, two, four = held["checkpointed"]  # a state a step, and the times
     assert four - two == 2 * (two - one) > 0 and four < held["direct"][0]
-    for name in ("adjoint", "adjoint_flat", "adjoint_seminorm", "reversible"):
+    for name in ("adjoint", "reversible"):
         assert held[name][0] == held[name][1] == held[name][2] < held["direct"][0]
     growth = found["facts"]["growth_a_step"]
     assert growth["direct"]["held_bytes"] == pytest.approx(held["direct"][0])
