@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.odeint import odeint, time_span
 from node_repro.ode.solution import SolverError, Stats
-from node_repro.ode.solver import Solver
+from node_repro.ode.solver import Solver, check_choices
 
 _VARYING = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
@@ -34,6 +34,9 @@ class SolvesODE(nn.Module):
     Attributes:
         stats: What the last solve cost.
 
+    Raises:
+        SolverError: solver or gradient is not an object of this kind (kind bad_input).
+
     Examples:
         >>> import torch
         >>> from node_repro import ode
@@ -54,6 +57,7 @@ class SolvesODE(nn.Module):
     """
 
     def __init__(self, *, solver: Solver, gradient: GradientMethod) -> None:
+        check_choices(solver=solver, gradient=gradient)
         super().__init__()
         self.solver = solver
         self.gradient = gradient
@@ -75,7 +79,7 @@ class ODEBlock(SolvesODE):
         stats: What the last solve cost.
 
     Raises:
-        SolverError: span does not hold two times (kind bad_input).
+        SolverError: span does not hold two times, or as for SolvesODE (kind bad_input).
 
     References:
         Chen, Rubanova, Bettencourt, Duvenaud: Neural ordinary differential equations, 2018,

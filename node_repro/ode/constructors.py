@@ -147,7 +147,17 @@ def _constructor(
     """
 
     def decorate(named: Callable[[], None]) -> Callable[P, RungeKutta]:
+        signature = inspect.signature(general)
+        parameters = list(signature.parameters.values())[1:]
+        signature = signature.replace(parameters=parameters)
+        required = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+
         def construct(*args: P.args, **kwargs: P.kwargs) -> RungeKutta:
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                call = f"{named.__name__}({', '.join(required)}, ...)"
+                raise TypeError(f"{call}: {error}") from None
             return general(method, *args, **kwargs)
 
         sections = inspect.cleandoc(general.__doc__ or "").partition("\n\n")[2]
@@ -155,9 +165,7 @@ def _constructor(
         sections = re.sub(r"ode\.(adaptive|fixed)\(ode\.\w+, ", f"ode.{named.__name__}(", sections)
         construct.__doc__ = f"{inspect.cleandoc(named.__doc__ or '')}\n\n{sections}\n"
         construct.__name__ = construct.__qualname__ = named.__name__
-        signature = inspect.signature(general)
-        parameters = list(signature.parameters.values())[1:]
-        construct.__signature__ = signature.replace(parameters=parameters)
+        construct.__signature__ = signature
         return construct
 
     return decorate

@@ -13,7 +13,7 @@ from node_repro.ode.methods import Method, State
 from node_repro.ode.norm import Norm
 from node_repro.ode.odeint import packed_problem, time_span
 from node_repro.ode.solution import SolverError, Stats
-from node_repro.ode.solver import RungeKutta, refuse_unused_norm
+from node_repro.ode.solver import RungeKutta, check_choices, refuse_unused_norm
 from node_repro.ode.state import TupleField
 from node_repro.ode.transforms import refuse_vmap
 
@@ -171,6 +171,7 @@ def odeint_dense(
         >>> bool((y(2.0) - 4).abs() < 1e-4)
         True
     """
+    check_choices(solver=solver)
     ts = time_span(t0, t1)
     refuse_unused_norm(norm, solver)
     problem, unpack = packed_problem(f, y0, ts, (), (), norm)

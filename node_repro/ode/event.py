@@ -21,7 +21,7 @@ from node_repro.ode.methods import State
 from node_repro.ode.norm import Norm
 from node_repro.ode.odeint import packed_problem, time_span
 from node_repro.ode.solution import SolverError, Stats
-from node_repro.ode.solver import RungeKutta, refuse_unused_norm
+from node_repro.ode.solver import RungeKutta, check_choices, refuse_unused_norm
 from node_repro.ode.state import TupleField
 from node_repro.ode.transforms import refuse_vmap
 
@@ -167,6 +167,7 @@ def odeint_event(
     """
     if direction not in (-1, 0, 1):
         raise SolverError("bad_input", f"direction must be -1, 0 or 1, not {direction}")
+    check_choices(solver=solver, gradient=gradient)
     if not isinstance(solver, RungeKutta):
         raise SolverError(
             "bad_input",

@@ -10,7 +10,7 @@ from node_repro.ode.field import VectorField, trained_parameters, untrained_para
 from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.norm import Norm
 from node_repro.ode.solution import Solution, SolverError
-from node_repro.ode.solver import Solver, refuse_unused_norm
+from node_repro.ode.solver import Solver, check_choices, refuse_unused_norm
 from node_repro.ode.state import Layout, Packed, TupleField
 from node_repro.ode.transforms import refuse_vmap
 
@@ -101,6 +101,7 @@ def odeint(
         >>> torch.allclose(rate.grad, -3 * torch.exp(torch.tensor(-2.0)), rtol=1e-3)
         True
     """
+    check_choices(solver=solver, gradient=gradient)
     refuse_unused_norm(norm, solver)
     problem, unpack = packed_problem(f, y0, ts, parameters, frozen, norm)
     with refuse_vmap():

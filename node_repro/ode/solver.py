@@ -1,5 +1,6 @@
 """The contract of a solver, and the solver of this library: a method, a controller, an engine."""
 
+import inspect
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Protocol
 
@@ -21,6 +22,7 @@ from node_repro.ode.methods import Field, Method, State
 from node_repro.ode.methods.implicit import ImplicitRungeKutta
 from node_repro.ode.norm import Norm
 from node_repro.ode.solution import SolverError
+from node_repro.ode.tableau import ButcherTableau, ImplicitTableau
 
 
 class Solver(Protocol):
@@ -73,6 +75,48 @@ class Solver(Protocol):
         ...
 
 
+_EXPECTED = {
+    "solver": "solver=ode.dopri5(rtol=..., atol=...)",
+    "gradient": "gradient=ode.Adjoint()",
+    "method": "ode.DOPRI5",
+}
+
+
+def _unexpected(argument: str, value: object) -> SolverError:
+    if isinstance(value, str):
+        given = f"the string {value!r}"
+    elif isinstance(value, type):
+        given = f"the class {value.__name__}"
+    elif inspect.isroutine(value):
+        given = f"the function {value.__name__}"
+    else:
+        given = f"an object of type {type(value).__name__}"
+    return SolverError("bad_input", f"{argument} must be as in {_EXPECTED[argument]}, not {given}")
+
+
+def check_choices(**choices: object) -> None:
+    """Check that solver= and gradient= are objects of these kinds, not names, classes or functions.
+
+    Raises:
+        SolverError: One is not (kind bad_input).
+    """
+    for argument, value in choices.items():
+        right = hasattr(value, "solve") and not isinstance(value, type)
+        if not right or hasattr(value, "controls_error") != (argument == "solver"):
+            raise _unexpected(argument, value)
+
+
+def _check_method(method: object) -> None:
+    if isinstance(method, ButcherTableau):
+        kind = "Implicit" if isinstance(method, ImplicitTableau) else "Explicit"
+        raise SolverError(
+            "bad_input",
+            f"method is the tableau {method.name}: wrap it as ode.{kind}RungeKutta(tableau)",
+        )
+    if isinstance(method, type) or not hasattr(method, "step"):
+        raise _unexpected("method", method)
+
+
 def refuse_unused_norm(norm: Norm | None, solver: Solver) -> None:
     """Raises SolverError (bad_input) for a norm where no error is controlled."""
     if norm is not None and not solver.controls_error:
@@ -96,7 +140,7 @@ class RungeKutta:
 
     Raises:
         SolverError: The controller needs an error estimate that the method does not give, or
-            max_steps is below 1 (kind bad_input).
+            max_steps is below 1, or the method is none (kind bad_input).
 
     Examples:
         >>> import torch
@@ -118,6 +162,7 @@ class RungeKutta:
     callbacks: StepCallbacks | None = None
 
     def __post_init__(self) -> None:
+        _check_method(self.method)
         if self.controls_error and not self.method.adaptive:
             raise SolverError(
                 "bad_input",

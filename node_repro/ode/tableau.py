@@ -26,7 +26,7 @@ def square_root(n: int) -> Fraction:
     return Fraction(isqrt(n * 10**80), 10**40)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ButcherTableau:
     """The coefficients of an explicit method with s stages, exact, and checked against each other.
 
@@ -100,6 +100,9 @@ class ButcherTableau:
             b_hat=None if b_hat is None else tuple(map(exact, b_hat)),
             embedded_order=embedded_order,
         )
+
+    def __repr__(self) -> str:
+        return f"<tableau {self.name}>"
 
     def __post_init__(self) -> None:
         s = self.stages
@@ -182,7 +185,7 @@ class ButcherTableau:
         return tuple(tuple(map(float, row)) for row in self.dense)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImplicitTableau(ButcherTableau):
     """The coefficients of an implicit method with s stages: a has s rows of s entries.
 

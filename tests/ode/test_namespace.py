@@ -4,7 +4,9 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -94,3 +96,66 @@ def test_the_reference_page_names_everything_public() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
     missing = [name for name in ode.__all__ if not re.search(rf"\b{name}\b", page)]
     assert not missing
+
+
+@pytest.mark.parametrize("name", ["dopri5", "rk4"])
+def test_a_constructor_names_itself_and_what_is_missing(name: str) -> None:
+    first, *_ = inspect.signature(getattr(ode, name)).parameters
+    with pytest.raises(TypeError, match=f"{name}.*{first}") as caught:
+        getattr(ode, name)()
+    assert "adaptive" not in str(caught.value) and "fixed" not in str(caught.value)
+
+
+WRONG_SOLVERS = ["dopri5", ode.dopri5, ode.RungeKutta, ode.DOPRI5, ode.Direct(), None]
+WRONG_GRADIENTS = ["adjoint", ode.Adjoint, ode.odeint, ode.rk4(0.5), None]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "example"),
+    [("solver", value, "ode.dopri5(rtol=") for value in WRONG_SOLVERS]
+    + [("gradient", value, "ode.Adjoint()") for value in WRONG_GRADIENTS],
+)
+def test_what_is_no_solver_or_gradient_method_is_refused_with_an_example(
+    argument: str, value: object, example: str
+) -> None:
+    choices: dict[str, Any] = {"solver": ode.rk4(0.5), "gradient": ode.Direct()} | {argument: value}
+    given = getattr(value, "__name__", value if isinstance(value, str) else type(value).__name__)
+    f, y0 = torch.nn.Linear(1, 1), torch.ones(1)
+    calls = [
+        lambda: ode.odeint(f, y0, TS, **choices),
+        lambda: ode.odeint_event(f, y0, 0.0, lambda t, y: y, limit=1.0, **choices),
+        lambda: ode.ODEBlock(f, **choices),
+    ]
+    if argument == "solver":
+        calls.append(lambda: ode.odeint_dense(f, y0, 0.0, 1.0, solver=choices["solver"]))
+    for call in calls:
+        with pytest.raises(ode.SolverError, match=argument) as caught:
+            call()
+        assert caught.value.kind == "bad_input"
+        assert example in str(caught.value) and str(given) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "fact"),
+    [
+        (ode.RK4.tableau, r"ode\.ExplicitRungeKutta\("),
+        (ode.RADAU_IIA_5.tableau, r"ode\.ImplicitRungeKutta\("),
+        (ode.ExplicitRungeKutta, "class ExplicitRungeKutta"),
+        (ode.dopri5, "function dopri5"),
+    ],
+)
+def test_what_is_no_method_is_refused_at_once(method: object, fact: str) -> None:
+    fixed: Callable[..., object] = ode.fixed
+    adaptive: Callable[..., object] = ode.adaptive
+    for make in (lambda: fixed(method, 0.1), lambda: adaptive(method, 1e-3, 1e-3)):
+        with pytest.raises(ode.SolverError, match=fact) as caught:
+            make()
+        assert caught.value.kind == "bad_input"
+
+
+@pytest.mark.parametrize("name", ONE_METHOD)
+def test_the_repr_of_a_solver_shows_its_method_by_name_and_no_coefficients(name: str) -> None:
+    text = repr(solver(name))
+    assert name.removeprefix("reversible_") in text
+    assert "Fraction" not in text and len(text) < 300
+    assert repr(ode.DOPRI5.tableau) == "<tableau dopri5>"

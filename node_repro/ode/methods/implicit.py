@@ -37,7 +37,7 @@ Context = Any
 STALE = 0.03  # contraction beyond which df/dy is evaluated again at the next step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImplicitRungeKutta(TableauMethod):
     """The method of an implicit Butcher tableau.
 

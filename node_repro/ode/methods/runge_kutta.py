@@ -36,11 +36,14 @@ def combine(
     return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TableauMethod:
     """What explicit and implicit Runge-Kutta methods have in common."""
 
     tableau: ButcherTableau
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
 
     @property
     def name(self) -> str:
@@ -80,7 +83,7 @@ class TableauMethod:
         return torch.tensordot(weights.to(stages[0]), torch.stack(stages), dims=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExplicitRungeKutta(TableauMethod):
     """The method of an explicit Butcher tableau.
 
