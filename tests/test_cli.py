@@ -75,13 +75,21 @@ def shell(command: str, folder: Path, **environment: str) -> subprocess.Complete
 
 
 def test_no_arguments_run_the_odenet_on_mnist_quickly(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    runs: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     assert call(monkeypatch) == 0
     (config,) = runs.configs
     assert (config.task.name, config.model.name, config.profile) == ("mnist", "odenet", "quick")
     assert runs.overrides == [[]]
     assert list(tmp_path.iterdir()) == []
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert all(fact in err for fact in ("task=mnist", "model=odenet", "profile=quick", "--help"))
+    assert call(monkeypatch, "seed=0") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_garbage_is_looked_for_after_a_command_and_not_while_it_starts(
@@ -133,6 +141,24 @@ def test_help_names_every_group_choice_and_key(
     assert max(map(len, text.splitlines())) <= 140
 
 
+@pytest.mark.parametrize("flag", [["--config-dir", "conf"], ["--config-dir=conf"], ["-cd", "conf"]])
+def test_a_users_folder_may_be_named_before_the_verb_and_for_help(
+    flag: list[str],
+    runs: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("# @package _global_\n# My own.\n")
+    for words in (["list", "experiment=mine"], ["--help"], ["list", "--help"]):
+        assert call(monkeypatch, *flag, *words) == 0
+        assert re.search(r"^ *mine .*My own\.$", capsys.readouterr().out, re.MULTILINE), words
+    assert call(monkeypatch, *flag, "reproduce", "experiment=yours") == 2
+    assert "'yours'" in capsys.readouterr().err
+    assert runs.configs == []
+
+
 def test_every_example_of_the_help_runs(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,7 +196,7 @@ def test_every_error_of_a_run_is_one_line_and_its_exit_code(
     runs.answers = {0: answer}
     if isinstance(answer, SystemExit):
         monkeypatch.setattr(sys.modules["node_repro.training.run"], "run", lambda *_: sys.exit(3))
-    assert call(monkeypatch) == code
+    assert call(monkeypatch, "seed=0") == code
     err = capsys.readouterr().err
     assert reason in err
     assert err.count("\n") == (1 if reason else 0)
@@ -192,7 +218,7 @@ def test_keyboard_interrupt_exits_130(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys.modules["node_repro.training.run"], "run", interrupt)
-    assert call(monkeypatch) == 130
+    assert call(monkeypatch, "seed=0") == 130
     assert capsys.readouterr().err == "node-run: interrupted\n"
 
 

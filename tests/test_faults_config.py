@@ -19,7 +19,8 @@ def choices(group: str) -> str:
 FAULTS: list[tuple[list[str], list[str]]] = [
     # a name that does not exist
     (["solver=dopri6"], ["'dopri6'", "solver=dopri5?", choices("solver")]),
-    (["experiment=x"], ["'x'", "table1_odenet"]),
+    (["experiment=x"], ["'x'", "`node-run list`"]),
+    (["experiment="], ["experiment=", "`node-run list`"]),
     (["experiment=table1_odnet"], ["experiment=table1_odenet?"]),
     (["model=resnt"], ["model=resnet?"]),
     (["solver=null"], ["solver 'null'"]),
@@ -27,7 +28,11 @@ FAULTS: list[tuple[list[str], list[str]]] = [
     (["solvr=dopri5"], ["'solvr'", "'solver'?"]),
     (["-m", "solver=dopri5,dopri6"], ["'dopri6'"]),
     (["--config-name", "nothing"], ["nothing"]),
-    (["--config-dir", "/not/there"], ["/not/there"]),
+    (["--config-dir", "/not/there"], ["/not/there", "no such folder"]),
+    (["--config-dir", "/not/there", "experiment=x"], ["/not/there", "no such folder"]),
+    (["list", "--config-dir=/not/there"], ["/not/there", "no such folder"]),
+    (["--config-dir=/not/there", "--help"], ["/not/there", "no such folder"]),
+    (["list", "--config-dir"], ["--config-dir", "needs a folder"]),
     # a key that does not exist
     (["solver.rotl=3"], ["'solver.rotl'", "'rtol'?"]),
     (["+solver.rotl=3"], ["'solver.rotl'", "'rtol'?"]),
@@ -256,3 +261,35 @@ def test_fault_in_a_users_own_yaml_is_one_line(
     (folder / "experiment" / "mine.yaml").write_text(content)
     err = fault(["--config-dir", str(folder), "experiment=mine"], monkeypatch, capsys)
     assert all(fact in err for fact in facts), err
+
+
+def test_an_unknown_experiment_does_not_list_them_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["experiment=table1_odnet"], ["list", "experiment=table1_odnet"]):
+        err = fault(words, monkeypatch, capsys)
+        assert "table1_odenet" in err and "table1_rknet" not in err
+
+
+@pytest.mark.parametrize("words", [["solver=rk4"], ["--help"], ["list"], ["reproduce"]])
+def test_a_users_file_with_the_name_of_a_built_in_choice_is_refused(
+    words: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path_factory.mktemp("mine") / "solver" / "rk4.yaml"
+    file.parent.mkdir()
+    file.write_text("# Mine.\nmethod: mine.RK4\n")
+    err = fault(["--config-dir", str(file.parents[1]), *words], monkeypatch, capsys)
+    assert all(fact in err for fact in (str(file), "solver=rk4", "rename"))
+
+
+def test_the_projects_own_folder_may_be_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["node-run", "--config-dir", str(CONF), "--cfg", "job", "solver=rk4"]
+    )
+    assert cli.main() == 0
+    assert capsys.readouterr().err == ""

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from node_repro.config import ConfigError, source
 from node_repro.config.compose import compose
+from node_repro.training.imports import report_mistakes
 
 SAMPLE = '''
 """A module that cannot be imported."""
@@ -295,6 +297,47 @@ def test_a_users_own_task_runs(house: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert list((house / "outputs" / "ramp_rise").glob("smoke-ramp-*/seed0/result.json"))
+
+
+def _fail_at_import(source: str) -> str:
+    return source.replace("class Rise(", 'SIZE = int("many")\n\n\nclass Rise(')
+
+
+def _fail_in_constructor(source: str) -> str:
+    return source.replace("torch.tensor(scale)", "torch.tensor(scale) + [1]")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line", "facts"),
+    [
+        (_fail_at_import, 'SIZE = int("many")', ["my_house.RampSource", "ValueError", "'many'"]),
+        (_fail_in_constructor, "+ [1]", ["my_house.Linear", "TypeError"]),
+        (lambda source: "import my_cellar\n" + source, "my_cellar", ["ModuleNotFoundError"]),
+    ],
+)
+def test_a_mistake_in_a_users_own_code_is_named_with_its_line(
+    spoil: Callable[[str], str], line: str, facts: list[str], house: Path
+) -> None:
+    source = spoil(USERS["my_house.py"])
+    (house / "my_house.py").write_text(source)
+    number = next(i for i, one in enumerate(source.splitlines(), 1) if line in one)
+    words = ["--config-dir", "conf", "task=ramp", "profile=smoke", "progress=off", "device=cpu"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "node_repro.cli", *words],
+        capture_output=True,
+        text=True,
+        cwd=house,
+    )
+    assert done.returncode == 2, done.stderr
+    message = done.stderr.splitlines()[-1]
+    assert all(fact in message for fact in ("cannot load", f"my_house.py, line {number}", *facts))
+
+
+def test_a_mistake_inside_of_node_repro_stays_an_internal_error() -> None:
+    for path in ("node_repro.tasks.Task", "node_repro_mine.Task"):
+        expected = ValueError if path == "node_repro.tasks.Task" else ConfigError
+        with pytest.raises(expected), report_mistakes(path):
+            raise ValueError("oops")
 
 
 def test_an_argument_that_the_class_does_not_have_is_named(house: Path) -> None:

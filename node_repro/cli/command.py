@@ -17,11 +17,12 @@ from typing import NoReturn
 from node_repro.cli.failures import describe, failures_file, show, wants_traceback
 from node_repro.cli.jobs import Jobs, refuse_torchrun
 from node_repro.config import ConfigError
-from node_repro.config.choices import Choices, conf_folder, load
+from node_repro.config.choices import choices_in, conf_folder, load, split_config_dirs
 from node_repro.config.compose import read, register_experiments
 from node_repro.config.experiments import replace_former_names
 from node_repro.config.overrides import misplaced_key, refuse_wrong
 from node_repro.config.usage import usage
+from node_repro.runs.environment import processes
 
 _INTERRUPTED, _CLOSED_PIPE = 130, 141
 
@@ -58,11 +59,19 @@ def _command(argv: Sequence[str]) -> int:
         print(f"node-run {version('node-repro')}")
         return 0
     if "--help" in argv or "-h" in argv:
-        folder = conf_folder()
-        print(usage(Choices([folder]), load(folder / "config.yaml")), end="")
+        choices = choices_in(split_config_dirs(argv)[1])
+        print(usage(choices, load(conf_folder() / "config.yaml")), end="")
         return 0
-    if argv and argv[0] in ("list", "reproduce"):
-        return _all_experiments(argv[0], argv[1:])
+    verb = next(iter(split_config_dirs(argv)[0]), None)
+    if verb in ("list", "reproduce"):
+        words = list(argv)
+        words.remove(verb)
+        return _all_experiments(verb, words)
+    if not argv and processes() == 1:
+        show(
+            "no task given: training an ODE-Net on MNIST (task=mnist model=odenet profile=quick); "
+            "`node-run --help` lists the choices"
+        )
     return _hydra_jobs(argv)
 
 
@@ -93,8 +102,7 @@ def _hydra_jobs(argv: Sequence[str]) -> int:
     for notice in notices:
         show(notice)
     args = _parse(argv)
-    folders = [Path(args.config_dir)] if args.config_dir else []
-    choices = Choices([*folders, conf_folder()])
+    choices = choices_in([Path(args.config_dir)] if args.config_dir else [])
     given = [] if args.shell_completion else read(args.overrides, choices)
     if args.multirun:
         if not given:

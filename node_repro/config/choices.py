@@ -23,6 +23,8 @@ _NOT_KEYS = ("defaults", "budget", "profile", PROBES)
 for every profile, which its other entries take by `${budget.${profile}.iterations}`.
 """
 
+SEE_LIST = "`node-run list` shows all experiments"
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -112,6 +114,45 @@ class Choices:
         return next((text for text in comments if not text.startswith("@")), "")
 
 
+def choices_in(own_folders: Iterable[Path] = ()) -> Choices:
+    """The choices of the user's own folders (`--config-dir`) and of the project's conf/.
+
+    Raises:
+        ConfigError: A folder is missing, or has a file that hydra would ignore, since conf/ has one
+            of the same group and name.
+    """
+    project, folders = conf_folder(), []
+    for folder in own_folders:
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir {folder}: there is no such folder")
+        if folder.samefile(project):
+            continue
+        folders.append(folder)
+        for file in sorted(folder.glob("*/*.yaml")):
+            group, name = file.parent.name, file.stem
+            if group in GROUPS and (project / group / file.name).is_file():
+                raise ConfigError(
+                    f"{file}: {group}={name} is built in, and this file would be ignored; "
+                    f"rename it, for example to my_{file.name}, and choose {group}=my_{name}"
+                )
+    return Choices([*folders, project])
+
+
+def split_config_dirs(words: Iterable[str]) -> tuple[list[str], list[Path]]:
+    """The words of a command line without `--config-dir DIR`, and these folders."""
+    rest, folders = [], []
+    waiting = iter(words)
+    for word in waiting:
+        flag, equals, value = word.partition("=")
+        if flag not in ("--config-dir", "-cd"):
+            rest.append(word)
+        elif folder := value if equals else next(waiting, ""):
+            folders.append(Path(folder))
+        else:
+            raise ConfigError(f"{flag} needs a folder: {flag}=DIR")
+    return rest, folders
+
+
 def conf_folder() -> Path:
     """Where the project's own yaml files are; ConfigError where they are missing."""
     package = Path(__file__).resolve().parents[1]
@@ -171,5 +212,6 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 def unknown_choice(group: str, name: object, names: Sequence[str]) -> ConfigError:
     """The sentence for a choice that a group does not have."""
     near = nearest(str(name), names)
-    hint = f"; did you mean {group}={near}?" if near else "."
-    return ConfigError(f"unknown {group} {str(name)!r}{hint} There are: {', '.join(names)}")
+    hint = f"; did you mean {group}={near}? " if near else "; "
+    listed = SEE_LIST if group == "experiment" else f"there are: {', '.join(names)}"
+    return ConfigError(f"unknown {group} {str(name)!r}{hint}{listed}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from node_repro.config import Config
-from node_repro.config.choices import Choices, conf_folder, leaves
+from node_repro.config.choices import Choices, choices_in, conf_folder, leaves
 from node_repro.config.experiments import replace_former_names, to_content
 from node_repro.config.overrides import Given, misplaced_key, refuse_wrong, unreadable
 from node_repro.config.validation import validate
@@ -27,7 +27,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Config:
     from omegaconf import open_dict
 
     overrides, _ = replace_former_names(overrides)
-    choices = Choices([*folders, conf_folder()])
+    choices = choices_in(folders)
     refuse_wrong(read(overrides, choices), choices, multirun=False)
     register_experiments(choices)
     if folders:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from node_repro.config import ConfigError
-from node_repro.config.choices import Choices, nearest, unknown_choice
+from node_repro.config.choices import SEE_LIST, Choices, nearest, unknown_choice
 from node_repro.config.components import options_of
 from node_repro.config.option import Option
 from node_repro.config.options import GROUPS, root_options
@@ -175,4 +175,6 @@ def _allowed(key: str, choices: Choices) -> str:
     options = declared(key, choices)
     if options:
         return options[0].allowed
+    if key == "experiment":
+        return f"a name; {SEE_LIST}"
     return ", ".join(choices.names(key)) or "see `node-run --help`"

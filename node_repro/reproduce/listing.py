@@ -24,7 +24,9 @@ def format_list(request: Request, choices: Choices) -> str:
     """
     stored = StoredRuns(request, choices)
     experiments = [choices.experiment(name) for name in request.experiments]
-    width = max((len(one.name) for one in experiments), default=0) + 2
+    probes = choices.names("probe")
+    names = ["experiment", *probes, *request.experiments]
+    width = max(map(len, names)) + 2
     lines = [f"{'experiment':<{width}}{'cost':>8}  {'state':<26}purpose"]
     to_go, words = 0.0, Counter[str]()
     for one in experiments:
@@ -36,21 +38,21 @@ def format_list(request: Request, choices: Choices) -> str:
         cost = _format_cost([seconds for run in runs if (seconds := _seconds(run))], guess)
         lines.append(f"{one.name:<{width}}{cost:>8}  {_format_states(states):<26}{one.title}")
     lines += ["", f"{'probe':<{width}}{'cost':>8}  {'state':<26}purpose"]
-    for probe in choices.names("probe"):
+    for probe in probes:
         of_probe = [one for one in experiments if probe in one.probes]
         runs = [stored.best(one.name, request.seeds[0]) for one in of_probe]
         done = sum(run is not None and run.file(f"probes/{probe}.json") is not None for run in runs)
         seconds = probe_seconds(probe, smallest=is_smallest(request))
         to_go += (seconds or 0) * (len(runs) - done)
-        told = f"{done} of {len(runs)} runs" if runs else "of no run here"
+        told = f"{done} of {_count(len(runs), 'run')}" if runs else "of no run here"
         purpose = choices.comment("probe", probe)
         lines.append(f"{probe:<{width}}{_format_cost([], seconds):>8}  {told:<26}{purpose}")
     total = len(experiments) * len(request.seeds)
     digits = "the 5,000 embedded digits" if stored.embedded else "all digits"
     lines += [
         "",
-        f"profile={request.profile}, {digits}: {words['done']} of {total} runs done "
-        f"({len(experiments)} experiments, {len(request.seeds)} seeds); about "
+        f"profile={request.profile}, {digits}: {words['done']} of {_count(total, 'run')} done "
+        f"({_count(len(experiments), 'experiment')}, {_count(len(request.seeds), 'seed')}); about "
         f"{format_duration(to_go)} of one core to go",
         _NOTE,
     ]
@@ -60,6 +62,10 @@ def format_list(request: Request, choices: Choices) -> str:
 def state(run: StoredRun | None) -> str:
     """ "done", "running", "failed", "interrupted" or "missing"."""
     return "missing" if run is None else _WORDS.get(run.state, "interrupted")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _seconds(run: StoredRun | None) -> float | None:

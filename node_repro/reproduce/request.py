@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from node_repro.config import ConfigError
-from node_repro.config.choices import Choices, conf_folder, unknown_choice
+from node_repro.config.choices import Choices, choices_in, split_config_dirs, unknown_choice
 from node_repro.config.options import GROUPS
 from node_repro.config.overrides import declared, unknown_key, unquoted
 from node_repro.reproduce import Request
@@ -30,8 +30,8 @@ def read_request(
     Raises:
         ConfigError: A word is none of these, or has no valid value.
     """
-    words, folders = _split_folders(words)
-    choices = Choices([*folders, conf_folder()])
+    words, folders = split_config_dirs(words)
+    choices = choices_in(folders)
     given: dict[str, str] = {}
     extra: list[str] = []
     for word in words:
@@ -62,24 +62,9 @@ def read_request(
         outputs=Path(unquoted(given.get("outputs", "outputs"))),
         jobs=_whole_number("jobs", jobs, 1),
         extra=tuple(extra),
-        folders=folders,
+        folders=tuple(folders),
     )
     return request, choices
-
-
-def _split_folders(words: Sequence[str]) -> tuple[list[str], tuple[Path, ...]]:
-    rest, folders = [], []
-    waiting = iter(words)
-    for word in waiting:
-        flag, _, value = word.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            folder = Path(value or next(waiting, ""))
-            if not folder.is_dir():
-                raise ConfigError(f"{flag} {folder}: there is no such folder")
-            folders.append(folder)
-        else:
-            rest.append(word)
-    return rest, tuple(folders)
 
 
 def _match_experiments(patterns: str, choices: Choices) -> tuple[str, ...]:

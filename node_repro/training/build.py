@@ -11,10 +11,8 @@ Code that names choices itself, such as a probe, uses `load` (any component), `n
 import ctypes
 import inspect
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any, ClassVar
 
 import torch
@@ -39,6 +37,7 @@ from node_repro.ode.solver import Solver
 from node_repro.runs import metrics
 from node_repro.tasks import Task
 from node_repro.training import threads
+from node_repro.training.imports import import_object, report_mistakes
 
 
 class ResourceError(Exception):
@@ -55,26 +54,11 @@ class Machine:
     dtype: torch.dtype
 
 
-def import_object(path: str) -> Any:  # noqa: ANN401
-    """The object at a dotted path. Modules in the working directory are found, too.
-
-    Raises:
-        ConfigError: There is no such module or name.
-    """
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(import_module(module), name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigError(f"{path} cannot be imported: {error}") from error
-
-
 def construct(component: Component, **built: object) -> Any:  # noqa: ANN401
     """The component's target, called with its options and with what is built already.
 
     Raises:
-        ConfigError: The target has other parameters.
+        ConfigError: The target has other parameters, or is outside of node_repro and fails.
     """
     options = {
         key: import_object(value) if isinstance(value, ObjectPath) else value
@@ -86,7 +70,8 @@ def construct(component: Component, **built: object) -> Any:  # noqa: ANN401
         inspect.signature(target).bind(**options, **built)
     except TypeError as error:
         raise ConfigError(f"{component.name}: {component.target} {error}") from error
-    return target(**options, **built)
+    with report_mistakes(component.target):
+        return target(**options, **built)
 
 
 def load(group: str, name: str, **options: Value) -> Any:  # noqa: ANN401

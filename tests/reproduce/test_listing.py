@@ -119,6 +119,15 @@ def test_a_users_experiment_is_listed(tmp_path: Path) -> None:
     assert " ?  missing " in line and line.endswith("My data.")
 
 
+def test_columns_are_aligned_and_plurals_right_for_a_single_experiment(tmp_path: Path) -> None:
+    lines = listed(tmp_path, "experiment=toys_rings").splitlines()
+    heads = [line for line in lines if line.endswith("purpose")]
+    (probe,) = [line for line in lines if line.startswith("sensitivity_cost ")]
+    assert len({head.index("state") for head in heads} | {probe.index("of no run here")}) == 1
+    (summary,) = [line for line in lines if line.startswith("profile=")]
+    assert "0 of 1 run done (1 experiment, 1 seed);" in summary
+
+
 def test_the_list_imports_neither_torch_nor_hydra(tmp_path: Path) -> None:
     code = (
         "import sys; from node_repro.cli import main; main();"
