@@ -38,6 +38,7 @@ LAYERS: dict[str, set[str]] = {
 """Which of the others each may import."""
 
 ODE_LAYERS = (
+    {"order_conditions"},
     {"tableau", "solution"},
     {"transforms"},
     {"methods"},

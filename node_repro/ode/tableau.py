@@ -12,6 +12,8 @@ from functools import cached_property
 from math import isqrt
 from typing import Self
 
+from node_repro.ode.order_conditions import conditions, violated, violated_within
+
 Number = int | str | Fraction
 ROUNDING = Fraction(1, 10**14)  # published decimals carry about 16 digits
 
@@ -44,8 +46,9 @@ class ButcherTableau:
         embedded_order: The order of the second solution.
 
     Raises:
-        ValueError: The sizes differ, a row of a does not sum to c_i, weights do not sum to 1, or
-            the dense output does not end in y1.
+        ValueError: The sizes differ, a row of a does not sum to c_i, weights do not sum to 1, the
+            dense output does not end in y1, or an order is too high. The conditions for orders
+            above 4 are not checked.
 
     Examples:
         >>> from node_repro import ode
@@ -123,6 +126,23 @@ class ButcherTableau:
                 raise ValueError(
                     f"{self.name}: the dense output's weight {i} at x = 1 is not b[{i}]"
                 )
+        self._check_orders()
+
+    def _check_orders(self) -> None:
+        known = conditions(self.rows, self.nodes)
+        second = tuple(map(float, self.b_hat or ()))
+        embedded = self.embedded_order if second else 0
+        for option, order, unmet in (
+            ("order", self.order, violated(known, "b", self.weights, self.order)),
+            ("embedded_order", embedded, violated(known, "b_hat", second, embedded)),
+            (
+                "dense_order",
+                self.dense_order,
+                violated_within(known, self.dense_weights, self.dense_order),
+            ),
+        ):
+            for condition in unmet:
+                raise ValueError(f"{self.name}: {option}={order} is too high: {condition}")
 
     def _check_rows(self) -> None:
         for i, row in enumerate(self.a):

@@ -4,7 +4,6 @@ import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +143,11 @@ def test_what_is_no_solver_or_gradient_method_is_refused_with_an_example(
         (ode.dopri5, "function dopri5"),
     ],
 )
-def test_what_is_no_method_is_refused_at_once(method: object, fact: str) -> None:
-    fixed: Callable[..., object] = ode.fixed
-    adaptive: Callable[..., object] = ode.adaptive
-    for make in (lambda: fixed(method, 0.1), lambda: adaptive(method, 1e-3, 1e-3)):
+def test_what_is_no_method_is_refused_at_once(
+    method: Any,  # noqa: ANN401
+    fact: str,
+) -> None:
+    for make in (lambda: ode.fixed(method, 0.1), lambda: ode.adaptive(method, 1e-3, 1e-3)):
         with pytest.raises(ode.SolverError, match=fact) as caught:
             make()
         assert caught.value.kind == "bad_input"

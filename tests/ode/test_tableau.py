@@ -1,6 +1,7 @@
 """Tableaus: every order condition, the dense output, what is derived, and what is refused."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from types import ModuleType
@@ -16,6 +17,7 @@ from scipy.integrate import RK23, RK45
 from node_repro.ode.field import Plain
 from node_repro.ode.methods import Carry, State
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
+from node_repro.ode.order_conditions import conditions
 from node_repro.ode.tableau import ButcherTableau, Number
 
 ROUNDED = {"tsit5": Decimal("1e-13"), "dopri8": Decimal("1e-13")}
@@ -184,6 +186,10 @@ HEUN: dict[str, Any] = {
         ({"b": ["1/2", "1/3"]}, "the weights b do not sum to 1"),
         ({"b_hat": ["1/2", "1/3"]}, "the weights b_hat do not sum to 1"),
         ({"dense": [[1, "-1/3"], [0, "1/2"]]}, r"weight 0 at x = 1 is not b\[0\]"),
+        ({"order": 3}, r"order=3 .* b_i c_i\^2 = 0.5, not 1/3"),
+        ({"b_hat": [1, 0], "embedded_order": 2}, "embedded_order=2 .* b_hat_i c_i = 0, not 1/2"),
+        ({"dense_order": 3}, r"dense_order=3 .* x\^3/3"),
+        ({"dense": [["1/2"], ["1/2"]]}, r"dense_order=2 .* x\^2/2"),
     ],
 )
 def test_a_wrong_tableau_is_refused_with_a_sentence(change: dict[str, Any], sentence: str) -> None:
@@ -216,6 +222,23 @@ def test_a_method_whose_last_stage_is_not_the_end_of_the_step_shares_no_slope() 
         dense_order=2,
     )
     assert shared.fsal and shared.essential == 3
+
+
+@pytest.mark.parametrize("name", [n for n, m in TABLEAUS.items() if m.order == m.dense_order < 4])
+def test_an_order_that_is_one_too_high_is_refused(name: str) -> None:
+    tableau = TABLEAUS[name].tableau
+    for option in ("order", "dense_order"):
+        with pytest.raises(ValueError, match=f"^{name}: {option}={tableau.order + 1}"):
+            replace(tableau, **{option: tableau.order + 1})
+
+
+def test_closed_forms_of_order_conditions_are_those_of_the_rooted_trees() -> None:
+    tableau = TABLEAUS["rk38"].tableau
+    phi = elementary_weights(tableau.a, Fraction(1))
+    aim = [(nodes(t), gamma(t), [*map(float, phi(t))]) for n in range(1, 5) for t in trees(n)]
+    known = conditions(tableau.rows, tableau.nodes)
+    found = [(order, density, pytest.approx([*values])) for order, density, _, values in known]
+    assert all(x in found for x in aim) and len(found) == len(aim)
 
 
 def torchdiffeq_tableau(name: str) -> Any:  # noqa: ANN401
