@@ -1,6 +1,6 @@
 """Differentiable solvers for ordinary differential equations dy/dt = f(t, y), in torch.
 
-Everything that a program needs is in this namespace:
+This namespace contains the whole public API:
 
 >>> import torch
 >>> from node_repro import ode
@@ -17,9 +17,9 @@ Everything that a program needs is in this namespace:
 torch.Size([5, 8, 2])
 
 Solvers: a lower-case constructor for each built-in method (dopri5, tsit5, rk4, esdirk54, ...);
-scipy's as Lsoda, VodeAdams and SolveIvp, which import scipy when they are first used; `adaptive`,
-`fixed` or `RungeKutta` for a method of your own. Gradients: Direct, Checkpointed, Reversible,
-Adjoint, Forward. `ode.drop_in` has torchdiffeq's functions with torchdiffeq's arguments.
+scipy's as Lsoda, VodeAdams and SolveIvp, which import scipy on first use; `adaptive`, `fixed` or
+`RungeKutta` for a custom method. Gradients: Direct, Checkpointed, Reversible, Adjoint, Forward.
+`ode.drop_in` has torchdiffeq's functions with torchdiffeq's arguments.
 
 To read the source start with tableau, methods/runge_kutta, methods/dopri5, engines/eager,
 gradients/adjoint.
@@ -224,7 +224,7 @@ _SCIPY = {
     "SolveIvp": "node_repro.ode.scipy.solve_ivp",
     "VodeAdams": "node_repro.ode.scipy.vode_adams",
 }
-"""Names that are imported on first use, as scipy takes as long to import as the rest."""
+"""Names that are imported on first use, because importing scipy takes as long as the rest."""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

@@ -32,7 +32,7 @@ class SolvesODE(nn.Module):
         gradient: How the result is differentiated.
 
     Attributes:
-        stats: What the last solve cost.
+        stats: The cost of the last solve.
 
     Raises:
         SolverError: solver or gradient is not an object of this kind (kind bad_input).
@@ -76,7 +76,7 @@ class ODEBlock(SolvesODE):
         span: (t0, t1). A time that is an nn.Parameter is trained with the other parameters.
 
     Attributes:
-        stats: What the last solve cost.
+        stats: The cost of the last solve.
 
     Raises:
         SolverError: span does not hold two times, or as for SolvesODE (kind bad_input).

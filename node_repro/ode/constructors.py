@@ -1,7 +1,7 @@
 """Constructors of solvers: one for each built-in method, and two that take any method.
 
 `dopri5(rtol=1e-6, atol=1e-6)` controls the error of its steps, `rk4(step_size=0.1)` takes steps of
-one size. A method of your own needs no constructor here: pass it to `adaptive` or `fixed`.
+one size. A custom method needs no constructor here: pass it to `adaptive` or `fixed`.
 """
 
 import inspect
@@ -319,7 +319,7 @@ def adams(
     Args:
         step_size: The size of a step, positive, in the units of time.
         points: The most past slopes that a formula interpolates.
-        corrector: None for Adams-Bashforth; for Adams-Moulton, how its formula is solved.
+        corrector: The iteration of Adams-Moulton; None for Adams-Bashforth.
         max_steps: Steps after which a solve fails.
         callbacks: Functions that are called at every step.
 

@@ -27,7 +27,7 @@ class DenseSolution(Generic[Y]):
 
     Attributes:
         points: The times between which the steps lead, n + 1 for n steps.
-        stats: What the solve cost.
+        stats: The cost of the solve.
 
     Examples:
         >>> import torch
@@ -50,10 +50,10 @@ class DenseSolution(Generic[Y]):
         self._sign = 1.0 if self.points[-1] >= self.points[0] else -1.0
 
     def __call__(self, t: float | Tensor) -> Y:
-        """The states at some times, differentiable in t and in whatever the solve is.
+        """The states at given times, differentiable in t and in the inputs of the solve.
 
         Args:
-            t: A time, or times of any shape (*T) in any order.
+            t: A scalar time, or times of any shape (*T) in any order.
 
         Returns:
             The states, (*S) for a time, (*T, *S) for times; or a tuple of such.
@@ -146,8 +146,8 @@ def odeint_dense(
 ) -> Any:
     """Solve dy/dt = f(t, y), y(t0) = y0, for the solution as a function of time.
 
-    Autograd sees through the solve, as with gradient=Direct(). The stages of every step are kept;
-    under torch.no_grad() nothing else is.
+    Autograd differentiates through the solve, as with gradient=Direct(). The stages of every step
+    are stored; under torch.no_grad() nothing else is.
 
     Args:
         f: The vector field, as for odeint.

@@ -1,4 +1,4 @@
-"""`odeint_event`: solving until something happens, with gradients of its time and state.
+"""`odeint_event`: solve until an event, with gradients of its time and state.
 
 An event is a change of sign of g(t, y(t)). A first solve without gradients finds it on the dense
 output of its steps (event_location); a second one ends at the time found, and is corrected by a
@@ -27,17 +27,17 @@ from node_repro.ode.transforms import refuse_vmap
 
 Y = TypeVar("Y")
 Event = Callable[[Tensor, Any], Tensor]
-"""g(t, y), of any shape: every element is an event of its own, and the first one ends the solve."""
+"""g(t, y), of any shape: every element is a separate event, and the first one ends the solve."""
 
 
 class EventSolution(NamedTuple, Generic[Y]):
-    """Where a solve until an event ended; made by odeint_event.
+    """The end of a solve until an event, as returned by odeint_event.
 
     Attributes:
         t: The time of the event, a float64 scalar on the host; the limit if there was none.
-        y: The state then, (*S), or a tuple of such.
+        y: The state at t, (*S), or a tuple of such.
         index: Which element of the event function, flattened; None if there was no event.
-        stats: What the solve cost.
+        stats: The cost of the solve.
         fixed: Whether the event function jumped to 0 as a function of time alone, so that t has no
             gradient.
 
@@ -115,8 +115,8 @@ def odeint_event(
     """Solve dy/dt = f(t, y), y(t0) = y0, until an event, or up to a limit.
 
     The time and the state are differentiable in y0, t0, the parameters of f and those of the event
-    function, once. Two changes of sign within one step are not seen: a controller with max_step
-    keeps them apart.
+    function, once. Two changes of sign within one step are missed: limit the steps by the
+    controller's max_step.
 
     Args:
         f: The vector field, as for odeint.
@@ -134,7 +134,7 @@ def odeint_event(
         norm: As for odeint.
 
     Returns:
-        The time of the event, the state then, and which element of g changed its sign.
+        The time and state of the event, and which element of g changed its sign.
 
     Raises:
         SolverError: An argument is invalid, or the event's sign changes where its value has no rate
@@ -171,8 +171,8 @@ def odeint_event(
     if not isinstance(solver, RungeKutta):
         raise SolverError(
             "bad_input",
-            f"{type(solver).__name__} does not show its steps, between which events are found: "
-            "take a Runge-Kutta method",
+            f"{type(solver).__name__} does not give access to its steps, in which events are "
+            "located: use a Runge-Kutta method",
         )
     refuse_unused_norm(norm, solver)
     problem, unpack = packed_problem(f, y0, time_span(t0, limit), parameters, frozen, norm)
@@ -183,7 +183,7 @@ def odeint_event(
 
     with torch.no_grad(), refuse_vmap():
         change = FirstSignChange(g, solver.method, float(ts[0]), y, direction)
-        quiet = replace(solver, callbacks=None)  # callbacks see the steps of the second solve
+        quiet = replace(solver, callbacks=None)  # callbacks are called in the second solve only
         located = quiet.solve(
             Plain(field), State(y.detach()), ts.detach(), SolveOptions(problem.norm, watch=change)
         )

@@ -18,13 +18,13 @@ from node_repro.ode.gradients.function import Context
 from node_repro.ode.methods import at
 from node_repro.ode.solution import SolverError
 
-LARGEST_CORRECTION = 0.01  # of a step: beyond it the rate of change of g is not to be trusted
+LARGEST_CORRECTION = 0.01  # largest reliable Newton correction, as a fraction of the step
 
 
 def newton_step(
     f: VectorField, g: ScalarEvents, change: FirstSignChange, end: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor, bool]:
-    """Time and state at an event, by one Newton step from a solve that ends next to it.
+    """Time and state at an event, by one Newton step from the end of a solve close to it.
 
     An event whose value jumps to 0 as a function of time alone ends the solve at a fixed time: the
     state is that of a plain solve, and the time has no gradient.
@@ -40,7 +40,7 @@ def newton_step(
         The time, the state (*S), and whether the time is fixed. Both have first derivatives only.
 
     Raises:
-        SolverError: A gradient is wanted, and g has no reliable rate of change (kind bad_input).
+        SolverError: A gradient is required, but g has no reliable rate of change (kind bad_input).
     """
     t, state, fixed = _corrected(f, g, change, end, y)
     t, state = _FirstDerivatives.apply(t, state)
@@ -53,7 +53,7 @@ def _corrected(
     assert change.index is not None
     with torch.no_grad():
         dy = evaluate(f, at(end, y), y).detach()
-    # a g that is constant from there on, such as relu(2 - t), has a rate of change before
+    # if g is constant after its zero, as relu(2 - t), use its rate of change before it
     for t in (end, torch.tensor(change.t_before, dtype=end.dtype)):
         rate = _rate_of_change(g, change.index, at(t, y), y, dy)
         value = g(at(t, y), y)[change.index]
@@ -91,7 +91,7 @@ class _FirstDerivatives(Function):
 
     @staticmethod
     def forward(ctx: Context, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.set_materialize_grads(False)  # _NoGradient must know whether t's gradient is wanted
+        ctx.set_materialize_grads(False)  # _NoGradient tests whether t's gradient is required
         return t.clone(), y.clone()
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Where an event function first changes its sign: a search on the dense output of each step."""
+"""Locate the first sign change of an event function on the dense output of each step."""
 
 from collections.abc import Callable
 
@@ -9,20 +9,20 @@ from node_repro.ode.engines import Leg
 from node_repro.ode.methods import Method, at
 
 ScalarEvents = Callable[[Tensor, Tensor], Tensor]
-"""g(t, y) -> (m,) real numbers, each an event of its own."""
+"""g(t, y) -> (m,) real numbers, each a separate event."""
 
 # Fractions of a step:
-OFFSET = 1e-4  # where the sign is looked at if g starts as zero
-BRACKET = 1e-12  # the width at which the search ends; a Newton step does the rest
+OFFSET = 1e-4  # where the initial sign is evaluated if g starts at zero
+BRACKET = 1e-12  # the width at which the search ends, before the final Newton step
 
 ITERATIONS = 120
-JUMP = 1e-3  # of |g| at the step's start: a smooth g has less left this close to its zero
+JUMP = 1e-3  # of |g| at the step's start: a smooth g is smaller this close to its zero
 
 
 class FirstSignChange:
     """A Watch that ends a solve in the step in which an element of g changes its sign.
 
-    Two changes of sign of one element within a step are not seen.
+    Two changes of sign of one element within a step are missed.
 
     Args:
         g: The event function.
@@ -33,8 +33,8 @@ class FirstSignChange:
 
     Attributes:
         index: Which element of g changed its sign first; None if none did.
-        t: When.
-        t_before: A time just before, at which the sign has not changed yet.
+        t: The time of the change.
+        t_before: A time just before t, at which the sign has not changed.
         h: The signed size of the step.
         in_time_only: Whether the element jumps to 0 as a function of time alone.
     """
@@ -49,7 +49,7 @@ class FirstSignChange:
         self._signs = torch.sign(g(at(t0, y0), y0)).tolist()
 
     def __call__(self, leg: Leg) -> bool:
-        """Look at a step; True ends the solve."""
+        """Search a step; returns True to end the solve."""
         if 0.0 in self._signs:
             later = torch.sign(self._inside(leg, OFFSET)).tolist()
             self._signs = [old or new for old, new in zip(self._signs, later, strict=True)]
@@ -70,8 +70,8 @@ class FirstSignChange:
         return True
 
     def _jumps_in_time(self, leg: Leg, x: float, x_before: float) -> bool:
-        """Whether g jumps to 0 at the fraction x of a step whatever the state: it is 0 then for the
-        state at the step's start too, and is not small just before.
+        """Whether g jumps to 0 at the fraction x of a step as a function of time alone: it is also
+        0 for the state at the step's start, and is not small just before.
         """
         then, start = at(float(leg.t) + x * self.h, leg.y), leg.y.detach()
         zero = all(float(g[self.index]) == 0.0 for g in (self._inside(leg, x), self.g(then, start)))
@@ -103,7 +103,7 @@ class FirstSignChange:
         for i in range(ITERATIONS):
             if high - low < BRACKET:
                 break
-            if at_high == 0.0:  # by chance, or because g is 0 from an earlier time on
+            if at_high == 0.0:  # an exact zero, or g is 0 from an earlier time on
                 before = max(low, high - BRACKET)
                 if value_at(before) != 0.0:
                     low = before

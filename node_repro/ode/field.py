@@ -1,4 +1,4 @@
-"""The user's f(t, y) as the field that a method evaluates: checked and counted."""
+"""Vector fields: checks and counts of the evaluations of the user's f(t, y)."""
 
 import contextlib
 import copy
@@ -16,14 +16,14 @@ from node_repro.ode.solution import SolverError, Stats
 VectorField = Callable[[Tensor, Tensor], Tensor]
 """f(t, y) -> dy/dt, with t a scalar in the real dtype of y, and y of shape (*S).
 
-f returns a new tensor in each call, and does not change y. If its parameters are functions of time
+f returns a new tensor in each call, and does not change y. If its parameters are functions of time,
 it may have a method `at_times(ts)`, ts (m,), that returns f at each of these times as a function of
-y alone: a step then asks for all of its stages at once.
+y alone; a step then calls it once for all of its stages.
 """
 
 
 def at_times(f: VectorField, times: Sequence[Tensor]) -> list[VectorField]:
-    """f for each of several times, to be called with that time only."""
+    """f for each of several times; each function may be called with its own time only."""
     together = getattr(f, "at_times", None)
     if together is None or not times:
         return [f] * len(times)
@@ -35,7 +35,7 @@ def _at_its_time(rate: Callable[[Tensor], Tensor], t: Tensor, y: Tensor) -> Tens
 
 
 class Wrapper:
-    """A vector field that calls another function, its attribute f."""
+    """A vector field that calls another function, the attribute f."""
 
     f: Any
 
@@ -47,16 +47,16 @@ class Wrapper:
 
 
 class Interval(NamedTuple):
-    """The numbers of a dtype between two times, low <= t <= high, as Python floats."""
+    """The smallest and largest number of a dtype between two times, as Python floats."""
 
     low: float
     high: float
 
     @classmethod
     def between(cls, t0: float, t1: float, dtype: torch.dtype) -> "Interval":
-        """The interval of t0 and t1, whose ends are rounded inwards.
+        """The interval from t0 to t1 with its ends rounded inwards.
 
-        The ends are kept where no number of the dtype lies between them.
+        The ends are unchanged if no number of the dtype lies between them.
         """
         low, high = min(t0, t1), max(t0, t1)
         if dtype is torch.float64:
@@ -76,26 +76,26 @@ class Interval(NamedTuple):
 
 
 def count_changes(x: Tensor) -> int:
-    """How often a tensor was changed in place; 0 under torch.inference_mode()."""
+    """The number of in-place changes of a tensor; 0 under torch.inference_mode()."""
     return 0 if x.is_inference() else x._version
 
 
 def evaluate(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
-    """f(t, y), checked.
+    """Evaluate f(t, y) and check the result.
 
     Raises:
-        SolverError: f changes y, or returns no tensor like y (kind bad_input).
+        SolverError: f changes y, or does not return a tensor like y (kind bad_input).
     """
     version = count_changes(y)
     try:
         dy = f(t, y)
     except Exception as error:
-        with contextlib.suppress(RuntimeError):  # after a fault on a GPU t cannot be read
+        with contextlib.suppress(RuntimeError):  # t cannot be read after a GPU error
             error.add_note(f"in the vector field at t = {float(t):g}, y of shape {tuple(y.shape)}")
         raise
     if count_changes(y) != version:
         raise SolverError(
-            "bad_input", "f changes y in place: return a new tensor, leave y as it is"
+            "bad_input", "f changes y in place: return a new tensor and leave y unchanged"
         )
     if not isinstance(dy, Tensor):
         raise SolverError("bad_input", f"f must return a tensor like y, not {type(dy).__name__}")
@@ -103,7 +103,7 @@ def evaluate(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
         raise SolverError(
             "bad_input",
             f"f must return a tensor like y: y has shape {tuple(y.shape)}, {y.dtype} on "
-            f"{y.device}, and f gave shape {tuple(dy.shape)}, {dy.dtype} on {dy.device}",
+            f"{y.device}, and f returned shape {tuple(dy.shape)}, {dy.dtype} on {dy.device}",
         )
     return dy
 
@@ -123,8 +123,8 @@ class Plain:
 
     Args:
         f: The user's function.
-        vjps: Where the vector-Jacobian products through f in a later backward pass are counted.
-        evaluate: How f is evaluated: (f, t, y) -> dy/dt.
+        vjps: Counts the vector-Jacobian products through f in a later backward pass.
+        evaluate: Evaluates f: (f, t, y) -> dy/dt.
     """
 
     def __init__(
@@ -145,29 +145,29 @@ class Plain:
 
     def _slope(self, f: VectorField, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         dy = self.evaluate(f, t, y)
-        if dy.requires_grad and not torch.is_grad_enabled():  # f enables gradients by itself
+        if dy.requires_grad and not torch.is_grad_enabled():  # f enabled gradients itself
             dy = dy.detach()
         if self.vjps is not None and dy.requires_grad:
-            if dy.is_leaf:  # a parameter itself: a hook on it would stay
+            if dy.is_leaf:  # a parameter: a hook on it would persist
                 dy = dy.view_as(dy)
             dy.register_hook(partial(_count, self.vjps))
         return Slope(dy)
 
 
 def _count(stats: Stats, cotangent: Tensor) -> None:
-    """A hook. It must not refer to f, as autograd's graph keeps it alive."""
+    """A hook that does not refer to f, which autograd's graph would keep alive."""
     stats.nvjp += 1
 
 
 class Counted:
-    """A field that counts its evaluations, and evaluates f within a span of time only.
+    """A field that counts its evaluations and calls f only within a time span.
 
-    Rounding a time to the dtype of y may lead out of the span, where f need not be defined. Such a
-    time is replaced by the nearest number of that dtype within the span.
+    A time rounded to the dtype of y may lie outside of the span, where f need not be defined. It
+    is replaced by the nearest number of that dtype within the span.
 
     Args:
         field: The field to evaluate.
-        stats: Where evaluations are counted, in nfe.
+        stats: Counts the evaluations in nfe.
         span: The first and the last time.
 
     Attributes:
@@ -208,7 +208,7 @@ class Counted:
         if self._last is not None and count_changes(self._last[0]) != self._last[1]:
             raise SolverError(
                 "bad_input",
-                "f writes into a tensor that it returned before: return a new one each time",
+                "f writes into a tensor that it returned before: return a new tensor in each call",
             )
         self._last = slope.dy, count_changes(slope.dy)
         if self.first is None:
@@ -217,7 +217,7 @@ class Counted:
 
 
 def trained_parameters(f: VectorField) -> tuple[Tensor, ...] | None:
-    """The parameters of a module that require a gradient; None if f is no module."""
+    """The parameters of a module that require a gradient; None if f is not a module."""
     if isinstance(f, torch.nn.Module):
         return tuple(p for p in f.parameters() if p.requires_grad)
     return None

@@ -22,7 +22,7 @@ def initial_step(
     tolerances: Tolerances,
     norm: Norm,
 ) -> float:
-    """The signed size of the first step from t towards end, by one more evaluation of f.
+    """The signed size of the first step from t towards end. Takes one more evaluation of f.
 
     The slope after a step of Euler's method that changes the state by 1 % estimates the second
     derivative.
@@ -33,7 +33,7 @@ def initial_step(
         state: The state there.
         slope: The slope there.
         end: The end of the solve.
-        error_order: The power of h by which the error estimate falls.
+        error_order: The power of h with which the error estimate falls.
         tolerances: The tolerances of the solve.
         norm: The norm of the solve.
 
@@ -47,7 +47,7 @@ def initial_step(
     if not math.isfinite(d1) and finite and tolerances.integrals[1] == 0:
         raise SolverError(
             "bad_input",
-            "an element of y0 is 0 and atol is 0, so no error of it is allowed: give atol > 0",
+            "an element of y0 is 0 and atol is 0, so its error has no tolerance: use atol > 0",
             t=t,
         )
     if not (math.isfinite(d0) and math.isfinite(d1)):
@@ -55,8 +55,8 @@ def initial_step(
             "non_finite_dynamics",
             f"f is not finite or too large at the start t = {t:g}: "
             f"{count_non_finite(slope.dy)} of its value and {count_non_finite(state.y)} of the "
-            "state are NaN or infinite; check the inputs and the parameters (a diverged training "
-            "is the usual cause)",
+            "state are NaN or infinite; check the inputs and the parameters (often a diverged "
+            "training)",
             t=t,
         )
     h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1

@@ -30,7 +30,7 @@ SMALLEST_RTOL = 4
 
 
 class Tolerances(NamedTuple):
-    """What error each element of a state is allowed: atol + rtol |y|.
+    """The tolerances of the elements of a state: atol + rtol |y|.
 
     Attributes:
         rtol: Relative tolerance, a number or a tensor that broadcasts to y.
@@ -44,7 +44,7 @@ class Tolerances(NamedTuple):
 
     @classmethod
     def create(cls, rtol: float | Tensor, atol: float | Tensor) -> "Tolerances":
-        """The tolerances, checked.
+        """Check the tolerances.
 
         Raises:
             SolverError: One is negative or not finite, or both are 0 (kind bad_input).
@@ -66,7 +66,7 @@ class Tolerances(NamedTuple):
         return cls(rtol, atol, (least[0], least[1]))
 
     def scale(self, *sizes: Tensor) -> Tensor:
-        """atol + rtol max |size| over some states: the error that each element is allowed, (*S)."""
+        """The allowed error of each element, (*S): atol + rtol max |size| over some states."""
         scale = sizes[0].abs()
         for size in sizes[1:]:
             scale = torch.maximum(scale, size.abs())
@@ -133,7 +133,7 @@ class Norm(Protocol):
 
     @property
     def integrals(self) -> bool:
-        """Whether the integrals count."""
+        """Whether the norm includes the integrals."""
         ...
 
     def measure(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:
@@ -159,8 +159,8 @@ class RmsNorm:
             Empty: a block is one part.
         integrals: Whether every integral counts as one more part. The gradients of parameters are
             integrals of the backward solve.
-        flat: One mean over everything that counts, as in scipy's solvers, in place of the largest
-            of the means.
+        flat: Use one mean over everything, as in scipy's solvers, instead of the largest of the
+            means.
 
     References:
         Kidger, Chen, Lyons: "Hey, that's not an ODE": faster ODE adjoints via seminorms, 2021.
@@ -195,7 +195,7 @@ class RmsNorm:
         integrals = value.integrals if self.integrals else ()
         norms, counts = self._part_norms(scaled)
         if integrals:
-            # one launch for all integrals, as there is one for every parameter
+            # one kernel launch for all integrals, as there is an integral for every parameter
             scaled_integrals = _scaled(integrals, tolerances, *(size.integrals for size in sizes))
             norms = torch.cat((norms, torch.stack(_foreach_norm(scaled_integrals))))
             counts = counts + [q.numel() for q in integrals]
@@ -218,12 +218,12 @@ class RmsNorm:
 
 @dataclass(frozen=True)
 class CallableNorm:
-    """A norm that is given as a function.
+    """A norm defined by a function.
 
     Args:
-        function: Takes a state and its integrals, each element divided by its tolerance, and
-            returns one real number, a float or a tensor of one element, whose absolute value is
-            taken. In the backward solve of Adjoint the state is (2, *S), the state and its adjoint,
+        function: A function of a state and its integrals, each element divided by its tolerance. It
+            returns one real number, a float or a tensor of one element, whose absolute value is the
+            norm. In the backward solve of Adjoint the state is (2, *S), the state and its adjoint,
             and the integrals are the gradients of the parameters.
         integrals: Whether the function gets the integrals.
 
@@ -248,7 +248,7 @@ class CallableNorm:
     integrals: bool = False
 
     def with_parts(self, parts: tuple[int, ...]) -> "CallableNorm":
-        """The norm itself: the function knows the parts of its states."""
+        """The norm itself: the function handles the parts."""
         return self
 
     def measure(self, value: State, tolerances: Tolerances, *sizes: State) -> Tensor:

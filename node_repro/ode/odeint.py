@@ -63,8 +63,8 @@ def odeint(
         f: The vector field, f(t, y) -> dy/dt, with t a scalar in the real dtype of y.
         y0: The initial state, (*S), floating point, real or complex. Or a tuple of such tensors, of
             one dtype and device, for f(t, (y1, y2, ...)) -> (dy1, dy2, ...).
-        ts: The times, (T,), rising or falling, floating point. Times may repeat. If they require a
-            gradient they get one.
+        ts: The times, (T,), rising or falling, floating point. Times may repeat, and may require a
+            gradient.
         solver: A method with its step sizes and tolerances, such as dopri5(rtol=1e-6, atol=1e-6).
         gradient: How the result is differentiated: Direct(), Checkpointed(), Reversible(),
             Adjoint() or Forward().
@@ -75,7 +75,7 @@ def odeint(
             parts of the state.
 
     Returns:
-        The solution: ys, the states at ts, (T, *S) or a tuple of such; and stats, what it cost.
+        The solution: ys, the states at ts, (T, *S) or a tuple of such, and stats, the cost.
 
     Raises:
         SolverError: An argument is invalid (kind bad_input), or the solve failed.
@@ -117,7 +117,7 @@ def packed_problem(
     frozen: Iterable[Tensor],
     norm: Norm | None,
 ) -> tuple[Problem, Callable[[Tensor], Any]]:
-    """The problem with y0 as one tensor, and the function that gives states the form of y0.
+    """The problem with y0 as one tensor, and the function that converts states to the form of y0.
 
     Raises:
         SolverError: An argument is invalid (kind bad_input).
@@ -137,7 +137,7 @@ def packed_problem(
 
 
 def time_span(t0: float | Tensor, t1: float | Tensor) -> Tensor:
-    """The times t0 and t1 as one tensor, (2,) float64 on the host, differentiable where they are.
+    """The times t0 and t1 as one tensor, (2,) float64 on the host, differentiable in both.
 
     Raises:
         SolverError: A time is not finite (kind bad_input).
@@ -188,6 +188,6 @@ def checked_times(y0: Tensor, ts: Tensor) -> Tensor:
         raise SolverError(
             "bad_input",
             "autocast is on around the solve, and its rounding would count as an error of the "
-            "steps: turn it off with torch.autocast(..., enabled=False), or use autocast inside f",
+            "steps: disable it with torch.autocast(..., enabled=False), or use autocast inside f",
         )
     return times

@@ -1,4 +1,4 @@
-"""What a solve returns, what it cost, and the error that it raises."""
+"""Results of a solve: `Solution`, its cost (`Stats`), and `SolverError`."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
@@ -20,16 +20,16 @@ class SolverError(Exception):
     """A solve failed, or was given invalid arguments.
 
     Args:
-        kind: What happened: bad_input, dt_underflow, max_steps, no_convergence, non_finite_state or
-            non_finite_dynamics.
-        message: What, where and what to do, in one line.
+        kind: The kind of error: bad_input, dt_underflow, max_steps, no_convergence,
+            non_finite_state or non_finite_dynamics.
+        message: The problem, where it occurred and a remedy, in one line.
         t: The time at which it happened; None if the solve had not begun.
         h: The signed size of the step that failed; None if there was none.
 
     Attributes:
-        kind: As given.
-        t: As given.
-        h: As given.
+        kind: The kind of error.
+        t: The time.
+        h: The step size.
 
     Examples:
         >>> import torch
@@ -60,22 +60,22 @@ class SolverError(Exception):
 
 @dataclass
 class Stats:
-    """What a solve cost, counted by the solver.
+    """The cost of a solve.
 
     Attributes:
         nfe: Evaluations of f.
         nvjp: Vector-Jacobian products of f.
-        jacobians: Whole Jacobian matrices df/dy, by implicit methods. Each takes one evaluation of
-            f, counted in nfe, and a batch of products, not counted in nvjp.
-        factorizations: LU decompositions, by implicit methods.
+        jacobians: Full Jacobian matrices df/dy of implicit methods. Each takes one evaluation of f,
+            counted in nfe, and a batch of products, not counted in nvjp.
+        factorizations: LU decompositions of implicit methods.
         accepted: Accepted steps.
         rejected: Rejected steps.
         h_min: The smallest size of an accepted step, infinite before the first.
         h_max: The largest size of an accepted step.
         sizes: The sizes of all accepted steps.
-        reconstruction: For a backward solve of the state, the error of the state that it ends in:
-            the largest relative root mean square over its intervals. None without one.
-        backward: The same for all backward passes through the solution so far; None before the
+        reconstruction: For a backward solve that reconstructs the state, the largest relative RMS
+            error of the state at the end of its intervals; None without one.
+        backward: The cost of all backward passes through the solution so far; None before the
             first.
 
     Examples:
@@ -144,7 +144,7 @@ class Solution(NamedTuple, Generic[Y]):
 
     Attributes:
         ys: The states at the requested times, (T, *S), or a tuple of such for a tuple of states.
-        stats: What the solve cost.
+        stats: The cost of the solve.
 
     Examples:
         >>> import torch

@@ -1,4 +1,4 @@
-"""The contract of a solver, and the solver of this library: a method, a controller, an engine."""
+"""Solvers: the interface, and `RungeKutta`, which combines a method, a controller and an engine."""
 
 import inspect
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,7 @@ class Solver(Protocol):
     RungeKutta and scipy's solvers implement this protocol.
 
     Examples:
-            >>> from node_repro import ode
+        >>> from node_repro import ode
         >>> solver = ode.dopri5(rtol=1e-3, atol=1e-3)
         >>> solver.differentiable, solver.controls_error
         (True, True)
@@ -42,12 +42,12 @@ class Solver(Protocol):
 
     @property
     def differentiable(self) -> bool:
-        """Whether autograd sees through a solve."""
+        """Whether autograd can differentiate through a solve."""
         ...
 
     @property
     def controls_error(self) -> bool:
-        """Whether the steps keep to tolerances, and not to a size that is given."""
+        """Whether tolerances control the step sizes."""
         ...
 
     def solve(
@@ -59,10 +59,10 @@ class Solver(Protocol):
             f: The field.
             state: The state at ts[0].
             ts: The times of the outputs, (T,) float64 on the host, monotone.
-            options: Norm, first step, and what is kept or watched.
+            options: See SolveOptions.
 
         Raises:
-            SolverError: What was given makes no sense (kind bad_input), or the solve failed.
+            SolverError: An argument is invalid (kind bad_input), or the solve failed.
         """
         ...
 
@@ -70,7 +70,7 @@ class Solver(Protocol):
         """The same solver with other tolerances; None keeps one.
 
         Raises:
-            SolverError: A tolerance is given and no error is controlled (kind bad_input).
+            SolverError: A tolerance is given but no error is controlled (kind bad_input).
         """
         ...
 
@@ -118,12 +118,12 @@ def _check_method(method: object) -> None:
 
 
 def refuse_unused_norm(norm: Norm | None, solver: Solver) -> None:
-    """Raises SolverError (bad_input) for a norm where no error is controlled."""
+    """Raises SolverError (bad_input) for a norm if no error is controlled."""
     if norm is not None and not solver.controls_error:
         raise SolverError(
             "bad_input",
-            "the steps of the solver have given sizes, so no norm judges their error: leave out "
-            "norm=, or take an error-controlled solver",
+            "the solver has constant or prescribed steps, so a norm has no effect: leave out "
+            "norm=, or use an error-controlled solver",
         )
 
 
@@ -134,7 +134,7 @@ class RungeKutta:
     Args:
         method: Takes a step of a given size.
         controller: Chooses the sizes.
-        max_steps: Attempts, accepted or not, before one solve is given up.
+        max_steps: Attempted steps, accepted or not, after which a solve fails.
         engine: Runs the loop.
         callbacks: Functions to be called at every step; None for none.
 
@@ -167,7 +167,7 @@ class RungeKutta:
             raise SolverError(
                 "bad_input",
                 f"{self.method.name} estimates no error, so its steps cannot be controlled by a "
-                "tolerance: give it constant steps, or take an adaptive method",
+                "tolerance: use constant steps, or an adaptive method",
             )
         if not (isinstance(self.max_steps, int) and self.max_steps >= 1):
             raise SolverError(
@@ -193,9 +193,7 @@ class RungeKutta:
         return self.engine.integrate(self._stepper(options.norm), f, state, ts, options)
 
     def _stepper(self, norm: Norm) -> "RungeKutta":
-        """The solver itself, but that an implicit method solves its stages to a part of the
-        tolerances.
-        """
+        """The solver; an implicit method gets the tolerances, for the accuracy of its stages."""
         method, tolerances = self.method, self.controller.tolerances
         if not isinstance(method, ImplicitRungeKutta) or tolerances is None:
             return self
@@ -216,7 +214,7 @@ class RungeKutta:
         if not isinstance(controller, AdaptiveController):
             raise SolverError(
                 "bad_input",
-                f"the steps of {type(controller).__name__} keep to no tolerance: remove rtol and "
-                "atol, as the steps alone set the accuracy, or take an error-controlled solver",
+                f"{type(controller).__name__} does not control the error, so it has no tolerances: "
+                "remove rtol and atol, or use an error-controlled solver",
             )
         return replace(self, controller=controller.with_tolerance(rtol, atol))

@@ -1,4 +1,4 @@
-"""States of several tensors, packed into one vector for the solver."""
+"""Packing of states of several tensors into one vector."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

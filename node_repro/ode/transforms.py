@@ -1,4 +1,4 @@
-"""Solves inside of the transforms of torch.func, and the message for those that cannot work."""
+"""Solves inside of torch.func transforms, and the error for torch.vmap, which is not supported."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,5 +38,5 @@ def refuse_vmap() -> Iterator[None]:
         raise SolverError(
             "bad_input",
             "a solve cannot be inside of torch.vmap, since its steps depend on the values: make "
-            "the batch a dimension of y0, which f takes as a whole",
+            "the batch a dimension of y0, which f receives as a whole",
         ) from error

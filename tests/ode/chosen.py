@@ -145,7 +145,7 @@ def real(*values: float) -> Tensor:
 
 
 def leaf(*values: float) -> Tensor:
-    """A float64 vector that wants a gradient."""
+    """A float64 vector that requires a gradient."""
     return real(*values).requires_grad_()
 
 

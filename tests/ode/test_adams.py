@@ -129,7 +129,7 @@ def test_events_and_dense_solutions_use_the_same_polynomials() -> None:
 
 
 def test_redoing_single_steps_is_refused() -> None:
-    with pytest.raises(SolverError, match="depends on the steps before it: take gradient=direct"):
+    with pytest.raises(SolverError, match="depends on the steps before it: use gradient=direct"):
         odeint(
             Net(), leaf(0.5, -0.2, 0.9), real(0, 1), gradient=Checkpointed(),
             solver=RungeKutta(Adams(4), Constant(0.1)),

@@ -174,7 +174,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "integers": ({"y0": torch.tensor([1])}, "y0 is torch.int64; a state is float32"),
     "scipy's": (
         {"solver": Lsoda(rtol=1e-6, atol=1e-6)},
-        "Lsoda shows nobody its steps.*: take a Runge-Kutta method",
+        "Lsoda gives no access to its steps.*: use a Runge-Kutta method",
     ),
 }
 

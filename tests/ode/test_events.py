@@ -313,7 +313,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "a list": ({"y0": [real(1.0)]}, "y0 must be a tensor, not list"),
     "scipy's": (
         {"solver": Lsoda(rtol=1e-6, atol=1e-6)},
-        "Lsoda.*take a Runge-Kutta method",
+        "Lsoda.*use a Runge-Kutta method",
     ),
     "a float": ({"event": lambda t, y: 0.5}, "an event must return a tensor of real .*, not float"),
     "a truth": ({"event": lambda t, y: y > 0}, "tensor of real numbers, not torch.bool"),
@@ -325,7 +325,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "parameters": (
         {"gradient": GRADIENTS["adjoint"]},
-        "gradient=adjoint needs to know what f depends on",
+        "gradient=adjoint requires the parameters of f",
     ),
 }
 

@@ -141,8 +141,8 @@ def test_steps_are_short_enough_for_the_sensitivities() -> None:
 def test_complex_states_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(
         SolverError,
-        match=f"gradient=forward takes real states, not {dtype}: split it into its real and "
-        "imaginary part, or take gradient=adjoint$",
+        match=f"gradient=forward requires real states, not {dtype}: split it into its real and "
+        "imaginary part, or use gradient=adjoint$",
     ) as caught:
         odeint(lambda t, y: -y, torch.ones(2, dtype=dtype), real(0, 1), solver=adaptive(),
                gradient=Forward(), parameters=())  # fmt: skip
@@ -151,7 +151,7 @@ def test_complex_states_are_refused(dtype: torch.dtype) -> None:
 
 def test_complex_parameters_are_refused() -> None:
     theta = torch.tensor(1j, dtype=torch.complex128, requires_grad=True)
-    with pytest.raises(SolverError, match="takes real parameters, and one is complex") as caught:
+    with pytest.raises(SolverError, match="requires real parameters, but one is complex") as caught:
         odeint(lambda t, y: (theta * y).real, real(1.0), real(0, 1), solver=adaptive(),
                gradient=Forward(), parameters=(theta,))  # fmt: skip
     assert caught.value.kind == "bad_input"

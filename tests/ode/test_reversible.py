@@ -188,7 +188,7 @@ def test_a_start_of_zeros_is_judged_by_the_states_of_the_way() -> None:
 
 @pytest.mark.parametrize("method", TABLEAUS)
 def test_an_ordinary_method_cannot_be_undone_and_is_refused(method: str) -> None:
-    with pytest.raises(SolverError, match=r"gradient=reversible undoes steps, and") as caught:
+    with pytest.raises(SolverError, match="gradient=reversible inverts steps") as caught:
         odeint(
             lambda t, y: -y, leaf(1.0), real(0, 1), solver=steps(method, 0.1), gradient=EXACT,
             parameters=(),

@@ -1,6 +1,6 @@
-"""The contract of a step-size controller: is a step good enough, and how long is the next one?
+"""Step-size controllers: the interface that accepts or rejects a step and sizes the next one.
 
-A controller sees numbers only, never a state: the engine measures the error of a step
+A controller receives numbers only, never a state: the engine measures the error of a step
 (`norm.error_ratio`, a function of tensors) and asks for a decision on the result.
 """
 
@@ -10,7 +10,7 @@ from node_repro.ode.methods import Field, Slope, State
 from node_repro.ode.norm import Norm, Tolerances
 
 Memory = TypeVar("Memory")
-"""What a controller remembers from one step to the next, of a type of its own."""
+"""The state that a controller keeps from one step to the next, of its own type."""
 
 
 class SolveStart(NamedTuple):
@@ -44,7 +44,7 @@ class StepDecision(NamedTuple, Generic[Memory]):
     """What a controller decides on a step.
 
     Attributes:
-        accept: Whether the step is taken.
+        accept: Whether the step is accepted.
         h: The size of the next step, or of the next attempt if this one is rejected. It has the
             sign of this step's.
         state: The controller's memory, to be given to its next decision.
@@ -87,7 +87,7 @@ class Controller(Protocol[Memory]):
 
     @property
     def tolerances(self) -> Tolerances | None:
-        """What the error of a step is compared with; None if no error is controlled."""
+        """The tolerances of a step's error; None if no error is controlled."""
         ...
 
     def first(self, start: SolveStart) -> float:
@@ -104,6 +104,6 @@ class Controller(Protocol[Memory]):
                 within them. It may be infinite or NaN. 0 where no error is controlled.
             h: The signed size of the step.
             error_order: The power of h with which the error estimate falls.
-            state: That of the decision before this one, None for the first of a solve.
+            state: The state of the previous decision; None for the first step of a solve.
         """
         ...

@@ -14,7 +14,7 @@ from node_repro.ode.initial_step import initial_step
 from node_repro.ode.norm import Tolerances
 from node_repro.ode.solution import SolverError
 
-LONGER = 1.125  # than planned: the last step by a tenth, and every step by the rounding of t
+LONGER = 1.125  # largest ratio of a step to its planned size: the last step, or rounding of t
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class AdaptiveController(ABC, Generic[Memory]):
         factor_min: Smallest ratio of a step to the one before it.
         factor_max: Largest ratio of a step to the one before it.
         first_step: Length of the first step; None chooses it from f and the tolerances.
-        min_step: A step as short as this is accepted whatever its finite error; None for no bound.
+        min_step: A step as short as this is accepted with any finite error; None for no bound.
         max_step: The longest step, of which the last may be a tenth longer; None for no bound.
 
     Raises:

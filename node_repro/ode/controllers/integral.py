@@ -13,7 +13,7 @@ from node_repro.ode.controllers.adaptive import AdaptiveController
 class Integral(AdaptiveController[bool]):
     """h_next = h safety error^(-1/q), where the error estimate falls as h^q.
 
-    The step after a rejection does not grow. The memory is whether the step before was rejected.
+    The step after a rejection does not grow. The state is whether the previous step was rejected.
 
     Examples:
         >>> import torch

@@ -1,4 +1,4 @@
-"""The proportional-integral controller: the last two errors damp each other's swings.
+"""The proportional-integral controller: the next step depends on the last two errors.
 
 K. Gustafsson: Control theoretic techniques for stepsize selection in explicit Runge-Kutta methods,
 ACM Transactions on Mathematical Software 17, 1991; Hairer, Wanner: Solving ODEs II, IV.2, eq.
@@ -14,15 +14,15 @@ from node_repro.ode.controllers import StepDecision
 from node_repro.ode.controllers.adaptive import AdaptiveController
 from node_repro.ode.solution import SolverError
 
-SMALLEST = 1e-4  # an error that is nearly zero says nothing about the next one
+SMALLEST = 1e-4  # smaller errors count as this one, as they do not predict the next error
 
 
 class PIState(NamedTuple):
-    """What the controller remembers.
+    """The controller's memory.
 
     Attributes:
-        error: Of the last accepted step, in units of the tolerance.
-        rejected: Whether the step before was rejected.
+        error: The error of the last accepted step, in units of the tolerance.
+        rejected: Whether the previous step was rejected.
     """
 
     error: float = 1.0
@@ -34,7 +34,7 @@ class PI(AdaptiveController[PIState]):
     """h_next = h safety error^-(kI + kP)/q last^(kP/q), where the error estimate falls as h^q.
 
     last is the error of the last accepted step, kI is integral and kP proportional. After a
-    rejection the elementary rule of `Integral` takes over, and the step does not grow.
+    rejection the rule of `Integral` is used, and the step does not grow.
 
     Args:
         integral: Weight kI of the error.

@@ -7,18 +7,18 @@ from itertools import pairwise
 from node_repro.ode.controllers import SolveStart, StepDecision
 from node_repro.ode.solution import SolverError
 
-SLACK = 1e-9  # of a step, and
-ULPS = 32  # units in the last place of the times: what rounding may add up to along the way
+SLACK = 1e-9  # allowed deviation of a step from the prescribed one, relative to it, plus
+ULPS = 32  # units in the last place of the times, for accumulated rounding errors
 
 
 @dataclass(frozen=True)
 class Prescribed:
     """Steps that lead from each of the given times to the next.
 
-    The points of another solve's mesh (`Mesh.points`) repeat its steps, as for a derivative of the
-    discrete solution by differences. A solve over another span is refused, and so is the backward
-    solve of the adjoint method: give Adjoint a solver of its own. max_steps of the solver must be
-    at least the span over the length of the first step.
+    The points of another solve's mesh (`Mesh.points`) repeat its steps, for example for finite
+    differences of the discrete solution. A solve over another span raises an error, also the
+    backward solve of the adjoint method: pass a separate solver to Adjoint. The solver's max_steps
+    must be at least the span divided by the length of the first step.
 
     Args:
         points: The times, rising or falling, from the start of the solve to its end.
@@ -48,7 +48,7 @@ class Prescribed:
         ):
             raise SolverError(
                 "bad_input",
-                "points must be at least two finite times, each beyond the one before it",
+                "points must be at least two finite times in strictly rising or falling order",
             )
 
     @property
@@ -65,7 +65,7 @@ class Prescribed:
     def judge(
         self, error: float, h: float, error_order: int, state: int | None
     ) -> StepDecision[int]:
-        """Accept the step and go on to the next point. The memory is how many steps were taken.
+        """Accept the step and continue to the next point. The state counts the steps.
 
         Raises:
             SolverError: The step is not the prescribed one (kind bad_input).
@@ -88,6 +88,6 @@ class Prescribed:
         return SolverError(
             "bad_input",
             f"{what} is not among the prescribed steps, which lead from {self.points[0]:g} to "
-            f"{self.points[-1]:g}: prescribe those of this solve, and give Adjoint a solver of its "
-            "own for the way back",
+            f"{self.points[-1]:g}: prescribe the steps of this solve, and pass a separate solver "
+            "to Adjoint for the backward solve",
         )

@@ -1,4 +1,4 @@
-"""The backward solve that the arguments of odeint_adjoint describe."""
+"""Adjoint options of odeint_adjoint, converted to the solver's own."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def make_adjoint(
         method: The method of the backward solve.
         adjoint_options: Its options; None takes those of the forward solve without the norm.
         adjoint_rtol: Its relative tolerance, in any of torchdiffeq's forms.
-        adjoint_atol: Its absolute tolerance, likewise.
+        adjoint_atol: Its absolute tolerance, in the same forms.
         of_state: The norm of the forward solve; None for the solver's own.
         parameters: The tensors that get a gradient.
 
@@ -58,7 +58,7 @@ def make_adjoint(
         return Adjoint(PartNorm(norm, *of_each) if back.controls_error else norm, back)
     rtol = None if adjoint_rtol is None else to_tolerance(adjoint_rtol, task.y0, least=True)
     atol = None if adjoint_atol is None else to_tolerance(adjoint_atol, task.y0)
-    # the tolerances of an Adams method are those of its corrector, and so a part of the method
+    # an Adams method uses the tolerances in its corrector, so they are part of the method
     if _same(ahead, request) and method not in ADAMS:
         if method in ADAPTIVE or method == SCIPY:
             return Adjoint(norm, None, rtol, atol)
@@ -85,7 +85,7 @@ def _same(ahead: Request, back: Request) -> bool:
 
 
 def _solver(task: Task, request: Request) -> Solver:
-    """The solver of the backward solve, with stops of its own."""
+    """The solver of the backward solve, with its own stops."""
     scheme = make_scheme(task.back(), request)
     if not len(scheme.cuts):
         return scheme.solver

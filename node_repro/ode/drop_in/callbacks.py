@@ -19,7 +19,7 @@ def forward_callbacks(
     method: str,
     y0: Tensor | tuple[Tensor, ...],
 ) -> StepCallbacks | None:
-    """func.callback_step and the others, called with (t0, y0, dt), y0 in the form of func's."""
+    """func.callback_step etc., called with (t0, y0, dt), with y0 in the form that func gets."""
     layout = Layout.from_parts(y0) if isinstance(y0, tuple) else None
 
     def shaped(state: State) -> Any:  # noqa: ANN401
@@ -29,7 +29,7 @@ def forward_callbacks(
 
 
 def adjoint_callbacks(func: Any, method: str) -> StepCallbacks | None:  # noqa: ANN401
-    """func.callback_step_adjoint and the others, called with (t0, y0, dt).
+    """func.callback_step_adjoint and the other callbacks, called with (t0, y0, dt).
 
     y0 is the tuple (t, y, adjoint of y, *gradients of the parameters), with a tuple y packed into a
     vector as in torchdiffeq. t, the gradient of the time, is not integrated here and is zero.
@@ -43,7 +43,7 @@ def adjoint_callbacks(func: Any, method: str) -> StepCallbacks | None:  # noqa: 
 
 
 def saved_method(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, without a reference that keeps its module alive (see SavedFunction)."""
+    """The function with a weak reference to its module (see SavedFunction)."""
     if not isinstance(getattr(function, "__self__", None), nn.Module):
         return function
     saved = SavedFunction(function, ())
@@ -61,7 +61,7 @@ def _callbacks(
     method: str,
     shaped: Callable[[State], Any],
 ) -> StepCallbacks | None:
-    """The callbacks that the method calls; a warning names the others."""
+    """The callbacks that the method calls, with a warning about unsupported ones."""
     found = {name: getattr(func, name + suffix, None) for name in CALLBACKS}
     given = [name for name, callback in found.items() if callable(callback)]
     called = supported_callbacks(method)

@@ -13,16 +13,16 @@ BEGINNINGS: dict[Kind, str] = {
     "non_finite_dynamics": "underflow in dt",
     "non_finite_state": "non-finite values in state",
 }
-"""The beginnings of torchdiffeq's messages, which programs test for."""
+"""The first words of torchdiffeq's messages, which programs test for."""
 
 
 class StepError(SolverError, AssertionError):
-    """A SolverError that is an AssertionError, too, which torchdiffeq raises for failed steps."""
+    """A SolverError that is also an AssertionError, as torchdiffeq raises for failed steps."""
 
 
 @dataclass(frozen=True)
 class AssertingEngine(Eager):
-    """The eager engine, whose errors of the kinds in BEGINNINGS are StepErrors."""
+    """The eager engine, which raises a StepError for the kinds of error in BEGINNINGS."""
 
     def integrate(self, *arguments: Any, **options: Any) -> Trajectory:
         try:

@@ -44,10 +44,10 @@ def odeint(
         func: Takes t, a scalar in y's dtype, and y, and returns dy/dt, shaped as y.
         y0: The state at t[0], (*S), or a tuple of tensors; (*S): any shape.
         t: The times at which the states are wanted, (T,), rising or falling.
-        rtol: Relative tolerance: a number, one for every element, or one entry a part of a tuple.
+        rtol: Relative tolerance: a number, one for every element, or one entry per part of a tuple.
         atol: Absolute tolerance, in the same forms.
         method: A name of torchdiffeq's; None for dopri5.
-        options: Of the method, by torchdiffeq's names.
+        options: Options of the method, by torchdiffeq's names.
         event_fn: Takes t and y, and returns a tensor. The solve ends where an element of it changes
             its sign; t then holds two times, the second of which gives the direction only.
 
@@ -97,13 +97,13 @@ def odeint_adjoint(
         method: As in odeint.
         options: As in odeint.
         event_fn: As in odeint.
-        adjoint_rtol: Of the backward solve: a number, or one entry for the time's gradient, the
-            state, its adjoint and every parameter's gradient; None for rtol.
-        adjoint_atol: In the same forms; None for atol.
-        adjoint_method: Of the backward solve; None for method.
-        adjoint_options: Of the backward solve; None for options without their norm.
-        adjoint_params: What gets a gradient besides y0 and t; None for the parameters of func,
-            which must then be a module.
+        adjoint_rtol: Relative tolerance of the backward solve: a number, or one entry each for the
+            time's gradient, the state, its adjoint and every parameter's gradient; None for rtol.
+        adjoint_atol: Its absolute tolerance, in the same forms; None for atol.
+        adjoint_method: Method of the backward solve; None for method.
+        adjoint_options: Options of the backward solve; None for options without the norm.
+        adjoint_params: Tensors that get a gradient in addition to y0 and t; None for the parameters
+            of func, which must then be a module.
 
     Returns:
         As odeint.
@@ -141,7 +141,7 @@ def odeint_event(
     odeint_interface: Callable[..., Any] = odeint,
     **kwargs: Any,
 ) -> Any:  # noqa: ANN401
-    """Solve until an event, with gradients of its time and of the state then.
+    """Solve until an event, with gradients of its time and state.
 
     Args:
         func: As in odeint.
@@ -153,7 +153,7 @@ def odeint_event(
         **kwargs: Its further arguments.
 
     Returns:
-        The time of the event, and the states at t0 and then, (2, *S) or a tuple of such.
+        The time of the event, and the states at t0 and at the event, (2, *S), or a tuple of such.
 
     Raises:
         SolverError: As odeint; or there is no event (kind bad_input).
@@ -165,7 +165,7 @@ def odeint_event(
     if not moving.called:
         raise bad_input(
             "odeint_interface must lead to odeint or odeint_adjoint of node_repro.ode.drop_in: "
-            "import those there"
+            "import them from there"
         )
     return found
 
@@ -190,8 +190,8 @@ def odeint_dense(
         t1: The last time; it may lie before t0.
         rtol: As in odeint.
         atol: As in odeint.
-        method: As in odeint, but for scipy_solver.
-        options: As in odeint, but for step_t, jump_t and grid_constructor.
+        method: As in odeint, except scipy_solver.
+        options: As in odeint, except step_t, jump_t and grid_constructor.
 
     Returns:
         A node_repro.ode.DenseSolution: called with times between t0 and t1, it gives the states.
@@ -204,7 +204,7 @@ def odeint_dense(
     request = make_request(y0, name, options, rtol, atol, callbacks)
     scheme = make_scheme(task, request, stepwise=True)
     if not isinstance(scheme.solver, RungeKutta):
-        raise bad_input(f"method={name!r} has no dense output here: take another method")
+        raise bad_input(f"method={name!r} has no dense output here: use another method")
     if len(scheme.cuts):
         raise bad_input(
             "odeint_dense takes no step_t, jump_t or grid_constructor: leave them out, or solve "
@@ -215,7 +215,7 @@ def odeint_dense(
 
 
 class _Moving:
-    """An event function whose time gets a gradient. called: whether our functions called it."""
+    """An event function whose time gets a gradient. called: whether this module called it."""
 
     def __init__(self, event_fn: EventFunc) -> None:
         self.event_fn, self.called = event_fn, False
@@ -243,7 +243,7 @@ def _solved(plan: Plan, event_fn: EventFunc | None) -> Any:  # noqa: ANN401
 
 
 def _task(func: Func, y0: State, t: Tensor) -> Task:
-    """The task. Raises SolverError (bad_input) for what no method can solve."""
+    """The task. Raises SolverError (bad_input) for arguments that no method accepts."""
     if isinstance(y0, tuple):
         Layout.from_parts(y0)
     elif not isinstance(y0, Tensor):
@@ -256,7 +256,7 @@ def _warn_about_gradients(task: Task, method: str) -> None:
     known = (*states, task.t, *(trained_parameters(task.func) or ()))
     if torch.is_grad_enabled() and any(x.requires_grad for x in known):
         warnings.warn(
-            f"odeint gives no gradients with method={method!r}: take odeint_adjoint for them, or "
+            f"odeint gives no gradients with method={method!r}: use odeint_adjoint for them, or "
             "solve under torch.no_grad()",
             stacklevel=3,
         )
@@ -265,12 +265,12 @@ def _warn_about_gradients(task: Task, method: str) -> None:
 def _declared(
     func: Func, adjoint_params: Iterable[Tensor] | None
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The tensors that get a gradient, and func's other parameters, which get none."""
+    """The tensors that get a gradient, and the other parameters of func."""
     trained = trained_parameters(func)
     if adjoint_params is None:
         if trained is None:
             raise bad_input(
-                "odeint_adjoint must know what func depends on: make it an nn.Module, or give "
+                "odeint_adjoint requires the parameters of func: make it an nn.Module, or pass "
                 "adjoint_params, () if there are none"
             )
         return trained, ()

@@ -1,4 +1,4 @@
-"""Solvers with steps along a grid of times, and the side of a jump from which f is called."""
+"""Solvers with steps on a given grid, and evaluation of f strictly within a step."""
 
 import math
 from bisect import bisect_left
@@ -20,12 +20,12 @@ from node_repro.ode.methods import Carry, Field, Linear, Method, Rate, Slope, St
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
 
-STEPS = 1_000_000  # of a fixed size, in one solve
-ULPS = 1024  # units in the last place of the times: what rounding adds up to along a grid
+STEPS = 1_000_000  # the most steps of one solve
+ULPS = 1024  # units in the last place of the times, for accumulated rounding along a grid
 
 Grid = Callable[[Tensor, Tensor], Tensor]
-"""The times between which the steps lead, from those wanted, (T,) float64, and the state at the
-first: float64 on the host.
+"""Computes the ends of the steps, float64 on the host, from the requested times, (T,) float64, and
+the state at the first one.
 """
 
 
@@ -57,7 +57,7 @@ class OnGrid:
         if rtol is not None or atol is not None:
             raise SolverError(
                 "bad_input",
-                "the steps between the times of a grid keep to no tolerance: remove rtol and atol",
+                "the steps of a grid are not controlled by a tolerance: remove rtol and atol",
             )
         return self
 
@@ -79,7 +79,7 @@ def _along(points: list[float]) -> Controller[Any]:
 
 
 def _most(points: list[float]) -> int:
-    """At least the steps of the first one's size that the whole way takes, as Prescribed needs."""
+    """max_steps: at least the span divided by the first step, as Prescribed requires."""
     first = next((b - a for a, b in pairwise(points) if a != b), 1.0)
     return max(STEPS, math.ceil((points[-1] - points[0]) / first) + 1)
 
@@ -95,8 +95,8 @@ def checked_grid(grid: Tensor, ts: Tensor) -> Tensor:
 
 
 class Inside(NamedTuple):
-    """A field that is called strictly between two times, which are clipped to the numbers next to
-    them: what jumps at such a time is seen from within.
+    """A field that is called strictly between two times: t is clipped to the nearest numbers
+    inside, so that f is evaluated on the inner side of a jump at either end.
     """
 
     field: Field
@@ -129,8 +129,8 @@ class Inside(NamedTuple):
 class Perturbed:
     """A Method that calls f strictly within each step (torchdiffeq's option `perturb`).
 
-    points: the times between which the steps lead, or the first and the last of them. A step whose
-    ends differ from them by rounding is taken to end there.
+    points: the ends of the steps, or the first and the last of them. The end of a step that differs
+    from one of them by rounding is replaced by it.
     """
 
     method: Method
@@ -165,11 +165,11 @@ class Perturbed:
     ) -> Step:
         inside = Inside(f, self._end(t), self._end(t1))
         step = self.method.step(inside, t, t1, state, carry, advance_only=advance_only)
-        # the slope before the end of a step is not the one after it
+        # at a jump the slopes on the two sides of the step's end differ
         return step._replace(carry=step.carry._replace(slope=None))
 
     def _end(self, t: Time) -> float:
-        """t, or the point that it differs from by rounding."""
+        """t, or the point of the grid that differs from it by rounding."""
         value = t.item() if isinstance(t, Tensor) else t
         points = self._sorted
         place = bisect_left(points, value)

@@ -80,8 +80,8 @@ OPTIONS = {
 CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
 
 EXPLICIT_ORDER, IMPLICIT_ORDER = 5, MAX_POINTS + 1
-"""max_order unless given; torchdiffeq has 12 for both. Adams-Bashforth formulas of that order are
-unstable at all but tiny steps.
+"""Default of max_order; torchdiffeq has 12 for both. Adams-Bashforth formulas of that order are
+unstable except for very small steps.
 """
 
 
@@ -94,7 +94,7 @@ def checked_method(method: str | None) -> str:
 
 
 def checked_options(method: str, options: dict[str, Any] | None) -> dict[str, Any]:
-    """The options that the method takes, without norm; a warning names the others."""
+    """The options that the method has, without norm, with a warning about any others."""
     given = dict(options or {})
     if not given.get("min_step", 1):
         del given["min_step"]  # 0 stands for none

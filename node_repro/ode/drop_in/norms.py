@@ -13,12 +13,12 @@ from node_repro.ode.solution import SolverError
 from node_repro.ode.state import Layout
 
 StateNorm = Callable[[Tensor], Any]
-"""A norm of a state as the solver has it: (*S), or a tuple packed into a vector."""
+"""A norm of the solver's state: (*S), or a tuple packed into a vector."""
 
 
 def state_norm(options: dict[str, Any] | None, y0: Tensor | tuple[Tensor, ...]) -> StateNorm | None:
-    """The option `norm` of the forward solve, which takes what y0 is; None where it is not given.
-    Raises SolverError (bad_input).
+    """The option `norm` of the forward solve, a function of the form of y0; None if it is not
+    given. Raises SolverError (bad_input).
     """
     given = (options or {}).get("norm")
     if given is None:
@@ -31,9 +31,7 @@ def state_norm(options: dict[str, Any] | None, y0: Tensor | tuple[Tensor, ...]) 
 
 
 def forward_norm(method: str, norm: StateNorm | None) -> Norm | None:
-    """The norm of the forward solve; None for the solver's own, as for all methods that are not
-    adaptive.
-    """
+    """The norm of the forward solve; None for the default, and for methods of fixed steps."""
     return None if norm is None or method not in ADAPTIVE else CallableNorm(lambda y, _: norm(y))
 
 
@@ -50,7 +48,7 @@ def adjoint_norm(
     adjoint of y, *gradients of the parameters), the parts of a tuple one by one; t, the gradient of
     the time, is not integrated here, and zero. Raises SolverError (bad_input).
     """
-    if method not in ADAPTIVE and method != SCIPY:  # no error is judged
+    if method not in ADAPTIVE and method != SCIPY:  # no error is controlled
         return FULL
     given = (adjoint_options or {}).get("norm")
     if method == SCIPY:

@@ -1,4 +1,4 @@
-"""Solvers from torchdiffeq's dicts of options."""
+"""torchdiffeq's options, converted to solvers."""
 
 import math
 from collections.abc import Callable
@@ -27,9 +27,9 @@ from node_repro.ode.solution import SolverError
 from node_repro.ode.solver import RungeKutta, Solver
 from node_repro.ode.state import Layout
 
-SNAP = 1e-10  # of a step: what is left at the end and is no step of its own
+SNAP = 1e-10  # a remainder of the span shorter than this fraction of a step is not a step
 UNLIMITED = 2**53  # stands for infinity
-ATTEMPTS = 100_000  # of one solve, unless max_num_steps says otherwise
+ATTEMPTS = 100_000  # default limit of the steps of one solve
 
 State = Tensor | tuple[Tensor, ...]
 N = TypeVar("N", float, None)
@@ -39,9 +39,9 @@ class Task(NamedTuple):
     """The problem.
 
     Attributes:
-        func: As given.
-        y0: As given.
-        t: As given.
+        func: The vector field.
+        y0: The initial state.
+        t: The times as given.
         times: t as float64 on the host.
     """
 
@@ -51,7 +51,7 @@ class Task(NamedTuple):
     times: Tensor
 
     def back(self) -> "Task":
-        """The same problem, from the last time to the first."""
+        """The problem with the times reversed."""
         return self._replace(t=self.t.flip(0), times=self.times.flip(0))
 
 
@@ -61,8 +61,8 @@ class Scheme(NamedTuple):
     Attributes:
         solver: Solves every piece of the times.
         cuts: The times at which pieces meet, float64 on the host.
-        sided: Whether f is called strictly on a piece's own side of them.
-        gridded: Whether the steps are those of a grid, which ends with the times.
+        sided: Whether f is called strictly within each piece.
+        gridded: Whether the steps are those of a grid that ends at the last time.
     """
 
     solver: Solver
@@ -108,7 +108,7 @@ def make_scheme(
         request: The user's choices.
         stepwise: Whether to solve the steps of a grid one by one where the method allows it, so
             that autograd sees the times of the grid.
-        until: Whether the solve ends with an event.
+        until: Whether the solve ends at an event.
 
     Raises:
         SolverError: An option is out of its range (kind bad_input).
@@ -146,7 +146,7 @@ def _adaptive(
         max_step=None if most == math.inf else most,
     )
     attempts, between = ATTEMPTS, _number(options, "max_num_steps", None)
-    if between is not None:  # the steps from one output to the next
+    if between is not None:  # max_num_steps is the limit between two outputs
         attempts = int(min(between, UNLIMITED)) * max(len(task.t) - 1, 1)
     stops = [_times(options[key]) for key in ("step_t", "jump_t") if options.get(key) is not None]
     cuts = torch.cat(stops) if stops else task.times[:0]
@@ -164,7 +164,7 @@ def _fixed(
     until: bool,
 ) -> Scheme:
     if options.get("interp", "linear") not in ("linear", "cubic"):
-        raise bad_input(f"interp={options['interp']!r} is unknown: take 'linear' or 'cubic'")
+        raise bad_input(f"interp={options['interp']!r} is unknown: use 'linear' or 'cubic'")
     multistep, perturb = isinstance(method, Adams), bool(options.get("perturb", False))
     ends = task.times[0].item(), task.times[-1].item()
     single = Perturbed(method, ends) if perturb else method
@@ -181,7 +181,7 @@ def _fixed(
         return Scheme(
             OnGrid(method, constructed or _outputs, callbacks, perturb), none, gridded=True
         )
-    # every piece of the times is one step
+    # each piece is one step
     span = abs((task.times[-1] - task.times[0]).item()) or 1.0
     solver = RungeKutta(single, Constant(span), STEPS, AssertingEngine(), callbacks)
     grid = task.times if constructor is None else _times(constructor(task.func, task.y0, task.t))
@@ -195,7 +195,7 @@ def _outputs(ts: Tensor, y: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Equal:
-    """The grid of steps of one size; the last one ends with the times."""
+    """The grid of equal steps; the last one is cut to end at the last time."""
 
     size: float
 
@@ -230,7 +230,7 @@ class _Constructed:
 
 
 def _scipy(options: dict[str, Any], rtol: Tolerance, atol: Tolerance) -> Solver:
-    from node_repro.ode.scipy.lsoda import Lsoda  # scipy is needed for this method alone
+    from node_repro.ode.scipy.lsoda import Lsoda  # scipy is imported for this method only
     from node_repro.ode.scipy.solve_ivp import SOLVERS, SolveIvp
 
     name = options.get("solver", "LSODA")

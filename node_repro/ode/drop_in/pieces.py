@@ -1,4 +1,4 @@
-"""Solves in pieces that meet at given times, with gradients through all pieces."""
+"""Piecewise solves, split at given times, with gradients through all pieces."""
 
 import math
 from bisect import bisect_right
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
 
 
 def each(function: Callable[..., Tensor], *states: Any) -> Any:  # noqa: ANN401
-    """The function of tensors, or of every part of tuples."""
+    """Apply a function to tensors, or to the corresponding parts of tuples."""
     if isinstance(states[0], Tensor):
         return function(*states)
     return tuple(function(*parts) for parts in zip(*states, strict=True))
@@ -74,13 +74,13 @@ def whole(plan: Plan) -> Any:  # noqa: ANN401
 
 
 def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any, bool]:
-    """Solve until event_fn changes its sign, or not at all if it starts as zero.
+    """Solve until event_fn changes its sign; a value of 0 at the start is the event.
 
     The search starts with the interval up to t[1], and is extended beyond it.
 
     Returns:
-        The time, the state then, and whether event_fn jumps to 0 there, so that the time has no
-        gradient.
+        The time and state of the event, and whether event_fn jumps to 0 there, so that the time has
+        no gradient.
 
     Raises:
         SolverError: The method finds no events, or there is none (kind bad_input).
@@ -91,7 +91,7 @@ def until(plan: Plan, event_fn: Callable[..., Tensor]) -> tuple[Tensor, Any, boo
     if scheme.gridded:
         raise bad_input("events of a method of fixed steps need the option step_size")
     if not isinstance(scheme.solver, RungeKutta):
-        raise bad_input("method='scipy_solver' finds no events: take another method")
+        raise bad_input("method='scipy_solver' finds no events: use another method")
     t, reach = times[0], (times[1] - times[0]).item()
     sign = math.copysign(1.0, reach)
     with torch.no_grad():
@@ -155,7 +155,7 @@ def _field(plan: Plan, ts: Tensor) -> Callable[..., Any]:
 
 
 class _Sided(Wrapper):
-    """f, evaluated strictly within a piece, as a jump at its end belongs to the next piece."""
+    """f, evaluated strictly within a piece: on the inner side of a jump at its end."""
 
     def __init__(self, f: Callable[..., Any], ts: Tensor) -> None:
         self.f = f

@@ -1,4 +1,4 @@
-"""Tolerances in torchdiffeq's forms: one number, or one for each element or part."""
+"""torchdiffeq's tolerances: one number, or one for each element or part."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from node_repro.ode.state import Layout
 
 Tolerance = float | Tensor
 Given = float | Tensor | Sequence[float | Tensor]
-"""A tolerance: of all elements, of each, or of each part of a tuple."""
+"""A tolerance of all elements, of each element, or of each part of a tuple."""
 
 
 def to_tolerance(
@@ -25,7 +25,7 @@ def to_tolerance(
     Args:
         value: The tolerance in torchdiffeq's form; for a tuple y0, one entry for each part.
         y0: The state.
-        least: Whether to raise it to what the dtype of y0 can keep.
+        least: Whether to raise it to the smallest that the dtype of y0 allows.
 
     Raises:
         SolverError: The tolerance requires a gradient or does not fit y0 (kind bad_input).
@@ -43,7 +43,7 @@ def to_tolerance(
             raise SolverError(
                 "bad_input",
                 f"there are {len(values)} tolerances for a state of {len(y0)} parts: give one "
-                "number, or one entry a part",
+                "number, or one entry per part",
             )
         pairs = zip(map(torch.as_tensor, values), y0, strict=True)
         tensor = Layout.from_parts(y0).tolerance([_shaped(v, y) for v, y in pairs], like)
@@ -53,7 +53,7 @@ def to_tolerance(
 
 
 def _shaped(value: Tensor, like: Tensor) -> Tensor:
-    """The value in the shape of a part: torchdiffeq takes a vector of all its elements."""
+    """The value in the shape of a part; torchdiffeq also accepts a vector of all elements."""
     return value.reshape(like.shape) if value.numel() == like.numel() else value
 
 
@@ -64,12 +64,12 @@ def several(value: Given | None) -> TypeGuard[Sequence[float | Tensor] | Tensor]
 
 @dataclass(frozen=True)
 class PartNorm:
-    """A norm for which every integral has a tolerance of its own.
+    """A norm with a separate tolerance for every integral.
 
     Args:
         norm: Measures the scaled state and integrals.
         rtol: The relative tolerance of each integral, a number or a tensor that broadcasts to it.
-        atol: The absolute tolerance of each integral, likewise.
+        atol: The absolute tolerance of each integral, a number or a tensor that broadcasts to it.
     """
 
     norm: Norm
@@ -96,8 +96,8 @@ class PartNorm:
 def adjoint_tolerances(
     rtol: Given, atol: Given, y0: Tensor | tuple[Tensor, ...], parameters: tuple[Tensor, ...]
 ) -> tuple[Tolerance, Tolerance, tuple[Tolerance, ...], tuple[Tolerance, ...]]:
-    """Tolerances of a backward solve that are given part by part: for the gradient of the time, the
-    state, its adjoint, and every parameter.
+    """Tolerances of a backward solve with one entry per part: the gradient of the time, the state,
+    its adjoint, and every parameter.
 
     Returns:
         rtol and atol of the state and its adjoint, (2, *S), and those of the parameters.
@@ -112,9 +112,9 @@ def adjoint_tolerances(
         if len(entries) != 3 + len(parameters):
             raise SolverError(
                 "bad_input",
-                f"{name} has {len(entries)} entries, and the backward solve {3 + len(parameters)} "
-                "parts: the time's gradient, the state, its adjoint and every parameter's "
-                "gradient; give one number, or one entry a part",
+                f"{name} has {len(entries)} entries, but the backward solve has "
+                f"{3 + len(parameters)} parts (the time's gradient, the state, its adjoint and "
+                "every parameter's gradient): give one number, or one entry per part",
             )
         least = name == "adjoint_rtol"
         _, *states = entries[:3]

@@ -1,4 +1,4 @@
-"""The contract of an engine: how the stepping loop runs, and what a solve leaves behind."""
+"""Engines: the interface of the stepping loop, its options and its result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Mesh(NamedTuple):
 
     Attributes:
         points: N + 1 times: step n leads from points[n] to points[n + 1].
-        observed: One pair (first, last) a step: the outputs with first <= index < last are dense
+        observed: One pair (first, last) per step: the outputs with first <= index < last are dense
             output of that step. Outputs before observed[0] are y0, and the last output is the end
             of the last step.
     """
@@ -27,12 +27,12 @@ class Mesh(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What is kept of the start of a step to take the step again.
+    """The start of a step, stored so that the step can be repeated.
 
     Attributes:
         y: The state, (*S).
         twin: The second state of a reversible method, (*S).
-        solved: The stages' slopes that an implicit method found by iteration.
+        solved: The stage slopes that an implicit method computed by iteration.
     """
 
     y: Tensor
@@ -46,11 +46,11 @@ class Trajectory(NamedTuple):
     Attributes:
         ys: The states at the requested times, (T, *S).
         end: The state at t1.
-        carry: What a next step would start from besides the state.
+        carry: What the next step would need besides the state.
         mesh: The accepted steps.
-        starts: The start of every step, if they were to be kept.
+        starts: The start of every step, with keep_starts.
         h: The signed step to continue with, None where no step was taken.
-        stats: What the solve cost.
+        stats: The cost of the solve.
         slope: f at the start, (*S), where it was evaluated.
     """
 
@@ -74,17 +74,15 @@ class Leg(NamedTuple):
 
 
 Watch = Callable[[Leg], bool]
-"""Is called with every accepted step; True ends the solve there."""
+"""Called with every accepted step; returns True to end the solve there."""
 
 
 Report = Callable[[float, State, float], None]
-"""Is called with (t, state, h): where a step starts, and its signed size."""
+"""Called with (t, state, h): the start of a step and its signed size."""
 
 
 class StepCallbacks(NamedTuple):
-    """Functions that are called as the steps are taken, for logging and counting.
-
-    They cannot change the solve.
+    """Functions that are called during the solve, for logging and counting; they cannot change it.
 
     Attributes:
         attempted: Called before each attempt.
@@ -112,14 +110,14 @@ class StepCallbacks(NamedTuple):
 
 @dataclass(frozen=True)
 class SolveOptions:
-    """What a solve is asked for besides the problem.
+    """Options of a solve.
 
     Args:
-        norm: Measures the error of a step in units of its tolerances; without effect on constant
+        norm: Measures the error of a step in units of its tolerances; has no effect on constant
             steps.
         first_step: The signed size of the first step; None leaves it to the solver.
-        keep_starts: Whether the trajectory has the starts of its steps.
-        watch: Is shown every accepted step, and may end the solve.
+        keep_starts: Whether to store the start of every step in the trajectory.
+        watch: Called with every accepted step; may end the solve.
 
     Example:
         >>> from node_repro import ode
@@ -136,39 +134,39 @@ DEFAULT_OPTIONS = SolveOptions()
 
 
 class Stepper(Protocol):
-    """How steps are taken: the part of a solver that an engine needs to run it."""
+    """The part of a solver that an engine needs: method, controller, limit and callbacks."""
 
     @property
     def method(self) -> Method:
-        """Takes a step of a given size."""
+        """The method, which takes a step of a given size."""
         ...
 
     @property
     def controller(self) -> Controller[Any]:
-        """Chooses the sizes."""
+        """The controller, which chooses the step sizes."""
         ...
 
     @property
     def max_steps(self) -> int:
-        """Attempts that are allowed in one solve."""
+        """The most attempted steps of one solve."""
         ...
 
     @property
     def callbacks(self) -> StepCallbacks | None:
-        """Is told of the attempts."""
+        """Functions to call at every attempt; None for none."""
         ...
 
 
 class Engine(Protocol):
-    """Runs the stepping loop: attempts a step, asks the controller, and goes on or tries again."""
+    """Runs the stepping loop: attempt a step, let the controller decide, continue or retry."""
 
     def integrate(
         self, stepper: Stepper, f: Field, state: State, ts: Tensor, options: SolveOptions
     ) -> Trajectory:
         """Integrate f from ts[0] to ts[-1].
 
-        Under autograd the result is differentiable in y, in f's parameters and in ts: steps keep
-        their ends fixed, but for the first step's start and the last step's end.
+        Under autograd the result is differentiable in y, in f's parameters and in ts. The ends of
+        the steps are constants, except the first step's start and the last step's end.
 
         Args:
             stepper: How the steps are taken.
@@ -185,14 +183,14 @@ class Engine(Protocol):
 
 
 def interval(ts: Tensor, t: float, t1: float, *, first: bool, last: bool) -> tuple[Time, Time]:
-    """The ends of a step: floats, but for those that are a time of ts that wants a gradient."""
+    """The ends of a step as floats, or as elements of ts at t0 and t1 if ts requires a gradient."""
     if not ts.requires_grad:
         return t, t1
     return ts[0] if first else t, ts[-1] if last else t1
 
 
 def at_start(y: Tensor, ts: Tensor, slope: Tensor | None) -> Tensor:
-    """The outputs at the start, (m, *S): y, and where their times want a gradient dy/dt = slope."""
+    """The outputs at the start, (m, *S): y, with dy/dt = slope if ts requires a gradient."""
     still = y.expand(len(ts), *y.shape)
     if slope is None or len(ts) == 1:
         return still

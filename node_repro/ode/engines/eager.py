@@ -1,6 +1,6 @@
 """The stepping loop in plain Python. f is never called outside of [t0, t1].
 
-Host reads: one an attempted step, up to three for the automatic first one, one at the end.
+Host reads: one per attempted step, up to three for the automatic first step, one at the end.
 """
 
 import math
@@ -37,15 +37,15 @@ from node_repro.ode.methods.newton import NoConvergence
 from node_repro.ode.norm import error_ratio
 from node_repro.ode.solution import Stats
 
-SNAP = 1e-10  # a step that would stop this close to t1, as a fraction of itself, goes to t1
+SNAP = 1e-10  # a step that would end this close to t1, as a fraction of itself, ends at t1
 STRETCH = 0.1  # the same for error-controlled steps: 1.1^5 stays within the safety of 0.9^5
-ULPS = 16  # a step of fewer units in the last place of t cannot be told from none
-SPAN = 1e-24  # nor can one that is this fraction of the whole span
+ULPS = 16  # the shortest step, in units in the last place of t
+SPAN = 1e-24  # the shortest step, as a fraction of the span
 
 
 @dataclass(frozen=True)
 class Eager:
-    """The reference engine: every other one must give its results."""
+    """The reference engine; other engines must give the same results."""
 
     def integrate(
         self, stepper: Stepper, f: Field, state: State, ts: Tensor, options: SolveOptions
@@ -57,7 +57,7 @@ class Eager:
         at = loop.start(state)
         while at.t != loop.end and not at.stopped:
             attempt = loop.attempt(at)
-            if attempt is None:  # its stages could not be solved for: a shorter step is planned
+            if attempt is None:  # the stage equations were not solved: retry with a shorter step
                 continue
             if loop.decide(at, attempt).accept:
                 loop.accept(at, attempt)
@@ -68,21 +68,21 @@ class Eager:
 
 @dataclass
 class _Progress:
-    """Where a solve is.
+    """The progress of a solve.
 
     Attributes:
-        t: The time that was reached.
-        state: The state there.
-        carry: What the next step starts from besides the state.
-        h: The signed size that the next step is planned with.
-        seen: The outputs that were made so far.
-        outputs: They, in pieces of several times.
+        t: The current time.
+        state: The state at t.
+        carry: What the next step needs besides the state.
+        h: The planned signed size of the next step.
+        seen: The number of outputs computed so far.
+        outputs: These outputs, each tensor for one or more times.
         points: The ends of the accepted steps, the start first.
         observed: The outputs inside of each step, as in Mesh.
-        starts: The starts of the steps, if they are kept.
-        step: The last step that was judged, accepted or not.
+        starts: The starts of the steps, with keep_starts.
+        step: The last step with a decision, accepted or not.
         error: The error of that step, in units of the tolerances.
-        decision: What was decided on it.
+        decision: The controller's decision on it.
         shortened: Whether Newton's iteration failed since the last accepted step.
         stopped: Whether a watch ended the solve.
     """
@@ -104,12 +104,12 @@ class _Progress:
 
 
 class _Attempt(NamedTuple):
-    """A step that was tried.
+    """An attempted step.
 
     Attributes:
         t1: Its end.
-        last: Whether that is the end of the solve.
-        ends: Its two ends as the method has them: floats, or times that want a gradient.
+        last: Whether t1 is the end of the solve.
+        ends: Its two ends for the method: floats, or tensors that require a gradient.
         step: The step itself.
     """
 
@@ -120,7 +120,7 @@ class _Attempt(NamedTuple):
 
 
 class _Loop:
-    """What stays the same during a solve, and the phases of the loop."""
+    """The constants of a solve, and the phases of the loop."""
 
     def __init__(self, stepper: Stepper, f: Field, ts: Tensor, options: SolveOptions) -> None:
         self.method, self.controller = stepper.method, stepper.controller
@@ -136,7 +136,7 @@ class _Loop:
         self.reach = 1 + (SNAP if self.tolerances is None else STRETCH)
 
     def stay(self, state: State) -> Trajectory:
-        """The trajectory where all times are the same: f is only needed for their gradients."""
+        """The trajectory if all times are equal; f is evaluated only for their gradients."""
         y, ts, carry = state.y, self.ts, Carry()
         if ts.requires_grad:
             carry = self.method.init(self.f, ts[0], y)
@@ -145,7 +145,7 @@ class _Loop:
         return Trajectory(ys, state, carry, mesh, (), self.options.first_step, self.stats)
 
     def start(self, state: State) -> _Progress:
-        """Start: f at t0, the outputs there, and the size of the first step."""
+        """Start: evaluate f at t0, make the outputs there, and choose the first step."""
         ts, t, end = self.ts, self.t0, self.end
         carry = self.method.init(self.f, ts[0] if ts.requires_grad else t, state.y)
         slope = carry.slope
@@ -161,7 +161,7 @@ class _Loop:
         return _Progress(t, state, carry, h, self.leading, outputs, [t])
 
     def attempt(self, at: _Progress) -> _Attempt | None:
-        """Attempt: a step of the planned size, or to the end if that is about as far.
+        """Attempt: take a step of the planned size, or to the end if it is about as far.
 
         Returns:
             The step, or None if the equations of an implicit method's stages were not solved.
@@ -172,7 +172,7 @@ class _Loop:
         """
         if self.stats.accepted + self.stats.rejected == self.max_steps:
             raise too_many(self.max_steps, self.end, self._failure(at))
-        # a retry must not be stretched to what was just rejected
+        # a retry must not be stretched to the size that was just rejected
         retry = at.decision is not None and not at.decision.accept
         last = abs(at.h) * (1 + SNAP if retry else self.reach) >= abs(self.end - at.t)
         t1 = self.end if last else at.t + at.h
@@ -190,7 +190,7 @@ class _Loop:
             return None
 
     def _step(self, at: _Progress, t1: float, ends: tuple[Time, Time]) -> Step:
-        """The step between two ends. An exception of f gets a note that says where."""
+        """Take the step. An exception raised by f gets a note with t and h."""
         evaluations = self.stats.nfe
         try:
             carry = at.carry
@@ -209,7 +209,7 @@ class _Loop:
             raise
 
     def decide(self, at: _Progress, attempt: _Attempt) -> StepDecision[Any]:
-        """Decide: the error in units of the tolerances, and the controller's answer to it."""
+        """Decide: measure the error in units of the tolerances, and ask the controller."""
         step, h = attempt.step, attempt.t1 - at.t
         if self.tolerances is not None:
             with torch.no_grad():  # the choice of the steps is not differentiated
@@ -221,14 +221,14 @@ class _Loop:
         return at.decision
 
     def accept(self, at: _Progress, attempt: _Attempt) -> None:
-        """Accept: make the outputs inside of the step, and move to its end."""
+        """Accept: compute the outputs within the step, and move to its end."""
         t1, last, ends, step = attempt
         decision, planned = at.decision, at.h
         assert decision is not None
         at.h = decision.h
-        if at.shortened:  # a size for which Newton's iteration failed is not tried again at once
+        if at.shortened:  # do not grow again right after Newton's iteration failed
             at.h, at.shortened = min(at.h, t1 - at.t, key=abs), False
-        if last:  # a step cut short by t1 says little against the size that was planned
+        if last:  # a step cut by t1 is no reason to reduce the planned size
             at.h = max(at.h, planned, key=abs)
         self.stats.accept(t1 - at.t)
         if self.accepted is not None:
@@ -245,12 +245,12 @@ class _Loop:
         y = at.state.y
         at.seen, at.t, at.state, at.carry = inside[1], t1, step.end, step.carry
         if self.options.watch is not None:
-            # Newton's matrices are large, and no use to a leg
+            # do not keep Newton's matrices alive: they are large
             light = step._replace(carry=step.carry._replace(newton=None))
             at.stopped = self.options.watch(Leg(*ends, y, light))
 
     def reject(self, at: _Progress, t1: float, failed: NoConvergence | None = None) -> None:
-        """Reject: stay, and plan another size. failed: why there is no step to t1."""
+        """Reject: stay at t, and plan another size. failed: why there is no step."""
         self.stats.rejected += 1
         if self.rejected is not None:
             self.rejected(at.t, at.state, t1 - at.t)
@@ -258,12 +258,12 @@ class _Loop:
             at.carry, at.shortened = at.carry._replace(newton=failed.newton), True
             return
         assert at.decision is not None and at.step is not None
-        if at.decision.h == at.h:  # a least step that cannot be accepted
+        if at.decision.h == at.h:  # rejected although it has the smallest size
             raise underflow(self._failure(at))
         at.h, at.carry = at.decision.h, at.carry._replace(newton=at.step.carry.newton)
 
     def finish(self, at: _Progress) -> Trajectory:
-        """Finish: check the state, and put the outputs together."""
+        """Finish: check the final state, and concatenate the outputs."""
         if at.t == self.end:
             at.outputs.append(at.state.y.unsqueeze(0))
         check_finite(at.state, at.t)
@@ -276,7 +276,7 @@ class _Loop:
 
 
 def _leading(times: list[float]) -> int:
-    """How many times equal the first."""
+    """The number of leading times that equal the first."""
     return next((i for i, time in enumerate(times) if time != times[0]), len(times))
 
 

@@ -1,4 +1,4 @@
-"""How a stepping loop fails: messages that say where, and what to change."""
+"""Errors of the stepping loop, with the time, the state and a remedy in the message."""
 
 import math
 from typing import Any, NamedTuple
@@ -14,13 +14,13 @@ from node_repro.ode.solution import SolverError, count_non_finite
 
 
 class Failure(NamedTuple):
-    """Where a loop is when it fails.
+    """The position of a loop that fails.
 
     Attributes:
-        t: The time that was reached.
-        h: The signed step that was to be tried.
+        t: The current time.
+        h: The signed size of the next step.
         state: The state at t.
-        step: The last step that was judged, if there was one.
+        step: The last step with a decision; None if there was none.
         error: The error of that step, in units of the tolerances.
         tolerances: None where no error is controlled.
     """
@@ -40,7 +40,7 @@ class Failure(NamedTuple):
 
     @property
     def worst_error(self) -> str:
-        """Where the last step's error was largest, as a part of a sentence; it may be empty."""
+        """The element with the largest error, as a part of a sentence; may be empty."""
         if self.step is None or self.tolerances is None:
             return ""
         words = describe_worst_error(self.state, self.step, self.tolerances)
@@ -48,15 +48,15 @@ class Failure(NamedTuple):
 
 
 def describe_worst_error(before: State, step: Step, tolerances: Tolerances) -> str:
-    """Which element of the state has the largest error in units of its tolerance.
+    """Name the element of the state with the largest error in units of its tolerance.
 
     Args:
         before: The state at the start of the step.
         step: The step.
-        tolerances: What its error is compared with.
+        tolerances: The tolerances of its error.
 
     Returns:
-        The words for a message; empty for a step without an error estimate.
+        A part of a message; empty for a step without an error estimate.
     """
     if step.error is None or not step.error.y.numel():
         return ""
@@ -72,7 +72,7 @@ def describe_worst_error(before: State, step: Step, tolerances: Tolerances) -> s
 
 
 def check_finite(state: State, t: float) -> None:
-    """Raises SolverError (non_finite_state) if the state is not."""
+    """Raises SolverError (non_finite_state) if the state is not finite."""
     if not torch.isfinite(state.y).all():
         raise SolverError(
             "non_finite_state",
@@ -83,17 +83,17 @@ def check_finite(state: State, t: float) -> None:
 
 
 def too_short(h: float, span: float, max_steps: int) -> SolverError:
-    """Constant steps that cannot reach the end."""
+    """The error of constant steps that cannot reach the end."""
     return SolverError(
         "max_steps",
-        f"a time of {abs(span):g} takes {abs(span / h):.0f} steps of {abs(h):g}, more than "
-        f"max_steps = {max_steps}: take a longer step_size or raise max_steps",
+        f"a span of {abs(span):g} needs {abs(span / h):.0f} steps of {abs(h):g}, more than "
+        f"max_steps = {max_steps}: increase step_size or max_steps",
         h=h,
     )
 
 
 def too_many(max_steps: int, end: float, at: Failure) -> SolverError:
-    """All the steps that were allowed are taken."""
+    """The error of a solve that needs more than max_steps."""
     return SolverError(
         "max_steps",
         f"{max_steps} steps were not enough: t = {at.t:g} of {end:g}, step {at.h:.3g}"
@@ -105,7 +105,7 @@ def too_many(max_steps: int, end: float, at: Failure) -> SolverError:
 
 
 def underflow(at: Failure) -> SolverError:
-    """The step shrank to nothing."""
+    """The error of a step that is too short."""
     if not math.isfinite(at.error):
         return SolverError(
             "non_finite_dynamics",
@@ -126,13 +126,13 @@ def underflow(at: Failure) -> SolverError:
 
 
 def shorter(failed: NoConvergence, h: float, smallest: float, controller: Controller[Any]) -> float:
-    """The step to try after one of size h for which Newton's iteration did not converge.
+    """The size of the next attempt after Newton's iteration did not converge.
 
     Args:
         failed: The failure.
-        h: The signed step that was tried.
-        smallest: The length below which a step cannot be told from none.
-        controller: Of the steps; one without tolerances prescribes their sizes.
+        h: The signed size of the failed step.
+        smallest: The length of the shortest step.
+        controller: The controller; one without tolerances prescribes the step sizes.
 
     Returns:
         A quarter of h.

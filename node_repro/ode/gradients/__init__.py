@@ -1,4 +1,4 @@
-"""The contract of a gradient method: it solves a problem so that autograd can differentiate it."""
+"""Gradient methods: the interface that solves a problem so that autograd can differentiate it."""
 
 from typing import NamedTuple, Protocol
 
@@ -10,23 +10,22 @@ from node_repro.ode.solution import Solution
 from node_repro.ode.solver import Solver
 
 Parameters = tuple[Tensor, ...] | None
-"""What f depends on besides t and y; None where that is unknown."""
+"""The tensors that f depends on besides t and y; None if unknown."""
 
 
 class Problem(NamedTuple):
-    """dy/dt = f(t, y), y(ts[0]) = y0, wanted at the times ts.
+    """An initial value problem: dy/dt = f(t, y), y(ts[0]) = y0, with outputs at the times ts.
 
     Attributes:
         f: The vector field.
         y0: The initial state, (*S).
         ts: The times, (T,) float64 on the host.
-        parameters: What f depends on besides t and y.
-        parts: The numbers of elements of a tuple's parts that y packs together, empty for one
-            tensor.
-        frozen: What f depends on and what gets no gradient all the same.
-        error_norm: Of the forward solve's error, None for the largest root mean square of the
-            parts.
-        explicit: Whether the parameters were named by the caller, and not read off a module.
+        parameters: The tensors that f depends on besides t and y.
+        parts: If y packs a tuple of tensors, the number of elements of each; empty for one tensor.
+        frozen: The tensors that f depends on but that get no gradient.
+        error_norm: The norm of the forward solve's error; None for the largest root mean square of
+            the parts.
+        explicit: Whether the caller declared the parameters, instead of passing a module.
     """
 
     f: VectorField
@@ -40,14 +39,14 @@ class Problem(NamedTuple):
 
     @property
     def norm(self) -> Norm:
-        """Of the forward solve's error."""
+        """The norm of the forward solve's error."""
         return self.error_norm or RmsNorm(parts=self.parts)
 
 
 class GradientMethod(Protocol):
     """Gives dL/dy0, dL/dtheta and dL/dt for every requested time.
 
-    Built in are Direct, Checkpointed, Reversible, Adjoint and Forward. Another one can wrap them:
+    Implementations are Direct, Checkpointed, Reversible, Adjoint and Forward. A custom one:
 
     Examples:
         >>> import torch
@@ -68,13 +67,13 @@ class GradientMethod(Protocol):
         """Solve the problem.
 
         Args:
-            problem: What is to be solved.
-            solver: Of the forward solve.
+            problem: The problem.
+            solver: The solver of the forward solve.
 
         Returns:
-            The states at the times of the problem, (T, *S), differentiable where the problem's
-            tensors want a gradient; and what the solve cost. Its stats.backward is None until a
-            backward pass has been made.
+            The states at the problem's times, (T, *S), differentiable in the tensors that require a
+            gradient, and the cost of the solve. Its stats.backward is None until the first backward
+            pass.
 
         Raises:
             SolverError: The method cannot differentiate such a problem or solver (kind bad_input),

@@ -2,7 +2,7 @@
 
 With a(t) = dL/dy(t): da/dt = -a^T df/dy and dL/dtheta = int_{t0}^{t1} a^T df/dtheta dt (Chen et al.
 2018, eq. (4), (5), Algorithm 2); dL/dt1 = a(t1) f(t1) and dL/dt0 = -a(t0) f(t0). The gradient is
-that of the ODE, to the tolerance of the backward solve; memory is one state an output.
+that of the ODE, to the tolerance of the backward solve; memory is one state per output.
 """
 
 import warnings
@@ -32,12 +32,12 @@ from node_repro.ode.norm import FULL, Norm
 from node_repro.ode.solution import Solution, SolverError, Stats, count_non_finite
 from node_repro.ode.solver import Solver
 
-LARGEST_DRIFT = 1.0  # relative to the state: beyond it nothing of the gradient can be trusted
+LARGEST_DRIFT = 1.0  # relative to the state; the gradient is unreliable beyond it
 
 
 @dataclass(frozen=True)
 class Adjoint:
-    """Solves for the adjoint backwards in time, for one state an output in memory.
+    """The adjoint method: solve backwards in time, with one state per output in memory.
 
     The gradient is that of the ODE, to the tolerance of the backward solve.
 
@@ -80,8 +80,8 @@ class Adjoint:
         if self.norm != FULL and not backward.controls_error:
             raise SolverError(
                 "bad_input",
-                "the steps of the backward solve have given sizes, so no norm judges their error: "
-                "leave out the norm of Adjoint, or give it an error-controlled solver",
+                "the backward solve has constant steps, so the norm of Adjoint has no effect: "
+                "leave out the norm, or pass an error-controlled solver to Adjoint",
             )
         norm = self.norm.with_parts(problem.parts)
 
@@ -109,12 +109,11 @@ class _Back:
 
     Attributes:
         f: The vector field of the forward pass.
-        solver: Of the backward solve.
-        norm: Of its error.
-        frozen: What f depends on without a gradient.
-        h: The signed step to begin with; None leaves it to the solver.
-        at_end: Whether the remembered value of f is that at the end of the solve, and not that at
-            the start.
+        solver: The solver of the backward solve.
+        norm: The norm of its error.
+        frozen: The tensors that f depends on but that get no gradient.
+        h: The signed first step; None leaves it to the solver.
+        at_end: Whether the stored value of f is from the end of the forward solve, not its start.
     """
 
     f: SavedFunction
@@ -130,17 +129,17 @@ class _Back:
             raise SolverError(
                 "non_finite_state",
                 f"the loss's gradient is not finite: {count_non_finite(gys)} of dL/dy are NaN or "
-                "infinite; look for the cause behind the solve",
+                "infinite; check the loss and what is computed from the solution",
             )
         with self.f.restored() as f:
             return _Intervals(self, f, saved, stats).gradients(gys)
 
 
 class _Augmented:
-    """The field of [y, a] with the integrand of the parameters' gradient, for a backward solve.
+    """The field of the backward solve: [y, a], and the integrand of the parameters' gradient.
 
     y and a are stacked, (2, *S); the integrand of dL/dtheta is -a^T df/dtheta, as time runs
-    backwards. One evaluation is one of f and one vector-Jacobian product.
+    backwards. An evaluation takes one evaluation of f and one vector-Jacobian product.
 
     Attributes:
         first: The first (y, f(t, y)).
@@ -183,7 +182,7 @@ class _Augmented:
         if not dz.requires_grad:  # f depends on neither y nor a parameter
             zeros = tuple(map(torch.zeros_like, wanted))
             return Slope(torch.stack((dy, torch.zeros_like(dy))), zeros)
-        # what depends on time alone is common to the stages: its graph is kept
+        # the stages share the graph of what depends on time only, so it is retained
         shared = f is not self.f
         inputs = (z, *wanted)
         da, *gs = vjp(dz, inputs, -y[1], retain_graph=shared, materialize_grads=True)
@@ -214,7 +213,7 @@ class _Intervals:
             leg.stats.nvjp += leg.stats.nfe - leg.stats.jacobians
             self.stats.add(leg.stats)
             if gts is not None:
-                # the output itself moves with its time; what lies behind it feels only t0
+                # an output's time changes that output; later outputs depend on t0 only
                 gts[i] = _product(gys[i], self._rate(i))
             a, integrals, h = leg.end.y[1], leg.end.integrals, leg.h
             drifts.append(_distance(leg.end.y[0], ys[i - 1], ys[i]))
@@ -235,7 +234,7 @@ class _Intervals:
         return evaluate(self.f, at(self.interval.clip(float(self.ts[i])), y), y).detach()
 
     def _check(self, field: _Augmented, drifts: list[Tensor], moving: Tensor | None) -> None:
-        """Measure how far the state drifted, and check that f is still the same."""
+        """Measure the drift of the state, and check that f has not changed."""
         saved, i = self.back.f, -1 if self.back.at_end else 0
         first = field.first if self.back.at_end or moving is None else (self.ys[0], moving)
         assert first is not None
@@ -248,7 +247,7 @@ class _Intervals:
 
 
 def _product(a: Tensor, dy: Tensor) -> Tensor:
-    """a^T f(t, y): how fast the loss changes as an output's time moves, on the host."""
+    """a^T f(t, y), the derivative of the loss with respect to an output's time, on the host."""
     return torch.sum((a.conj() * dy).real).to(device="cpu", dtype=torch.float64)
 
 

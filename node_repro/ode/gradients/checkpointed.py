@@ -1,8 +1,8 @@
-"""Checkpointed differentiation: keep the state at every accepted step, redo one step at a time.
+"""Checkpointed differentiation: store the state at every accepted step, repeat one step at a time.
 
 The gradient is that of the discrete solution, as with direct differentiation, for O(steps) states
-of memory and one more evaluation of f a stage. A step's first slope is a function of its first
-state, so states (and the twins of a reversible method) are all that is kept.
+of memory and one more evaluation of f per stage. A step's first slope is a function of its first
+state, so only states (and the twins of a reversible method) are stored.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from node_repro.ode.solver import Solver
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """Redoes the steps one by one, for one state a step in memory.
+    """Repeat the steps one by one in the backward pass, with one state per step in memory.
 
     The gradient is that of the discrete solution, exact to rounding.
 
@@ -76,15 +76,15 @@ class Checkpointed:
 
 @dataclass(frozen=True)
 class _Redone:
-    """The backward pass: every step is done again from its start.
+    """The backward pass: every step is repeated from its start.
 
     Attributes:
         f: The vector field of the forward pass.
-        method: Of the steps.
+        method: The method of the steps.
         mesh: The accepted steps.
-        frozen: What f depends on without a gradient.
-        starts: How many starts of steps are kept.
-        twins: How many second states, of a reversible method.
+        frozen: The tensors that f depends on but that get no gradient.
+        starts: The number of stored starts of steps.
+        twins: The number of stored second states of a reversible method.
     """
 
     f: SavedFunction

@@ -1,7 +1,7 @@
-"""What f depends on besides t and y, and checks that no gradient is lost in silence.
+"""Declared parameters of f, and checks that f depends on no other tensor that requires a gradient.
 
-A method that evaluates f again in its backward pass returns gradients to the tensors that it was
-given, and to no others.
+A method that evaluates f again in its backward pass computes gradients of declared parameters only,
+so the gradient of an undeclared tensor would be missing.
 """
 
 import warnings
@@ -22,20 +22,20 @@ from node_repro.ode.transforms import transformed
 
 
 def declared(problem: Problem, method: str) -> tuple[Tensor, ...]:
-    """The tensors that f depends on, once each, for a method that evaluates f again.
+    """The declared parameters without duplicates, for a method that evaluates f again.
 
     Args:
-        problem: What is to be solved.
+        problem: The problem.
         method: The name of the gradient method, for messages.
 
     Raises:
-        SolverError: The tensors are unknown, one was made from another, or the solve is inside of
-            something that such a method cannot differentiate (kind bad_input).
+        SolverError: The parameters are unknown, one was computed from another, or the solve is
+            inside of a transform that such a method does not support (kind bad_input).
     """
     if problem.parameters is None:
         raise SolverError(
             "bad_input",
-            f"gradient={method} needs to know what f depends on: make f an nn.Module, or pass "
+            f"gradient={method} requires the parameters of f: make f an nn.Module, or pass "
             "parameters=(...), empty if there are none",
         )
     once = tuple({id(p): p for p in problem.parameters}.values())
@@ -47,34 +47,34 @@ def declared(problem: Problem, method: str) -> tuple[Tensor, ...]:
 
 
 def _refuse_transforms(method: str, inputs: tuple[Tensor, ...]) -> None:
-    """Raises SolverError (bad_input) where torch would fail inside, or f would lose its graph."""
+    """Raises SolverError (bad_input) inside of transforms that the method does not support."""
     if transformed():
         raise SolverError(
             "bad_input",
             f"gradient={method} cannot be used inside of torch.vmap or torch.func's grad, jvp, "
-            "jacrev or jacfwd: take gradient=direct for the derivatives, or torch.autograd.grad",
+            "jacrev or jacfwd: use gradient=direct, or torch.autograd.grad",
         )
     if torch._C._is_fwd_grad_enabled() and any(unpack_dual(x).tangent is not None for x in inputs):
         raise SolverError(
             "bad_input",
-            f"gradient={method} has no forward-mode derivatives (a tangent came in with y0, ts or "
-            "a parameter): take gradient=direct",
+            f"gradient={method} has no forward-mode derivatives (y0, ts or a parameter has a "
+            "tangent): use gradient=direct",
         )
     if parametrize._cache_enabled:
         raise SolverError(
             "bad_input",
             f"gradient={method} evaluates f without autograd first, and parametrize.cached() "
-            "would keep those values for the backward pass: solve outside of it, or take "
+            "would reuse these values in the backward pass: solve outside of it, or use "
             "gradient=direct",
         )
 
 
 def _refuse_ancestors(p: Tensor, parameters: tuple[Tensor, ...]) -> None:
-    """Raises SolverError (bad_input) if p was made from another one: its gradient would be counted
-    through f, and through p once more.
+    """Raises SolverError (bad_input) if p was computed from another parameter, whose gradient would
+    then be counted twice: through f and through p.
     """
     others = {get_gradient_edge(q).node for q in parameters if q is not p and q.requires_grad}
-    others -= {p.grad_fn}  # parts of one split are not made of each other
+    others -= {p.grad_fn}  # parts of one split share a node but are independent
     pending, seen = [p.grad_fn], set()
     while pending:
         node = pending.pop()
@@ -83,8 +83,8 @@ def _refuse_ancestors(p: Tensor, parameters: tuple[Tensor, ...]) -> None:
         if node in others:
             raise SolverError(
                 "bad_input",
-                f"parameters hold a tensor of shape {tuple(p.shape)} and another one that it was "
-                "made from: declare only what f uses itself",
+                f"parameters contain a tensor of shape {tuple(p.shape)} and another one from which "
+                "it was computed: pass only the tensors that f uses directly",
             )
         seen.add(node)
         pending.extend(after for after, _ in node.next_functions)
@@ -93,12 +93,12 @@ def _refuse_ancestors(p: Tensor, parameters: tuple[Tensor, ...]) -> None:
 class Declared:
     """Evaluates f and checks that it depends on declared tensors only.
 
-    The check walks the graph of an evaluation, which costs about a tenth of it. So it is made at
+    The check traverses the graph of an evaluation, at about a tenth of its cost. So it is made at
     the first evaluation, whenever the number of the graph's nodes changes, and at evaluations
     number 2, 4, 8, ...
 
     Args:
-        tensors: What f may depend on besides t and y.
+        tensors: The tensors that f may depend on besides t and y.
         expected: Whether to warn if f depends on none of them. A function around a module whose
             parameters were replaced since the solve depends on the new ones.
     """
@@ -134,26 +134,26 @@ class Declared:
             )
         if not unknown:
             return
-        # f may mark tensors of its own as wanting a gradient: those are new ones every time
+        # f may create tensors that require a gradient: these differ from call to call
         again = self._unknown(evaluate(f, t, y), t, y)
         lasting = [x for x in unknown if any(x is other for other in again)]
         if lasting:
             raise SolverError(
                 "bad_input",
-                f"f depends on a tensor of shape {tuple(lasting[0].shape)} that wants a gradient "
-                "and is not among its parameters: pass parameters=(...) with all that f uses, or "
-                "take gradient=direct without parameters",
+                f"f depends on a tensor of shape {tuple(lasting[0].shape)} that requires a "
+                "gradient and is not among its parameters: pass all tensors that f uses in "
+                "parameters=(...), or use gradient=direct without parameters",
             )
         memory = y.untyped_storage().data_ptr()
         if any(x.untyped_storage().data_ptr() == memory for x in unknown):
             raise SolverError(
                 "bad_input",
-                "f detaches y and marks the result with requires_grad_(): its dependence on y is "
-                "lost; mark y itself, which has a graph when it needs one",
+                "f calls requires_grad_() on a detached y, which loses its dependence on y: "
+                "differentiate with respect to y itself",
             )
 
     def _unknown(self, dy: Tensor, t: Tensor, y: Tensor) -> list[Tensor]:
-        """The leaves of f's graph besides t, y and what was declared."""
+        """The leaves of f's graph except t, y and the declared tensors."""
         ends = self._edges | {_edge(x) for x in (t, y) if x.requires_grad}
         pending, seen, leaves = [_edge(dy)] if dy.requires_grad else [], set(), []
         while pending:
@@ -170,13 +170,13 @@ class Declared:
 
 
 class FirstChecked:
-    """Evaluates f, the first time with a graph, to see that it depends on no other trained tensor.
+    """Evaluates f, and checks the first evaluation for undeclared tensors that require a gradient.
 
-    This is for solves without a backward pass that could look: nothing that was declared wants a
-    gradient, or autograd makes the backward pass.
+    For solves whose backward pass does not check it: no declared tensor requires a gradient, or
+    autograd runs the backward pass itself.
 
     Args:
-        tensors: What f may depend on besides t and y.
+        tensors: The tensors that f may depend on besides t and y.
     """
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
@@ -194,7 +194,7 @@ class FirstChecked:
 
 
 def evaluation(problem: Problem, known: tuple[Tensor, ...]) -> Evaluate:
-    """How the forward pass of a method that evaluates f again evaluates it the first time."""
+    """The function that evaluates f in the forward pass of a method that evaluates f again."""
     inputs = (problem.y0, problem.ts, *known)
     if not torch.is_grad_enabled() or any(x.requires_grad for x in inputs):
         return evaluate
@@ -202,17 +202,17 @@ def evaluation(problem: Problem, known: tuple[Tensor, ...]) -> Evaluate:
 
 
 def _edge(x: Tensor) -> tuple[Any, int]:
-    """Where x leaves the graph: the node, and which of its outputs."""
+    """The graph node that computed x, and the number of its output."""
     edge = get_gradient_edge(x)
     return edge.node, edge.output_nr
 
 
 def vjp(*arguments: Any, **options: Any) -> tuple[Any, ...]:
-    """torch.autograd.grad through f, for inputs that f need not depend on.
+    """torch.autograd.grad through f, with None for inputs that f does not use.
 
     Raises:
-        SolverError: f uses the graph of a tensor that was computed before the solve, which can be
-            traversed once only (kind bad_input).
+        SolverError: f uses a tensor that was computed with a graph before the solve; autograd can
+            traverse that graph only once (kind bad_input).
     """
     try:
         return torch.autograd.grad(*arguments, allow_unused=True, **options)
@@ -222,5 +222,5 @@ def vjp(*arguments: Any, **options: Any) -> tuple[Any, ...]:
         raise SolverError(
             "bad_input",
             "f uses a tensor that was computed, with a graph, before the solve: pass that tensor "
-            "in parameters=(...) instead of what it was computed from, or take gradient=direct",
+            "in parameters=(...) instead of what it was computed from, or use gradient=direct",
         ) from error

@@ -21,12 +21,12 @@ from node_repro.ode.transforms import transformed
 
 @dataclass(frozen=True)
 class Direct:
-    """Backpropagation through the steps of the solver, for memory that grows with their number.
+    """Backpropagation through the steps of the solver; memory grows with their number.
 
-    The gradient is that of the discrete solution, exact to rounding. Rejected steps leave nothing
-    in the graph, and the choice of the steps is not differentiated. Every tensor that f uses gets
-    its gradient, one in frozen=(...) too; where parameters=(...) are given to odeint, f is refused
-    if it depends on a tensor in neither of them.
+    The gradient is that of the discrete solution, exact to rounding. Rejected steps are not part of
+    the graph, and the choice of the steps is not differentiated. Every tensor that f uses gets its
+    gradient, also those in frozen=(...). If parameters=(...) are passed to odeint, f may depend
+    only on tensors in parameters or frozen.
 
     Examples:
         >>> import torch
@@ -47,7 +47,7 @@ class Direct:
         if not solver.differentiable:
             raise SolverError(
                 "bad_input",
-                f"autograd does not see through {type(solver).__name__}: take gradient=adjoint, or "
+                f"autograd cannot differentiate {type(solver).__name__}: use gradient=adjoint, or "
                 "a Runge-Kutta method",
             )
         first = evaluate

@@ -30,15 +30,16 @@ from node_repro.ode.norm import RmsNorm
 from node_repro.ode.solution import Solution, SolverError, Stats
 from node_repro.ode.solver import Solver
 
-LARGEST = 2**27  # numbers in the augmented state; a solve holds about ten times as many
+LARGEST = 2**27  # numbers in the augmented state; a solve needs about ten times as many
 
 
 @dataclass(frozen=True)
 class Forward:
-    """Solves for the derivatives of the states along with them, for few states and parameters.
+    """Forward sensitivities: integrate the derivatives with the state, for few states and
+    parameters.
 
-    The gradient is that of the ODE, to the solver's tolerance. The error of the derivatives counts
-    as one more part of the state's. Real states only.
+    The gradient is that of the ODE, to the solver's tolerance. The derivatives are one more part of
+    the state in the error norm. Real states only.
 
     References:
         Hairer, Norsett, Wanner: Solving ODEs I, I.14.
@@ -62,7 +63,7 @@ class Forward:
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
         """See GradientMethod.solve. More than 2^27 numbers are refused."""
         known = declared(problem, "forward")
-        if not torch.is_grad_enabled():  # nobody will ask for the sensitivities
+        if not torch.is_grad_enabled():  # no gradient is recorded
             trajectory = solver.solve(
                 Plain(problem.f), State(problem.y0), problem.ts.detach(), SolveOptions(problem.norm)
             )
@@ -70,27 +71,27 @@ class Forward:
         if problem.y0.is_complex():
             raise SolverError(
                 "bad_input",
-                f"gradient=forward takes real states, not {problem.y0.dtype}: split it into its "
-                "real and imaginary part, or take gradient=adjoint",
+                f"gradient=forward requires real states, not {problem.y0.dtype}: split it into its "
+                "real and imaginary part, or use gradient=adjoint",
             )
         if any(p.is_complex() for p in known):
             raise SolverError(
                 "bad_input",
-                "gradient=forward takes real parameters, and one is complex: split it into its "
-                "real and imaginary part, or take gradient=adjoint",
+                "gradient=forward requires real parameters, but one is complex: split it into its "
+                "real and imaginary part, or use gradient=adjoint",
             )
         if problem.error_norm is not None:
             raise SolverError(
                 "bad_input",
-                "gradient=forward judges the states' derivatives along with the state, for which "
-                "another norm is not meant: leave the norm out, or take gradient=adjoint",
+                "gradient=forward controls the error of the state and its derivatives together and "
+                "supports no other norm: leave out the norm, or use gradient=adjoint",
             )
         size = problem.y0.numel() * (1 + problem.y0.numel() + sum(p.numel() for p in known))
         if size > LARGEST:
             raise SolverError(
                 "bad_input",
                 f"gradient=forward would integrate {size:,} numbers, the states' derivatives with "
-                "respect to every initial value and parameter: take gradient=adjoint",
+                "respect to every initial value and parameter: use gradient=adjoint",
             )
         return solve_with_backward("forward", problem, known, partial(_forward, problem, solver))
 
@@ -152,7 +153,7 @@ def _forward(problem: Problem, solver: Solver, inputs: Inputs) -> Forwarded:
     )
     stats, ys = trajectory.stats, trajectory.ys
     stats.nvjp += nvjp.nvjp
-    # f is not evaluated again in the backward pass: the rates of the outputs are saved
+    # the backward pass does not evaluate f: save the rates of the outputs
     rates = y0.new_zeros(0)
     if times:
         stats.nfe += len(ts)
@@ -169,7 +170,7 @@ class _Product:
     """The backward pass: products of dL/dy with the sensitivities, without a solve.
 
     Attributes:
-        shapes: Of the parameters that want a gradient.
+        shapes: The shapes of the parameters that require a gradient.
     """
 
     shapes: tuple[torch.Size, ...]

@@ -1,8 +1,8 @@
-"""A solve as one operation of autograd, for the methods that write its backward pass.
+"""A solve as an autograd function with a custom backward pass.
 
-A gradient method gives a function for the forward pass. What this returns holds a `BackwardPass`,
-an object with all that the backward pass needs besides tensors. Autograd's graph keeps that object
-and nothing else, so that it does not keep a module alive that stores its own solution.
+A gradient method passes a function for the forward pass. Its result contains a `BackwardPass`, an
+object with everything that the backward pass needs except tensors. Autograd's graph refers to that
+object only, so that a module that stores its own solution can be freed.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,9 +26,9 @@ class Gradients(NamedTuple):
     """The gradients of a solve's inputs.
 
     Attributes:
-        y0: Of the initial state, (*S).
-        ts: Of the times, (T,); None unless they want one.
-        parameters: Of the parameters that want one; None for one that f does not use.
+        y0: The gradient of the initial state, (*S).
+        ts: The gradient of the times, (T,); None if not required.
+        parameters: The gradients of the parameters that require one; None if f does not use it.
     """
 
     y0: Tensor
@@ -37,13 +37,13 @@ class Gradients(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What autograd kept for the backward pass.
+    """The tensors that autograd saved for the backward pass.
 
     Attributes:
         ts: The times, (T,).
-        tensors: Those of the forward pass, in its order.
-        parameters: The parameters that want a gradient.
-        times: Whether the times want one.
+        tensors: `Forwarded.tensors`.
+        parameters: The parameters that require a gradient.
+        times: Whether the times require a gradient.
     """
 
     ts: Tensor
@@ -53,7 +53,7 @@ class Saved(NamedTuple):
 
 
 class BackwardPass(Protocol):
-    """The backward pass of one solve, with what it needs besides tensors."""
+    """The backward pass of one solve, with everything that it needs except tensors."""
 
     def gradients(self, saved: Saved, gys: Tensor, stats: Stats) -> Gradients:
         """Differentiate the solve.
@@ -61,7 +61,7 @@ class BackwardPass(Protocol):
         Args:
             saved: The tensors of the forward pass.
             gys: dL/dys, (T, *S).
-            stats: Where the work is counted.
+            stats: Counts the work.
         """
         ...
 
@@ -71,10 +71,10 @@ class Forwarded(NamedTuple):
 
     Attributes:
         ys: The states at the requested times, (T, *S).
-        stats: What the solve cost.
-        tensors: What the backward pass needs besides the times and parameters.
+        stats: The cost of the solve.
+        tensors: The tensors that the backward pass needs besides the times and parameters.
         backward: The backward pass.
-        evaluates_f: Whether that evaluates f again. The parameters must then be what they were.
+        evaluates_f: Whether it evaluates f again, with parameters that must be unchanged.
     """
 
     ys: Tensor
@@ -85,14 +85,14 @@ class Forwarded(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a forward pass is given, without graphs.
+    """The inputs of a forward pass, without graphs.
 
     Attributes:
         y0: The initial state, (*S).
         ts: The times, (T,).
-        parameters: The parameters that want a gradient.
-        times: Whether the times want one.
-        evaluate: How f is evaluated, which may check it.
+        parameters: The parameters that require a gradient.
+        times: Whether the times require a gradient.
+        evaluate: Evaluates f, with or without checks.
     """
 
     y0: Tensor
@@ -108,18 +108,18 @@ Forward = Callable[[Inputs], Forwarded]
 def solve_with_backward(
     name: str, problem: Problem, known: tuple[Tensor, ...], forward: Forward
 ) -> Solution[Tensor]:
-    """Solve a problem by a forward pass, which autograd differentiates by its backward pass.
+    """Solve a problem by a forward pass that autograd differentiates by its own backward pass.
 
     Args:
         name: The name of the gradient method, for messages.
-        problem: What is to be solved.
+        problem: The problem.
         known: The tensors that f depends on.
         forward: The forward pass. It is called once, without gradients.
 
     Returns:
         The solution, with ys (T, *S).
     """
-    # asked here, where it is known whether gradients are recorded
+    # chosen here, because grad mode is off inside of the autograd function
     call = _Call(name, forward, Stats(), evaluation(problem, known))
     ys = _Solve.apply(call, problem.y0, problem.ts, *known)
     assert isinstance(ys, Tensor)
@@ -149,7 +149,7 @@ class _Call(NamedTuple):
 
 
 Context = Any
-"""autograd's ctx, which takes any attribute."""
+"""autograd's ctx, which may have any attribute."""
 
 
 class _Solve(torch.autograd.Function):
@@ -176,22 +176,22 @@ class _Solve(torch.autograd.Function):
 
 
 def _saved_tensors(ctx: Context, gys: Tensor) -> tuple[Tensor, ...]:
-    """What the forward pass saved, for a backward pass that gives first derivatives.
+    """The saved tensors, for a backward pass that gives first derivatives only.
 
     Raises:
-        SolverError: The backward pass is to be differentiated itself or is under torch.vmap, or a
-            saved tensor was changed since the forward pass (kind bad_input).
+        SolverError: The backward pass is itself differentiated or under torch.vmap, or a saved
+            tensor was changed since the forward pass (kind bad_input).
     """
     if batched(gys):
         raise SolverError(
             "bad_input",
             f"the backward pass of gradient={ctx.method} cannot be batched by torch.vmap (as by "
-            "is_grads_batched=True or vectorize=True): take one cotangent after the other",
+            "is_grads_batched=True or vectorize=True): pass the cotangents one by one",
         )
     if torch.is_grad_enabled():
         raise SolverError(
             "bad_input",
-            f"gradient={ctx.method} gives first derivatives only: for create_graph=True take "
+            f"gradient={ctx.method} gives first derivatives only: for create_graph=True use "
             "gradient=direct",
         )
     try:
@@ -207,11 +207,11 @@ def _saved_tensors(ctx: Context, gys: Tensor) -> tuple[Tensor, ...]:
 
 
 def _select(parameters: Sequence[Tensor], needed: Sequence[bool]) -> tuple[Tensor, ...]:
-    """Those that want a gradient; none of none."""
+    """The parameters that require a gradient; empty if none are passed."""
     return tuple(p for p, need in zip(parameters, needed, strict=False) if need)
 
 
 def _spread(gradients: Iterable[Tensor | None], needed: Sequence[bool]) -> list[Tensor | None]:
-    """The gradients of those that need one, with None for the others between them."""
+    """The gradients in the order of all parameters, with None if not needed."""
     found = iter(gradients)
     return [next(found) if need else None for need in needed]

@@ -1,8 +1,8 @@
-"""Differentiate a discrete solution one step at a time, from the last to the first.
+"""Differentiation of a discrete solution step by step, from the last step to the first.
 
-Each step is done again from its start with a graph, and its cotangents are pulled through: those
-of its end, of a reversible method's twin, and of the outputs inside of it (dense output). The
-choice of the steps is not differentiated.
+Each step is repeated from its start with a graph, and the cotangents are propagated backwards: of
+its end, of a reversible method's twin, and of the outputs within it (dense output). The choice of
+the steps is not differentiated.
 """
 
 import math
@@ -25,40 +25,40 @@ from node_repro.ode.solver import RungeKutta, Solver
 
 
 def stepping(solver: Solver, gradient: str) -> RungeKutta:
-    """The solver, if its steps can be taken one by one.
+    """Check that single steps of a solver can be repeated, and return it.
 
     Args:
-        solver: Of the forward solve.
+        solver: The solver of the forward solve.
         gradient: The name of the gradient method, for messages.
 
     Raises:
-        SolverError: They cannot (kind bad_input).
+        SolverError: Its steps cannot be repeated (kind bad_input).
     """
     if not isinstance(solver, RungeKutta):
         raise SolverError(
             "bad_input",
-            f"gradient={gradient} redoes single steps, which {type(solver).__name__} does not "
-            "give: take gradient=adjoint, or a Runge-Kutta method",
+            f"gradient={gradient} repeats single steps, which {type(solver).__name__} does not "
+            "support: use gradient=adjoint, or a Runge-Kutta method",
         )
     if isinstance(solver.method, Adams):
         raise SolverError(
             "bad_input",
-            f"gradient={gradient} redoes single steps from the states where they start, and a step "
-            f"of {solver.method.name} depends on the steps before it: take gradient=direct or "
+            f"gradient={gradient} repeats single steps from the state at their start, but a step "
+            f"of {solver.method.name} depends on the steps before it: use gradient=direct or "
             "gradient=adjoint, or a Runge-Kutta method",
         )
     return solver
 
 
 class Replay(NamedTuple):
-    """Takes the steps of a solve again, from the last to the first.
+    """Repeats the steps of a solve, from the last to the first.
 
     Attributes:
         f: The vector field of the forward pass.
         method: The method of the steps.
         mesh: The accepted steps.
-        frozen: What f depends on without a gradient.
-        saved: The times, and the parameters that want a gradient.
+        frozen: The tensors that f depends on but that get no gradient.
+        saved: The times, and the parameters that require a gradient.
     """
 
     f: SavedFunction
@@ -71,12 +71,13 @@ class Replay(NamedTuple):
         """The gradients of the discrete solution.
 
         Args:
-            starts: The starts of the steps, the last one first; without steps that of the solve.
+            starts: The starts of the steps, the last one first; the start of the solve if it has no
+                steps.
             gys: dL/dys, (T, *S).
-            stats: Where the work is counted.
+            stats: Counts the work.
 
         Raises:
-            SolverError: f is another one than in the forward pass (kind bad_input).
+            SolverError: f has changed since the forward pass (kind bad_input).
         """
         with self.f.restored() as f:
             return self._gradients(f, starts, gys, stats)
@@ -91,7 +92,7 @@ class Replay(NamedTuple):
         expected = bool(wanted) and not self.f.restorable
         declared = Declared((*wanted, *self.frozen, times), expected=expected)
         field = Counted(Plain(f, stats, declared.evaluate), stats, ends)
-        totals: list[Tensor | None] = [None] * (len(wanted) + 1)  # and the times'
+        totals: list[Tensor | None] = [None] * (len(wanted) + 1)  # and of the times
         a, a_twin = gys[-1], None
         steps = len(points) - 1
         start = later = None
@@ -146,7 +147,7 @@ class Replay(NamedTuple):
             self.f.check(deviation, lambda: evaluate(f, at(t0, y0), y0), dy)
 
     def _check_step(self, y: Tensor, end: Tensor, start: Tensor, redo: Callable[[], Step]) -> None:
-        """A redone step must end where the next one started, but for rounding errors."""
+        """Check that a repeated step ends where the next one starts, up to rounding errors."""
         norm, eps = torch.linalg.vector_norm, torch.finfo(y.dtype).eps
         allowed = math.sqrt(eps) * norm(start - y) + 100 * eps * norm(start)
         tiny = torch.finfo(allowed.dtype).tiny
@@ -154,7 +155,7 @@ class Replay(NamedTuple):
         self.f.check(deviation, lambda: redo().end.y, end)
 
     def _moving(self, field: Counted, y0: Tensor, gys: Tensor) -> Tensor:
-        """The gradient of the times of outputs at the start, which move at the rate f(t0, y0)."""
+        """The gradient of the times of outputs at the start, whose derivative is f(t0, y0)."""
         gts = torch.zeros_like(self.saved.ts)
         if len(gys) > 1:
             dy = field(float(self.saved.ts[0]), y0, integrands=False).dy

@@ -1,7 +1,7 @@
-"""Reversible differentiation: keep only the end, undo one step at a time, and do it again.
+"""Reversible differentiation: store only the end, invert one step at a time, and repeat it.
 
 The gradient is that of the discrete solution, exact to rounding, with memory that does not grow
-with the steps (McCallum, Foster 2024; Kidger, Foster, Li, Lyons 2021). Needs a reversible method.
+with the steps (McCallum, Foster 2024; Kidger, Foster, Li, Lyons 2021).
 """
 
 import math
@@ -34,10 +34,10 @@ from node_repro.ode.solver import Solver
 
 @dataclass(frozen=True)
 class Reversible:
-    """Undoes the steps one by one, for two states in memory. Needs a reversible method.
+    """Invert the steps one by one, with two states in memory. Requires a reversible method.
 
-    The gradient is that of the discrete solution, exact to rounding. Rounding errors grow where a
-    solution decays, as its steps are undone: a warning says so where half of the digits are lost.
+    The gradient is that of the discrete solution, exact to rounding. Rounding errors grow as the
+    steps of a decaying solution are inverted; a warning is given if half of the digits are lost.
 
     References:
         McCallum, Foster: Efficient, accurate and stable gradients for neural ODEs, 2024.
@@ -68,8 +68,8 @@ class Reversible:
         if not _is_reversible(method):
             raise SolverError(
                 "bad_input",
-                f"gradient=reversible undoes steps, and {method.name} has none that can be undone: "
-                "take a reversible method, such as reversible_dopri5, or gradient=checkpointed",
+                f"gradient=reversible inverts steps, which {method.name} does not support: use a "
+                "reversible method, such as reversible_dopri5, or gradient=checkpointed",
             )
 
         def forward(inputs: Inputs) -> Forwarded:
@@ -91,13 +91,13 @@ def _is_reversible(method: Method) -> TypeGuard[ReversibleMethod]:
 
 @dataclass(frozen=True)
 class _Undone:
-    """The backward pass: every step is undone, and done again from where that led.
+    """The backward pass: every step is inverted, and repeated from the resulting start.
 
     Attributes:
         f: The vector field of the forward pass.
-        method: Of the steps.
+        method: The method of the steps.
         mesh: The accepted steps.
-        frozen: What f depends on without a gradient.
+        frozen: The tensors that f depends on but that get no gradient.
     """
 
     f: SavedFunction
@@ -115,7 +115,7 @@ class _Undone:
     def _starts(
         self, f: VectorField, y0: Tensor, y: Tensor, twin: Tensor, stats: Stats
     ) -> Iterator[Start]:
-        """The starts of the steps, the last one first; the solve's own start is y0 itself."""
+        """The starts of the steps, the last one first; the start of the solve is y0 itself."""
         points = self.mesh.points
         field = Counted(Plain(f), stats, (points[0], points[-1]))
         size = torch.linalg.vector_norm(y)
@@ -134,8 +134,8 @@ class _Undone:
 def _warn_of_drift(reconstruction: float, dtype: torch.dtype) -> None:
     if not reconstruction <= math.sqrt(torch.finfo(dtype).eps):
         warnings.warn(
-            f"undoing the steps led to a start {reconstruction:.0e} away from y0 (relative to the "
-            f"largest state), as rounding in {dtype} grows: the gradient is not exact; take "
+            f"inverting the steps led to a start {reconstruction:.0e} from y0, relative to the "
+            f"largest state, as rounding in {dtype} grows: the gradient is not exact; use "
             "float64, fewer steps, or gradient=checkpointed",
             stacklevel=2,
         )

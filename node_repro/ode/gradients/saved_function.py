@@ -20,18 +20,18 @@ SHARED = ("_parameters", "_buffers", "_modules")
 class SavedFunction:
     """The f of a solve, saved in autograd's graph for the backward pass.
 
-    Python's garbage collector cannot see references that lead through autograd's graph: if the
-    graph referred to a module, a module that stores its own solution would never be freed. So a
-    module is referred to weakly. A shallow copy, which shares its parameters, buffers and
-    submodules, takes its place if it is gone when the backward pass begins.
+    Python's garbage collector does not follow references through autograd's graph: if the graph
+    referred to a module, a module that stores its own solution would never be freed. So a module
+    is referred to weakly. If it no longer exists in the backward pass, a shallow copy is used,
+    which shares its parameters, buffers and submodules.
 
-    A module's parameters and buffers may be replaced by others after the solve
-    (torch.func.functional_call, load_state_dict(assign=True)). The backward pass is run with those
-    of the solve.
+    A module's parameters and buffers may be replaced after the solve
+    (torch.func.functional_call, load_state_dict(assign=True)). The backward pass uses those of the
+    solve.
 
     Args:
-        f: The function that was solved.
-        parameters: The tensors that f was declared to depend on.
+        f: The vector field.
+        parameters: The declared parameters of f.
     """
 
     def __init__(self, f: VectorField, parameters: Sequence[Tensor]) -> None:
@@ -56,12 +56,12 @@ class SavedFunction:
 
     @property
     def restorable(self) -> bool:
-        """Whether f's parameters are put back for the backward pass, wherever f is called then."""
+        """Whether the backward pass restores the parameters of f."""
         return self._module is not None or isinstance(self._inner, torch.jit.ScriptModule)
 
     @contextmanager
     def solving(self) -> Iterator[VectorField]:
-        """f for the forward pass, which may set attributes of its own, such as noise."""
+        """f for the forward pass, which may set attributes of f, such as noise."""
         yield self._function()
         module = None if self._module is None else self._module()
         if module is not None:
@@ -70,10 +70,10 @@ class SavedFunction:
 
     @contextmanager
     def restored(self) -> Iterator[VectorField]:
-        """f with the parameters and buffers that it had when it was saved.
+        """f with the parameters and buffers of the forward pass.
 
         Raises:
-            SolverError: The module is gone, and f asks for an attribute that had a graph (kind
+            SolverError: The module no longer exists, and f uses an attribute that had a graph (kind
                 bad_input).
         """
         replaced = [pair for pair in self._tensors if _differ(*pair)]
@@ -95,14 +95,14 @@ class SavedFunction:
             _install(present)
 
     def remember(self, y: Tensor, dy: Tensor) -> None:
-        """Remember a value dy = f(t, y) of the forward pass, as four numbers."""
+        """Store a fingerprint of a value dy = f(t, y) of the forward pass."""
         self._value = _fingerprint(y, dy)
 
     def deviation(self, y: Tensor, dy: Tensor) -> Tensor:
-        """How far f's value is from the remembered one for the same t and y.
+        """The distance of f's value from the stored one for the same t and y.
 
         Returns:
-            A scalar, at most 1 where the difference can be rounding; 0 if nothing was remembered.
+            A scalar, at most 1 if the difference can be rounding; 0 if nothing was stored.
         """
         if self._value is None:
             return torch.zeros((), dtype=y.dtype.to_real(), device=y.device)
@@ -123,22 +123,22 @@ class SavedFunction:
             dy: f's value in the backward pass.
 
         Raises:
-            SolverError: f is another function than in the forward pass (kind bad_input). A function
-                whose values differ from call to call is warned of instead.
+            SolverError: f has changed since the forward pass (kind bad_input). There is only a
+                warning if the values of f differ from call to call.
         """
         if not deviation > 1.0:
             return
         if torch.equal(again(), dy):
             raise SolverError(
                 "bad_input",
-                "f has changed since the solve (for the same t and y its value is another one), so "
-                "the gradient would be that of another function: call backward() before weights, "
-                "inputs or other attributes of f are changed",
+                "f has changed since the solve (its value differs for the same t and y), so the "
+                "gradient would be that of another function: call backward() before changing "
+                "weights, inputs or other attributes of f",
             )
         warnings.warn(
             "f gives other values for the same t and y in the backward pass than in the solve, as "
             "with dropout or noise drawn inside of f: the gradient is not that of the solution; "
-            "draw the noise once a solve, or take gradient=direct",
+            "draw the noise once per solve, or use gradient=direct",
             stacklevel=2,
         )
 
@@ -146,7 +146,7 @@ class SavedFunction:
         f: Any = self._inner
         if self._module is not None:
             module = self._module()
-            if module is None:  # and not "or": a module may have a length of 0, or none
+            if module is None:  # not "or": a module may have a length of 0
                 module = self._copy
             f = module if f is None else MethodType(f, module)
         for wrapper in reversed(self._wrappers):
@@ -155,9 +155,9 @@ class SavedFunction:
 
 
 def _tensors(module: nn.Module) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The dictionaries of a module's parameters and buffers, and what they hold now."""
+    """The dictionaries of a module's parameters and buffers, with copies of their content."""
     kinds = (kind for m in module.modules() for kind in (m._parameters, m._buffers))
-    # a scripted submodule has no dictionaries of its own
+    # a scripted submodule does not have these dictionaries
     return [(kind, dict(kind)) for kind in kinds if kind and type(kind) is dict]
 
 
@@ -172,10 +172,10 @@ def _install(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
 
 
 def _copy_attributes(module: nn.Module, copy: nn.Module, parameters: Sequence[Tensor]) -> list[str]:
-    """Make a copy share everything with a module, and return what it leaves out.
+    """Make a shallow copy of a module's attributes, and return the names of those left out.
 
-    Those are attributes with tensors that have a graph, such as earlier solutions. f cannot depend
-    on them unless they were declared.
+    Left out are attributes with tensors that have a graph, such as earlier solutions, unless they
+    are declared parameters.
     """
     known = {id(p) for p in parameters}
     attributes = vars(module)
@@ -195,8 +195,8 @@ def _has_graph(x: Any, known: set[int]) -> bool:  # noqa: ANN401
 
 
 def _fingerprint(y: Tensor, dy: Tensor) -> Tensor:
-    """Four numbers that tell values of f apart, (4,): the products of dy with itself and with y,
-    and the sums of every second and every third element, which change with signs and places.
+    """A fingerprint of a value of f, (4,): the products of dy with itself and with y, and the sums
+    of every second and every third element, which depend on signs and order.
     """
     values = _reals(dy)
     products = torch.stack((values, _reals(y))) @ values

@@ -1,4 +1,4 @@
-"""The contract of a method, which takes one step of a given size, and its types.
+"""Methods: the interface that takes one step of a given size, and its types.
 
 Shapes: a state and every slope are (*S), of any shape S.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 from node_repro.ode.solution import Stats
 
 Time = float | Tensor
-"""A time or a step size: a float, or a float64 scalar tensor where its gradient is wanted."""
+"""A time or a step size: a float, or a float64 scalar tensor if its gradient is required."""
 
 
 def at(t: Time, y: Tensor) -> Tensor:
@@ -20,11 +20,11 @@ def at(t: Time, y: Tensor) -> Tensor:
     real = y.dtype.to_real()
     if isinstance(t, Tensor):
         return t.to(device=y.device, dtype=real)
-    return torch.full((), t, dtype=real, device=y.device)  # on a GPU a fill, not a copy
+    return torch.full((), t, dtype=real, device=y.device)  # on a GPU this is a fill without a copy
 
 
 class Slope(NamedTuple):
-    """What a field returns.
+    """The value of a field.
 
     Attributes:
         dy: dy/dt, (*S).
@@ -36,10 +36,10 @@ class Slope(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is integrated.
+    """The state of a solve, with integrals that do not feed back.
 
     In the backward solve of the adjoint method the gradients of the parameters are integrals. As
-    nothing depends on them they need no stage sums, and no evaluation at stages of weight zero.
+    nothing depends on them, they need no stage sums, and no evaluation at stages of weight zero.
 
     Attributes:
         y: The state, (*S).
@@ -54,26 +54,26 @@ class Field(Protocol):
     """The right-hand side that a method evaluates."""
 
     def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
-        """The slope at (t, y); with integrands=False it may lack the integrands."""
+        """The slope at (t, y); the integrands may be missing with integrands=False."""
         ...
 
     def at_times(self, times: Sequence[Time], like: Tensor) -> "Sequence[Rate]":
         """The field at each of several times, such as those of the stages of a step.
 
-        What depends on time alone may be computed for all of them at once. `like` is a tensor with
-        the shape, dtype and device of the states.
+        Functions of time alone may be computed for all times at once. `like` is a tensor with the
+        shape, dtype and device of the states.
         """
         ...
 
     def jacobian(self, t: Time, y: Tensor) -> "Linear":
-        """df/dy at (t, y), by one more evaluation of f. An approximation is enough, as it is for
-        Newton's iteration.
+        """df/dy at (t, y), by one more evaluation of f. May be approximate, as Newton's iteration
+        uses it.
         """
         ...
 
     @property
     def vjps(self) -> Stats | None:
-        """Where vector-Jacobian products of f in a later backward pass are counted."""
+        """Counts the vector-Jacobian products of f in a later backward pass."""
         ...
 
 
@@ -99,11 +99,11 @@ class Linear(Protocol):
 
     @property
     def stats(self) -> Stats:
-        """Where the work is counted."""
+        """Counts the work."""
         ...
 
     def count_into(self, stats: Stats) -> None:
-        """Count the work in other stats from now on."""
+        """Replace the stats that count the work."""
         ...
 
     @property
@@ -125,7 +125,7 @@ class Linear(Protocol):
 
 
 class Newton(NamedTuple):
-    """What the next step of an implicit method may reuse.
+    """Jacobian and linear system that the next step of an implicit method may reuse.
 
     Attributes:
         jacobian: df/dy.
@@ -143,14 +143,14 @@ class Newton(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What the next step starts from besides y.
+    """Data that the next step uses besides y.
 
     Attributes:
-        slope: The slope at its start, if it is known.
+        slope: The slope at its start, if known.
         twin: The second state of a reversible method, (*S).
         history: Earlier slopes of a multistep method, the latest first.
         newton: What an implicit method may reuse.
-        solved: The slopes of the stages, where a step of an implicit method is repeated.
+        solved: The slopes of the stages, if a step of an implicit method is repeated.
     """
 
     slope: Slope | None = None
@@ -166,8 +166,8 @@ class Step(NamedTuple):
     Attributes:
         end: The state at its end.
         error: The error estimate; None without one.
-        carry: What the next step starts from besides the state.
-        stages: What the dense output is made of: the slopes of the stages.
+        carry: Data that the next step uses besides the state.
+        stages: The slopes of the stages, for the dense output.
         solved: The slopes without a graph, for an implicit method.
     """
 
@@ -206,16 +206,16 @@ class Method(Protocol):
 
     @property
     def error_order(self) -> int:
-        """The power of h by which the error estimate falls."""
+        """The power of h with which the error estimate falls."""
         ...
 
     @property
     def adaptive(self) -> bool:
-        """Whether steps carry an error estimate."""
+        """Whether steps have an error estimate."""
         ...
 
     def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
-        """What a step from (t, y) starts from, with its slope. twin is None for a new solve."""
+        """The data of a step from (t, y), with its slope. twin is None for a new solve."""
         ...
 
     def step(
@@ -228,9 +228,9 @@ class Method(Protocol):
             t: The start of the step.
             t1: Its end.
             state: The state at t.
-            carry: What else the step starts from; its slope must be known.
-            advance_only: Leave out what only the error estimate, the dense output and the slope for
-                the next step need.
+            carry: Further data of the step; its slope must be known.
+            advance_only: Leave out the error estimate, the dense output and the slope for the next
+                step where they need extra work.
         """
         ...
 
@@ -249,5 +249,5 @@ class ReversibleMethod(Method, Protocol):
     def unstep(
         self, f: Field, t: Time, t1: Time, y1: Tensor, twin1: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(y, twin) at t, from those at t1."""
+        """Compute (y, twin) at t from those at t1."""
         ...

@@ -2,8 +2,8 @@
 
 With f_j = f(t_j, y_j) at the start t_0 of a step and at the starts t_1, t_2, ... of those before
 it, and P the polynomial through k of them, a step to t1 is y1 = y + int_{t_0}^{t1} P(s) ds. This is
-the Adams-Bashforth formula of order k. The Adams-Moulton formula, of order k + 1, takes f(t1, y1)
-besides, and is solved for y1 by iteration from the Adams-Bashforth value (Hairer, Norsett, Wanner:
+the Adams-Bashforth formula of order k. The Adams-Moulton formula, of order k + 1, also uses
+f(t1, y1) and is solved for y1 by iteration from the Adams-Bashforth value (Hairer, Norsett, Wanner:
 Solving ODEs I, section III.1). The first steps, which have no history, are Runge-Kutta steps.
 """
 
@@ -22,9 +22,9 @@ from node_repro.ode.methods.explicit import RK38
 from node_repro.ode.methods.runge_kutta import combine
 from node_repro.ode.solution import SolverError
 
-MIN_POINTS = 3  # of a formula; a step with a shorter history is a Runge-Kutta step
+MIN_POINTS = 3  # the fewest of a formula; a step with a shorter history is a Runge-Kutta step
 MAX_POINTS = 11
-UNIFORM = 1e-9  # of a step: how far nodes may differ from those of equal steps
+UNIFORM = 1e-9  # largest deviation of the nodes from those of equal steps, relative to a step
 QUADRATURE = 6  # Gauss points: exact for polynomials of degree 11
 
 
@@ -52,14 +52,14 @@ def formula(nodes: tuple[int, ...]) -> tuple[Fraction, ...]:
 
 
 class Corrector(NamedTuple):
-    """How the equations of an Adams-Moulton formula are solved.
+    """Fixed-point iteration for the equations of an Adams-Moulton formula.
 
     The iteration ends when every element of y1 - y changes by at most atol + rtol |y1 - y|.
 
     Args:
         iterations: The most evaluations of f in a step.
         rtol: Relative tolerance, a number or a tensor that broadcasts to y.
-        atol: Absolute tolerance, likewise.
+        atol: Absolute tolerance, a number or a tensor that broadcasts to y.
 
     Examples:
         >>> from node_repro import ode
@@ -75,13 +75,13 @@ class Corrector(NamedTuple):
 class Adams:
     """Adams-Bashforth or Adams-Moulton formulas, for problems that are not stiff.
 
-    Steps may differ in size; the weights are those of the times at hand. The more points a formula
-    has, the shorter are the steps at which it is stable.
+    Steps may differ in size; the weights are computed for the actual times. The more points a
+    formula has, the shorter are the steps at which it is stable.
 
     Args:
         points: The most past slopes that a formula interpolates, 0 to 11. With fewer than 3 every
             step is a Runge-Kutta step.
-        corrector: None for Adams-Bashforth; for Adams-Moulton, how its equations are solved.
+        corrector: The iteration of Adams-Moulton; None for Adams-Bashforth.
 
     Raises:
         SolverError: A number is out of its range (kind bad_input).
@@ -149,7 +149,7 @@ class Adams:
         nodes = _nodes(t, h, [time for time, _ in past])
         if self.corrector is not None:
             ahead, converged = self._corrected(f, t1, h, state.y, slopes, nodes)
-            if not converged:  # keep the number of points
+            if not converged:  # do not increase the number of points
                 after = Carry(history=past[:-1])
             slopes, nodes = [ahead, *slopes], _with_end(nodes)
         weights = _weights(nodes)
@@ -199,8 +199,8 @@ class Adams:
                 if bool(((change - before).abs() <= allowed).all()):
                     return ahead, True
         warnings.warn(
-            f"an Adams-Moulton step did not converge in {iterations} iterations: take shorter "
-            "steps, or allow more of them",
+            f"an Adams-Moulton step did not converge in {iterations} iterations: use shorter "
+            "steps or more iterations",
             stacklevel=2,
         )
         return ahead, False
@@ -232,7 +232,7 @@ Weights = tuple[float, ...] | Tensor
 
 
 def _weights(nodes: Nodes) -> Weights:
-    """The weights of a step's formula; a tensor where a gradient of the times is wanted."""
+    """The weights of a step's formula; a tensor if the times require a gradient."""
     if not isinstance(nodes, Tensor):
         return tuple(map(float, formula(nodes)))
     weights = _integrated(nodes, nodes.new_ones(1))[0]

@@ -104,7 +104,7 @@ _SQUARE = (
 
 
 def _with_first(total: Fraction, *others: Fraction | str) -> list[Fraction]:
-    """The others, and before them what they leave of the total."""
+    """The remainder of the total, followed by the given ones."""
     rest = [exact(x) for x in others]
     return [total - sum(rest, Fraction(0)), *rest]
 
@@ -137,7 +137,7 @@ ESDIRK54 = ImplicitRungeKutta(_esdirk54())
 accurate, stage order 2, all nodes within the step.
 
 Its dense output of order 4 was not published with it. Four polynomials of degree 4 meet the order
-conditions and end in y1 with the slopes of both ends: the coefficients of x^2 have to meet five
-conditions (those of the trees up to order 4, as the stage order is 2), and of all that do, these
-have the least sum of squares; those of x^3 and x^4 follow.
+conditions and end in y1 with the slopes of both ends: the coefficients of x^2 satisfy five
+conditions (those of the trees up to order 4, as the stage order is 2) with the least sum of
+squares; those of x^3 and x^4 follow from them.
 """

@@ -2,9 +2,9 @@
 
 P. J. Prince, J. R. Dormand: High order embedded Runge-Kutta formulae, J. Comp. Appl. Math. 7,
 1981. The published rationals meet the order conditions to about 1e-16. No dense output was
-published with it; this one is ours: the polynomials of degree 6 that meet all 17 order conditions
-to order 5 and join with a continuous slope, and among them the one that misses the conditions of
-order 6 least (by at most 4.4e-3). `tests/ode/test_tableau.py` checks all of that.
+published with it. This one has degree 6, meets all 17 order conditions to order 5 and joins with a
+continuous slope; among such polynomials it has the smallest residuals in the conditions of order 6
+(at most 4.4e-3). `tests/ode/test_tableau.py` checks all of this.
 """
 
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta

@@ -32,7 +32,7 @@ from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.tableau import ImplicitTableau
 
 Context = Any
-"""autograd's ctx: it takes any attribute."""
+"""autograd's ctx, which may have any attribute."""
 
 STALE = 0.03  # contraction beyond which df/dy is evaluated again at the next step
 
@@ -44,8 +44,8 @@ class ImplicitRungeKutta(TableauMethod):
     Args:
         tableau: Its coefficients.
         measure: The size of a change of the stages, (m, *S), in units of the tolerances, given the
-            largest states. None, for steps without tolerances, lets Newton's iteration converge to
-            rounding errors. A solver sets it.
+            largest states; set by the solver. None, for steps without tolerances, iterates until
+            rounding errors dominate.
 
     Examples:
         >>> from node_repro import ode
@@ -103,15 +103,15 @@ class ImplicitRungeKutta(TableauMethod):
         solved: tuple[Tensor, ...],
         graph: bool,
     ) -> tuple[list[Tensor], tuple[Tensor, ...], Quadrature]:
-        """The slopes of the stages, with a graph if one is wanted; the integrands of the last
-        stage; the integrals.
+        """The slopes of the stages, with a graph if required; the integrands of the last stage; the
+        integrals.
         """
         tableau = self.tableau
         integrals = Quadrature(tableau, h, state.integrals)
         stages: list[Tensor] = []
         last: tuple[Tensor, ...] = ()
         if tableau.explicit:
-            # a repeated step evaluates f again; its values stay those of the first time
+            # a repeated step evaluates f again for its graph, but keeps the first values
             first = slope.dy
             stages.append(first + (solved[0] - first).detach() if graph else solved[0])
             integrals.add(0, slope.integrands)
@@ -148,8 +148,8 @@ class ImplicitRungeKutta(TableauMethod):
 
     @cached_property
     def predictors(self) -> tuple[tuple[float, ...], ...]:
-        """The weights that predict each stage that is solved alone, from the slope at the start and
-        the stages before it: the parabola through the three that are nearest in time.
+        """The weights that predict each stage that is solved separately: the parabola through the
+        three nearest of the start's slope and the previous stages.
         """
         c, explicit = self.tableau.nodes, self.tableau.explicit
         rows = []
@@ -286,7 +286,7 @@ class _Implicit(Function):
         if torch.is_grad_enabled():
             raise SolverError(
                 "bad_input",
-                "implicit methods give first derivatives only: for create_graph=True take an "
+                "implicit methods give first derivatives only: for create_graph=True use an "
                 "explicit method",
             )
         m, saved = len(ctx.coupling), ctx.saved_tensors

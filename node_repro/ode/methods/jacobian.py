@@ -28,7 +28,7 @@ class Jacobian:
     Args:
         dy: The value of f, (*S).
         y: The state, (*S).
-        stats: Where the work is counted.
+        stats: Counts the work.
         hooked: Whether a hook on dy counts every product in stats.nvjp already.
     """
 
@@ -95,7 +95,7 @@ class AdjointJacobian:
     """The Jacobian of the field of [y, a], stacked, with da/dt = -(df/dy)^T a: J and -J^T.
 
     The derivative of da/dt with respect to y is left out. As y does not depend on a, Newton's
-    iteration finds a one iteration later than y.
+    iteration converges for a one iteration later than for y.
     """
 
     def __init__(self, inner: Linear) -> None:

@@ -1,8 +1,8 @@
 """The linear equations of an implicit step: (I - h A (x) df/dy) x = r.
 
-A, (m, m), couples the slopes of m stages that are solved together; x and r are (m, *S). There is
-one df/dy for every stage, or one for all. Small systems are factorised, large ones solved by GMRES
-from Jacobian-vector products (Saad, Schultz 1986).
+A, (m, m), couples the slopes of m stages that are solved together; x and r are (m, *S). df/dy is
+the same for all stages or one for each. Small systems are solved by LU decomposition, large ones by
+GMRES with Jacobian-vector products (Saad, Schultz 1986).
 """
 
 import math
@@ -16,20 +16,20 @@ from node_repro.ode.methods import Linear
 from node_repro.ode.methods.jacobian import like, real
 
 LARGEST_DENSE = 1000
-"""Number of unknowns up to which the matrix is factorised; measured in docs/numerics.md."""
-RESTART = 40  # vectors that GMRES keeps
+"""Largest number of unknowns for LU decomposition; see docs/numerics.md for measurements."""
+RESTART = 40  # Krylov vectors before GMRES restarts
 CYCLES = 25  # the most restarts
 
 
 class LinearSystem(Protocol):
-    """The equations (I - h A (x) df/dy) x = r, to be solved for any r."""
+    """The equations (I - h A (x) df/dy) x = r for any r."""
 
     def solve(self, r: Tensor) -> Tensor:
-        """x for a right-hand side r, (m, *S)."""
+        """Solve for x with the right-hand side r, (m, *S)."""
         ...
 
     def solve_transposed(self, r: Tensor) -> Tensor:
-        """x of the equations with the transposed matrix."""
+        """Solve the equations with the transposed matrix."""
         ...
 
 
@@ -40,7 +40,7 @@ def linear_system(
     *,
     accuracy: float,
 ) -> LinearSystem:
-    """The equations of a step.
+    """Build the equations of a step.
 
     Args:
         jacobians: One df/dy, or one for each of the m stages.
@@ -54,7 +54,7 @@ def linear_system(
 
 
 class Dense:
-    """The equations with an LU decomposition for every block of df/dy."""
+    """Direct solution by an LU decomposition of every block."""
 
     def __init__(
         self, jacobians: Sequence[Linear], coupling: tuple[tuple[float, ...], ...], h: float
@@ -92,7 +92,7 @@ class Dense:
 
 
 class MatrixFree:
-    """The equations solved by GMRES, with one product with df/dy for every stage and vector."""
+    """Iterative solution by GMRES, with one product with df/dy per stage and iteration."""
 
     def __init__(
         self,
@@ -138,9 +138,9 @@ def _coupled(coupling: Sequence[Sequence[float]], x: Tensor) -> Tensor:
 
 
 def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, accuracy: float) -> Tensor:
-    """x with |apply(x) - r| <= accuracy |r|, or as close as RESTART * CYCLES products lead.
+    """Solve apply(x) = r to |apply(x) - r| <= accuracy |r|, with at most RESTART * CYCLES products.
 
-    The host reads numbers once for every product.
+    There is one host read per product.
     """
     x = torch.zeros_like(r)
     rest, aim = r, None
@@ -155,7 +155,7 @@ def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, accuracy: float) -> Tens
 
 
 def _cycle(apply: Callable[[Tensor], Tensor], r: Tensor, size: float, aim: float) -> Tensor:
-    """GMRES from 0 with at most RESTART vectors."""
+    """One cycle of GMRES from x = 0, with at most RESTART Krylov vectors."""
     basis = r.new_empty(min(RESTART, r.numel()) + 1, r.numel())
     basis[0] = r / size
     triangle: list[list[float]] = []
@@ -166,7 +166,7 @@ def _cycle(apply: Callable[[Tensor], Tensor], r: Tensor, size: float, aim: float
         known = basis[: k + 1]
         h = known @ w
         w = w - h @ known
-        again = known @ w  # Gram-Schmidt twice is orthogonal up to rounding
+        again = known @ w  # a second Gram-Schmidt pass, for orthogonality up to rounding
         w = w - again @ known
         length = torch.linalg.vector_norm(w)
         *column, below = torch.cat((h + again, length.reshape(1))).tolist()

@@ -16,7 +16,7 @@ from node_repro.ode.methods import Newton, Rate
 from node_repro.ode.methods.linear_system import LinearSystem
 from node_repro.ode.solution import SolverError
 
-SLOWEST = 0.9  # contraction beyond which the iteration is given up
+SLOWEST = 0.9  # the iteration stops with a failure at this contraction
 
 
 class NoConvergence(SolverError):
@@ -40,18 +40,18 @@ class NoConvergence(SolverError):
 
 
 class Accuracy(NamedTuple):
-    """When the iteration ends.
+    """The stopping criterion of the iteration.
 
     Attributes:
-        measure: measure(change, y) is the size of a change of the stages, (m, *S), in units of what
-            is allowed, given the largest states (*S).
-        part: The error that may be left, in these units.
+        measure: measure(change, y) is the size of a change of the stages, (m, *S), in units of the
+            tolerance, given the largest states (*S).
+        part: The allowed remaining error, in these units.
         floor: Changes below it that do not shrink are rounding errors.
-        tries: The number of iterations that are allowed.
-        exact: Whether convergence is always measured, and Newton's iteration with df/dy at every
-            iterate follows where the simplified one fails.
+        tries: The maximum number of iterations.
+        exact: Whether the convergence is always measured, and full Newton iteration, with df/dy at
+            every iterate, is used if the simplified one fails.
         linear: The relative accuracy of an iterative linear solver.
-        advice: The end of the message of a failure.
+        advice: The end of the error message.
     """
 
     measure: Callable[[Tensor, Tensor], Tensor]
@@ -64,26 +64,26 @@ class Accuracy(NamedTuple):
 
 
 def to_rounding(dtype: torch.dtype) -> Accuracy:
-    """As accurate as the dtype allows, for steps whose size is given."""
+    """Convergence to rounding errors, for steps without tolerances."""
     eps = torch.finfo(dtype.to_real()).eps
     advice = (
         "relative to the state): take smaller steps, an adaptive method such as esdirk54, or "
-        "float64, and see that f is smooth"
+        "float64, and check that f is smooth"
     )
     return Accuracy(_relative_size, 4 * eps, 2e3 * eps, 40, True, 1e-4, advice)
 
 
 def to_tolerance(measure: Callable[[Tensor, Tensor], Tensor]) -> Accuracy:
-    """A small part of the error that a step is allowed."""
+    """Convergence to a small fraction of a step's tolerance."""
     advice = (
-        "times the tolerance), however short the step: see that f is smooth and finite there, "
+        "times the tolerance), even for short steps: check that f is smooth and finite there, "
         "raise rtol and atol, or use float64"
     )
     return Accuracy(measure, 0.01, 0.03, 8, False, 1e-2, advice)
 
 
 def _relative_size(change: Tensor, y: Tensor) -> Tensor:
-    """The largest element of a change, relative to that of y."""
+    """The largest element of a change, relative to the largest element of y."""
     largest = y.abs().amax()
     return change.abs().amax() / largest.clamp_min(torch.finfo(largest.dtype).tiny)
 
@@ -94,9 +94,9 @@ class Stages:
 
     Args:
         rates: The field at the time of each stage.
-        times: These times.
+        times: The times of the stages.
         known: The part of the states that does not depend on the unknown slopes, (m, *S).
-        coupling: a_ij of these stages.
+        coupling: The coefficients a_ij of these stages.
         h: The signed step size.
         y: The state at the start of the step, (*S).
     """
@@ -126,7 +126,7 @@ class Stages:
         return torch.stack([rate(y, integrands=False).dy for rate, y in pairs]) - slopes
 
     def size(self, change: Tensor, slopes: Tensor, accuracy: Accuracy) -> float:
-        """The size of the change of the states for a change of the slopes, read by the host."""
+        """The size of the change of the states for a change of the slopes. One host read."""
         largest = torch.maximum(self.y.abs(), self.states(slopes).abs().amax(0))
         return float(accuracy.measure(self.moved(change), largest))
 
@@ -154,15 +154,15 @@ def iterate(
     accuracy: Accuracy,
     contraction: float | None,
 ) -> IterationResult:
-    """Newton's iteration.
+    """Solve the equations of the stages by Newton's iteration.
 
     Args:
         stages: The equations.
         slopes: The predicted slopes, (m, *S).
-        system: Gives the linear equations at the present slopes.
-        accuracy: When the iteration ends.
-        contraction: The rate of convergence of earlier stages, with which one iteration may be
-            enough; None measures it first.
+        system: Returns the linear equations at the current slopes.
+        accuracy: The stopping criterion.
+        contraction: The rate of convergence of earlier stages, with which one iteration may
+            suffice; None measures it first.
     """
     worst, last, size = 0.0, None, math.inf
     for count in range(accuracy.tries):

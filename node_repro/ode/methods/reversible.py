@@ -10,8 +10,8 @@ gradients for neural ODEs, eq. (5)):
 The order is that of Psi. Inverting n steps multiplies rounding errors by up to l^-n. For y' = -k y
 the difference y - z grows by l e^{kh} in a step, so where a solution is damped by e^{-K} in all,
 errors grow by up to e^K: these methods are for problems with little damping. The error estimate is
-that of Psi and the growth of the difference in the step, so that elsewhere the steps shrink until
-the solve ends with a message.
+that of Psi plus the growth of the difference in the step, so that with stronger damping the steps
+shrink until the solve fails.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ COUPLING = 0.999
 
 @dataclass(frozen=True)
 class Coupled:
-    """A reversible method made of an explicit one, at the cost of two of its steps in each step.
+    """An explicit method made reversible; each step costs two steps of the explicit method.
 
     Args:
         method: The explicit method.
@@ -105,9 +105,9 @@ class Coupled:
         z1 = z - self._back(f, t, t1, y1)
         error = ahead.error
         if error is not None:
-            with torch.no_grad():  # where errors decay the states drift apart, and this is seen
+            with torch.no_grad():  # include the drift of the two states
                 error = State(error.y + (y1 - z1) - (y - z), error.integrals)
-        # with the difference of the states the dense output starts at y and ends at y1
+        # the difference of the states makes the dense output start at y and end at y1
         apart = (y - z, (self.coupling - 1.0) * (y - z))
         return Step(State(y1, ahead.end.integrals), error, Carry(twin=z1), (*ahead.stages, *apart))
 

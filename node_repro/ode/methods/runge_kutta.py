@@ -18,7 +18,7 @@ def combine(
 ) -> Tensor:
     """y + h sum_i w_i k_i, or the sum alone without y; zero weights cost nothing.
 
-    With h a float each term is one fused multiply-add and autograd keeps nothing of it.
+    If h is a float, each term is one fused multiply-add for which autograd saves no tensor.
     """
     terms = [(w, k) for w, k in zip(weights, slopes, strict=False) if w != 0.0]
     if not terms:
@@ -38,7 +38,7 @@ def combine(
 
 @dataclass(frozen=True, repr=False)
 class TableauMethod:
-    """What explicit and implicit Runge-Kutta methods have in common."""
+    """Base class of explicit and implicit Runge-Kutta methods."""
 
     tableau: ButcherTableau
 
@@ -121,7 +121,7 @@ class ExplicitRungeKutta(TableauMethod):
         stages = [slope.dy]
         integrals = Quadrature(tableau, h, state.integrals)
         integrals.add(0, slope.integrands)
-        # t + 1.0 * h may miss t1 by a rounding, and f may end there
+        # t + 1.0 * h may exceed t1 by rounding, where f may be undefined
         times = [t1 if c == 1.0 else t + c * h for c in tableau.nodes[1:count]]
         rates = f.at_times(times, state.y)
         y1 = None

@@ -1,4 +1,4 @@
 """Adapters for scipy's integrators, which step in float64 on the host; f runs on y's device.
 
-They keep the contract of node_repro.ode.solver. This folder alone of the solver imports scipy.
+They implement node_repro.ode.solver.Solver. No other part of node_repro.ode imports scipy.
 """

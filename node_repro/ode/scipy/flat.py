@@ -1,4 +1,4 @@
-"""States as numpy vectors of reals, and norms as weights of their elements."""
+"""Conversion of states to numpy vectors of reals, and of norms to weights of their elements."""
 
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ class Flat:
         return State(_shaped(y, like.y), tuple(_shaped(q, x) for q, x in pairs))
 
     def tolerances(self, given: Tolerances) -> "Weighted":
-        """rtol and atol of every real; those of a complex number's two are the number's own."""
+        """rtol and atol of every real; both reals of a complex number have those of the number."""
         y = self.like.y
         values = (given.rtol, given.atol)
         rtol, atol = (
@@ -48,7 +48,7 @@ class Flat:
         return Weighted(rtol, np.maximum(atol, np.finfo(np.float64).tiny))  # 0 / 0 at y = 0
 
     def counts(self, norm: Norm) -> Vector:
-        """How many elements there are in the part that each real belongs to.
+        """The number of elements of the part that each real belongs to.
 
         Returns:
             (N,), with 0 for reals that the norm leaves out.
@@ -59,8 +59,8 @@ class Flat:
         if not isinstance(norm, RmsNorm):
             raise SolverError(
                 "bad_input",
-                "scipy's integrators have norms of their own, and take no other: leave the norm "
-                "out, or take a Runge-Kutta method",
+                "scipy's integrators have norms of their own and support no other: leave out the "
+                "norm, or use a Runge-Kutta method",
             )
         y, integrals = self.like
         block = y.numel() // norm.segments
@@ -77,13 +77,13 @@ class Flat:
     def mean_weights(self, norm: Norm) -> Vector:
         """Weights of tolerances for which a mean square over all reals gives the norm, or a bound.
 
-        The flat norm is that mean. A mean for each of J parts is had with w_i = sqrt(n_j / N) for
+        The flat norm is that mean. A mean for each of J parts results from w_i = sqrt(n_j / N) for
         the n_j elements of part j:
 
             (1/N) sum_i (e_i / (w_i tol_i))^2 = sum_j (1/n_j) sum_{i in j} (e_i / tol_i)^2,
 
         the sum of the parts' mean squares: not below the largest of them, and at most J times that.
-        So the norm asked for is kept, and the tolerance is up to sqrt(J) stricter.
+        So the requested norm is bounded, and the tolerance is up to sqrt(J) stricter.
 
         Returns:
             (N,), with 0 for reals that the norm leaves out.
@@ -105,7 +105,7 @@ class Weighted(NamedTuple):
     def times(self, weights: Vector) -> "Weighted":
         """The tolerances times weights, where a weight of 0 allows any error.
 
-        scipy's integrators take an infinite atol for that: the element's share is then e / inf = 0.
+        An infinite atol expresses this: the element contributes e / inf = 0.
         """
         atol = np.where(weights > 0, self.atol * weights, np.inf)
         return Weighted(self.rtol * weights, atol)
@@ -122,7 +122,7 @@ def _flattened(x: Tensor) -> Tensor:
 
 
 def _shaped(v: Vector, like: Tensor) -> Tensor:
-    """A copy, as the integrators write into their vectors again."""
+    """A copy, because the integrators reuse their vectors."""
     x = torch.tensor(v, dtype=like.dtype.to_real(), device=like.device)
     if like.is_complex():
         return torch.view_as_complex(x.reshape(*like.shape, 2))

@@ -1,4 +1,4 @@
-"""The base of scipy's solvers, which are called for one step at a time, up to t1.
+"""Base class of the adapters of scipy's solvers, which are stepped one step at a time up to t1.
 
 f is called with y on its own device and in its own dtype; scipy works on one vector of float64 on
 the host. Outputs within a step are the integrator's own interpolation.
@@ -22,20 +22,20 @@ from node_repro.ode.scipy.flat import Flat, Vector, Weighted
 from node_repro.ode.scipy.rates import Rates
 from node_repro.ode.solution import SolverError, Stats, count_non_finite
 
-ULPS = 16  # a step of fewer units in the last place of t cannot be told from none
+ULPS = 16  # the shortest step, in units in the last place of t
 
 
 @dataclass(frozen=True)
 class HostSolver:
-    """The base of the solvers around an integrator of scipy.
+    """Base class of solvers that wrap an integrator of scipy.
 
-    Every solve begins anew, so the trajectory's h is None: the size of its last steps says nothing
-    about another solve's first. Autograd does not see through a solve.
+    Every solve starts afresh, so the trajectory's h is None: its last step size is no guess
+    for the first step of another solve. Autograd cannot differentiate through a solve.
 
     Args:
         rtol: Relative tolerance: a number, or a tensor that broadcasts to y.
         atol: Absolute tolerance, in the units of y: a number, or a tensor that broadcasts to y.
-        max_steps: Steps of one solve before it is given up.
+        max_steps: Steps after which a solve fails.
         first_step: Length of the first step; None leaves it to the integrator.
 
     Raises:
@@ -80,7 +80,7 @@ class HostSolver:
         if options.watch is not None:
             raise SolverError(
                 "bad_input",
-                f"{self.name} shows nobody its steps, and so finds no events: take a "
+                f"{self.name} gives no access to its steps, so it finds no events: use a "
                 "Runge-Kutta method",
             )
         self._tolerances.check(state.y)
@@ -133,14 +133,14 @@ class HostSolver:
         )
 
     def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
-        """The tolerances with which the integrator's own norm is, or bounds, the given one."""
+        """The tolerances with which the integrator's own norm equals or bounds the given one."""
         raise NotImplementedError
 
     def _begin(
         self, rates: Rates, v: Vector, t: float, end: float, weighted: Weighted, first: float
     ) -> Any:  # noqa: ANN401
-        """scipy's integrator at (t, v), to be stepped up to the end. first: the signed first step,
-        0 for the integrator's own choice.
+        """scipy's integrator at (t, v), for steps up to the end. first: the signed first step, 0
+        for the integrator's own choice.
         """
         raise NotImplementedError
 
@@ -152,7 +152,7 @@ class HostSolver:
         t: float,
         end: float,
     ) -> tuple[Vector, float]:
-        """The vector and the time one step further. Raises SolverError."""
+        """Take a step, and return the vector and time at its end. Raises SolverError."""
         raise NotImplementedError
 
     def _interpolated(
@@ -171,7 +171,7 @@ class HostSolver:
         raise NotImplementedError
 
     def _rejected(self, integrator: Any) -> int:  # noqa: ANN401
-        """The rejected steps so far; 0 of an integrator that does not count them."""
+        """The rejected steps so far; 0 if the integrator does not count them."""
         return 0
 
     @property
@@ -182,7 +182,7 @@ class HostSolver:
     def _empty(
         self, f: Field, state: State, times: list[float], seen: int, stats: Stats
     ) -> Trajectory:
-        """A state of no elements: one step, for which f is called once."""
+        """The trajectory of a state without elements: one step with one evaluation of f."""
         t, end = times[0], times[-1]
         Counted(f, stats, (t, end))(t, state.y, integrands=bool(state.integrals))
         stats.accept(end - t)
@@ -211,7 +211,7 @@ class HostSolver:
         )
 
     def _not_finite(self, v: Vector, t: float, h: float) -> SolverError:
-        """f is not finite in a step from (t, v)."""
+        """The error for a value of f that is not finite in a step from (t, v)."""
         return SolverError(
             "non_finite_dynamics",
             f"f is not finite at or beyond t = {t:g}, where the state is at most {largest(v)}: "
@@ -222,7 +222,7 @@ class HostSolver:
         )
 
     def _no_step(self, v: Vector, t: float, h: float) -> SolverError:
-        """There is no step from (t, v)."""
+        """The error if the integrator finds no step from (t, v)."""
         return SolverError(
             "dt_underflow",
             f"{self.name} found no step at t = {t:g}, where the state is at most "

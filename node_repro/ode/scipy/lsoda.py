@@ -18,7 +18,7 @@ from node_repro.ode.scipy.multistep import Multistep
 from node_repro.ode.scipy.rates import Rates
 from node_repro.ode.solution import SolverError
 
-STIFF_ORDER = 5  # the highest of the backward differentiation formulas
+STIFF_ORDER = 5  # highest order of the backward differentiation formulas
 LARGEST = 46_000  # n: LSODA counts its memory, n^2 + 9 n + 22 numbers, in 32 bits
 
 
@@ -26,12 +26,12 @@ LARGEST = 46_000  # n: LSODA counts its memory, n^2 + 9 n + 22 numbers, in 32 bi
 class Lsoda(Multistep):
     """LSODA: Adams methods, and backward differentiation formulas where the problem turns stiff.
 
-    For small states: every Jacobian of the stiff formulas is made by differences, which costs as
-    many evaluations of f as the vector has elements. LSODA's norm is a maximum: a step is accepted
-    when |e_i| <= tol_i for every element i. That bounds every mean, so the tolerances are as given,
-    and it may be stricter than the norm asked for. Integrals that do not count have no tolerance.
-    LSODA does not say how often it rejected a step: stats.rejected stays 0, and max_steps counts
-    the accepted ones. The stiff formulas have orders up to the smaller of 5 and max_order.
+    For small states: every Jacobian of the stiff formulas is computed by finite differences, with
+    as many evaluations of f as the vector has elements. LSODA's norm is a maximum: a step is
+    accepted when |e_i| <= tol_i for every element i. This bounds every mean, so the tolerances are
+    used as given, and may be stricter than the requested norm. Integrals that the norm leaves out
+    have no tolerance. LSODA does not report rejected steps: stats.rejected stays 0, and max_steps
+    counts accepted steps. The stiff formulas have orders up to the smaller of 5 and max_order.
 
     Args:
         max_step: The longest step; infinity for no bound.
@@ -64,8 +64,8 @@ class Lsoda(Multistep):
         if len(flat) > LARGEST:
             raise SolverError(
                 "bad_input",
-                f"LSODA keeps room for a Jacobian, and {len(flat)} elements (the state, its adjoint"
-                f" and the parameters' gradients) are more than {LARGEST}: take VodeAdams",
+                f"LSODA allocates a Jacobian, and {len(flat)} elements (the state, its adjoint"
+                f" and the parameters' gradients) are more than {LARGEST}: use VodeAdams",
             )
         counted = (flat.counts(norm) > 0).astype(float)
         return flat.tolerances(self._tolerances).times(counted)

@@ -1,9 +1,8 @@
-"""What scipy's multistep integrators, VODE and LSODA, have in common.
-
-An integrator is scipy.integrate.ode's; it is asked for single steps that do not pass a critical
-time, t1 (ITASK = 5 in the documentation of ODEPACK and VODE), so f is never evaluated outside of
-[t0, t1]. That task is not among the arguments of `ode`, and is set as scipy.integrate.LSODA sets
-it. Outputs are the integrator's own interpolation at the order of the step.
+"""Base class of the adapters of scipy's multistep integrators, VODE and LSODA. The integrator is
+that of scipy.integrate.ode. It takes single steps that do not pass a critical time, t1 (ITASK = 5
+in the documentation of ODEPACK and VODE), so f is never evaluated outside of [t0, t1]. `ode` has no
+argument for this task; it is set in the same way as in scipy.integrate.LSODA. Outputs are the
+integrator's own interpolation at the order of the step.
 """
 
 import math
@@ -21,14 +20,14 @@ from node_repro.ode.scipy.host_solver import ULPS, HostSolver, largest
 from node_repro.ode.scipy.rates import Rates
 from node_repro.ode.solution import SolverError
 
-MAX_ORDER = 12  # of the Adams methods in both integrators
-NEXT_WITHIN, INTERPOLATED = 5, 1  # ITASK: one step, not beyond the critical time; the value at a t
-TASK, CRITICAL, LAST_STEP = 2, 0, 10  # places: in the integrator's call_args, and in its rwork
+MAX_ORDER = 12  # highest order of the Adams methods in both integrators
+NEXT_WITHIN, INTERPOLATED = 5, 1  # ITASK: one step up to the critical time; interpolation at t
+TASK, CRITICAL, LAST_STEP = 2, 0, 10  # indices in call_args and rwork
 
 
 @dataclass(frozen=True)
 class Multistep(HostSolver):
-    """The base of VodeAdams and Lsoda. Every solve begins at order one.
+    """Base class of VodeAdams and Lsoda. Every solve starts at order one.
 
     Args:
         max_order: Highest order of the formulas.
@@ -38,7 +37,7 @@ class Multistep(HostSolver):
     """
 
     busy: ClassVar[Lock]
-    """Held during a step: scipy keeps the f of the step that is being taken in one place."""
+    """Held during a step, because scipy's code stores the current f globally."""
 
     max_order: Annotated[int, Ge(1), Le(MAX_ORDER)] = MAX_ORDER
 
@@ -104,11 +103,11 @@ class Multistep(HostSolver):
         if not self.busy.acquire(blocking=False):
             raise SolverError(
                 "bad_input",
-                f"{type(self).__name__} is at work already, and scipy's code does one solve at a "
-                "time: within f, or in another thread, take another solver",
+                f"{type(self).__name__} is already running, and scipy's code supports one solve at "
+                "a time: use another solver within f or in another thread",
             )
         try:
-            with warnings.catch_warnings():  # those of f are not meant
+            with warnings.catch_warnings():  # only scipy's own, not those of f
                 warnings.filterwarnings("ignore", r"(vode|lsoda): ", UserWarning)
                 integrator.call_args[TASK] = task
                 v1, t1 = integrator.run(rates, lambda: None, v.copy(), t, time, (), ())
@@ -124,7 +123,7 @@ class Multistep(HostSolver):
         t: float,
         h: float,
     ) -> SolverError:
-        """What the integrator's error code means; t, v: where the step began."""
+        """The error for the integrator's error code, in a step from (t, v)."""
         y = v[: rates.flat.sizes[0]]
         if not rates.finite:
             return self._not_finite(y, t, h)

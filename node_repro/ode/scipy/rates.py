@@ -1,4 +1,4 @@
-"""A field as a function of numpy vectors, as scipy calls it."""
+"""Adapter of a field to the function of numpy vectors that scipy calls."""
 
 import numpy as np
 
@@ -9,14 +9,14 @@ from node_repro.ode.solution import Stats
 
 
 class Rates:
-    """f as scipy calls it, counted.
+    """The function that scipy calls, with counts.
 
-    An exception in f is kept, not raised: VODE's compiled code goes on calling when one is set, and
-    loses it.
+    An exception of f is stored instead of raised, because VODE's compiled code ignores exceptions
+    and continues.
 
     Attributes:
         fault: The exception that f raised, None if it raised none.
-        finite: Whether all values were finite since this was last set.
+        finite: Whether all values have been finite since it was last set to True.
     """
 
     def __init__(self, f: Field, flat: Flat, stats: Stats, span: tuple[float, float]) -> None:

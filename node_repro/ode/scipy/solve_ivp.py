@@ -1,7 +1,7 @@
 """The solvers of scipy.integrate.solve_ivp: RK45, RK23, DOP853, Radau and BDF.
 
-They are called for one step at a time (scipy.integrate.OdeSolver), so that f is counted and a
-failure is a SolverError.
+They are stepped one step at a time (scipy.integrate.OdeSolver), so that evaluations of f are
+counted and failures raise a SolverError.
 """
 
 from dataclasses import dataclass
@@ -25,24 +25,23 @@ EXPLICIT = {
 }
 IMPLICIT = {"Radau": scipy.integrate.Radau, "BDF": scipy.integrate.BDF}
 SOLVERS = EXPLICIT | IMPLICIT
-LEAST_RTOL = 100 * np.finfo(np.float64).eps  # scipy's, which warns below it
-NO_LIMIT = 1e200  # stands for an infinite tolerance, of which scipy makes differences
+LEAST_RTOL = 100 * np.finfo(np.float64).eps  # scipy warns below it
+NO_LIMIT = 1e200  # replaces an infinite tolerance, which scipy would subtract
 
 ScipyMethod = Literal["RK45", "RK23", "DOP853", "Radau", "BDF"]
-"""The solvers of scipy.integrate.solve_ivp that can be chosen."""
+"""The available solvers of scipy.integrate.solve_ivp."""
 
 
 @dataclass(frozen=True)
 class SolveIvp(HostSolver):
     """One of the solvers of scipy.integrate.solve_ivp.
 
-    They accept a step when a root mean square over all N reals is below 1, from which the norm
-    asked for is made by weights (Flat.mean_weights).
-
-    Radau and BDF are for stiff problems. They take one relative tolerance, which is the smallest of
-    all elements' here; the absolute ones may differ. Their Jacobian is one by differences, which
-    costs as many evaluations of f as y has elements. How often a step was rejected scipy does not
-    say: stats.rejected stays 0, and max_steps counts the accepted steps.
+    They accept a step when a root mean square over all N reals is below 1; weights of the
+    tolerances convert it to the requested norm (Flat.mean_weights). Radau and BDF are for stiff
+    problems. They support one relative tolerance, here the smallest of all elements; absolute ones
+    may differ. Their Jacobian is computed by finite differences, with as many evaluations of f as y
+    has elements. scipy does not report rejected steps: stats.rejected stays 0, and max_steps counts
+    accepted steps.
 
     Args:
         scipy_method: Method of scipy.integrate.solve_ivp.
@@ -82,7 +81,7 @@ class SolveIvp(HostSolver):
     def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
         weights = flat.mean_weights(norm)
         rtol, atol = flat.tolerances(self._tolerances).times(weights)
-        if self.scipy_method in IMPLICIT:  # they take one number
+        if self.scipy_method in IMPLICIT:  # a single number
             rtol = rtol[weights > 0].min(initial=1.0)
         return Weighted(np.maximum(rtol, LEAST_RTOL), np.minimum(atol, NO_LIMIT))
 
@@ -97,7 +96,7 @@ class SolveIvp(HostSolver):
         }
         count = rates.flat.sizes[0]
         if self.scipy_method in IMPLICIT and len(v) > count:
-            # nothing depends on the integrals: all their columns cost one evaluation
+            # nothing depends on the integrals: their columns together need one evaluation
             filled = csc_matrix(np.ones((len(v), count)))
             empty = csc_matrix((len(v), len(v) - count))
             options["jac_sparsity"] = hstack((filled, empty), format="csc")
@@ -126,11 +125,11 @@ class SolveIvp(HostSolver):
         return float(integrator.solver.step_size or 0.0)
 
     def _guarded(self, work: Any, rates: Rates, v: Vector, t: float) -> Any:  # noqa: ANN401
-        """What a part of scipy's work gives. Raises what f raised, if it did."""
+        """Call a function of scipy, and raise the exception of f or a SolverError if it fails."""
         try:
             with np.errstate(all="ignore"):
                 done = work()
-        except (ValueError, np.linalg.LinAlgError, RuntimeError) as error:  # of a Jacobian
+        except (ValueError, np.linalg.LinAlgError, RuntimeError) as error:  # from a Jacobian
             done = error
         if rates.fault is not None:
             fault, rates.fault = rates.fault, None
@@ -142,7 +141,7 @@ class SolveIvp(HostSolver):
 
 
 class _Process:
-    """A solver that is being stepped, and the interpolant of its last step."""
+    """A solver and the interpolant of its last step."""
 
     def __init__(self, solver: Any) -> None:  # noqa: ANN401
         self.solver, self._dense = solver, None

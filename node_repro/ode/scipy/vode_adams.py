@@ -22,9 +22,9 @@ FAILED_ITERATIONS, FAILED_TESTS = 20, 21  # NCFN and NETF in iwork: rejected ste
 class VodeAdams(Multistep):
     """VODE's Adams methods, for problems that are not stiff: they need no Jacobian.
 
-    VODE accepts a step when (1/N) sum_i (e_i / tol_i)^2 <= 1 over all N reals of the vector, from
-    which the norm asked for is made by weights (Flat.mean_weights). tol_i of a complex number is
-    that of its real or imaginary part, which is not above its own.
+    VODE accepts a step when (1/N) sum_i (e_i / tol_i)^2 <= 1 over all N reals of the vector;
+    weights of the tolerances convert it to the requested norm (Flat.mean_weights). The real and
+    imaginary parts of a complex number have separate tolerances, not above that of the number.
 
     Examples:
         >>> import torch
