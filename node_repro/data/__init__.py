@@ -16,7 +16,7 @@ Facts = Mapping[str, bool | int | float | str | None]
 
 
 class DataError(Exception):
-    """The data cannot be used; the message says what is wrong, where, and what to do."""
+    """Missing or invalid data; the message states the problem, its place and a remedy."""
 
     exit_code: ClassVar[int] = 3
 
@@ -24,8 +24,8 @@ class DataError(Exception):
 class DataSet(Protocol):
     """What the `load` of every class in conf/data returns.
 
-    A run shows and records these attributes. Everything else is between the data and the tasks
-    whose constructor takes its type.
+    A run displays and records these attributes. All others are used only by tasks whose constructor
+    takes the class.
     """
 
     @property
@@ -40,7 +40,7 @@ class DataSet(Protocol):
 
     @property
     def description(self) -> str:
-        """Size and origin, for people."""
+        """Size and origin, for display."""
         ...
 
     @property
@@ -81,7 +81,7 @@ class ImageData:
     """A verified training and test split.
 
     Attributes:
-        origin: Where the images were read, for people.
+        origin: The source of the images, for display.
         sha256: Identifies the content, before any limit on the number of images.
         complete: Whether the splits are the published data set; if not, `notice` says so.
     """

@@ -31,7 +31,7 @@ def field(y: Tensor) -> Tensor:
 class TrajectoryData(GeneratedData):
     """Times ts (T,), float64, and the trajectory without and with noise, (T, 2) each.
 
-    Training sees the noisy points.
+    The noisy points are the training data.
     """
 
     ts: Tensor

@@ -83,7 +83,7 @@ def _download_all(dataset: type, folder: Path) -> None:
 
 
 def _any_answers(urls: Iterable[str]) -> bool:
-    """Whether one of the servers answers at all, be it with an error status."""
+    """Whether any of the servers answers, even with an error status."""
     for url in urls:
         try:
             request = urllib.request.Request(url, method="HEAD")

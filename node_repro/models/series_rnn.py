@@ -13,7 +13,7 @@ from node_repro.models.series import CELLS, observation_times, read_rows
 
 
 class SeriesRNN(SeriesModel):
-    """Reads x_i and predicts the mean of x_(i+1); the first observation is predicted from nothing.
+    """Reads x_i and predicts the mean of x_(i+1); the first one is predicted from a zero state.
 
     Args:
         features: Number of channels.

@@ -1,4 +1,4 @@
-"""The two stems, from an image to the state of the blocks, and the head, from there to ten scores.
+"""Two stems (image to the state of the blocks), and the head (state to ten scores).
 
 Both stems halve the resolution twice. The paper does not say which one it used: the residual stem
 gives the 0.60 M parameters of its ResNet, the convolutional one is what most reproductions use.

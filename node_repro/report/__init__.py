@@ -1,4 +1,4 @@
-"""The report: what finished runs say about the paper's tables, figures and claims.
+"""The report: finished runs compared with the paper's tables, figures and claims.
 
 Each file in `sections/` turns the runs into claims, tables and drawings of one part of the paper;
 `render` and `tables` write them as HTML, Markdown, LaTeX and CSV. Only files are read and nothing

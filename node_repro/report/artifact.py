@@ -1,4 +1,4 @@
-"""What a section of the report consists of."""
+"""Content of a report section: claims, drawings, tables, notes and missing runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from node_repro.runs.stored_run import StoredRun
 
 
 class Verdict(StrEnum):
-    """What the numbers say about a claim."""
+    """The verdict on a claim."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
@@ -22,7 +22,7 @@ class Verdict(StrEnum):
 
 
 class Claim(NamedTuple):
-    """A claim, what was measured, the verdict, and the rule that the verdict follows from."""
+    """A claim, the measured value in words, the verdict, and its rule."""
 
     text: str
     measured: str
@@ -37,7 +37,7 @@ class Drawing:
     Attributes:
         name: The files' name, "figure4_u1".
         caption: What is shown.
-        alt: The content in words, for readers who cannot see it.
+        alt: The alternative text, for readers who cannot see the figure.
         files: Suffix -> content, of "svg", "png" and "gif".
     """
 
@@ -48,7 +48,7 @@ class Drawing:
 
 
 class Missing(NamedTuple):
-    """A command that makes what an artifact lacks, and the state of its run, as in "running"."""
+    """A command that produces a missing run or probe, and the state of it, as in "running"."""
 
     command: str
     state: str = ""
@@ -64,10 +64,10 @@ class Artifact:
     Attributes:
         name: The anchor on the page, "table1".
         title: The heading.
-        source: Where in the paper, or that it is not in the paper.
+        source: The place in the paper, or "not in the paper".
         about: What is shown and how it was measured.
         probe: The probe that measured it on the runs; None if training did.
-        runs: The runs that it is made of.
+        runs: The runs that it uses.
         claims, tables, drawings, notes, missing: The content.
     """
 

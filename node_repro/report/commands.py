@@ -1,4 +1,4 @@
-"""Missing runs, and the commands that produce what the report shows and what it lacks."""
+"""Missing runs, and the commands that produce them or repeat an artifact."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,9 +8,9 @@ from node_repro.runs.stored_run import StoredRun
 
 
 def missing_runs(selection: Selection, experiments: Iterable[str]) -> list[Missing]:
-    """The commands that run those experiments that have no finished run that can be used.
+    """The commands of those experiments that have no usable finished run.
 
-    Names that are no experiments of this version are left out.
+    Names that are not experiments of this version are left out.
     """
     known = selection.experiments
     return [
@@ -36,7 +36,7 @@ def missing_probes(selection: Selection, experiments: Iterable[str], probe: str)
 
 
 def regenerate(profile: str, runs: Sequence[StoredRun], probe: str | None) -> list[str]:
-    """The commands that make an artifact again: its runs, their probe, the report."""
+    """The commands that repeat an artifact: its runs, their probe, the report."""
     lines = []
     if runs:
         names = ",".join(dict.fromkeys(run.experiment for run in runs))

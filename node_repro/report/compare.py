@@ -82,7 +82,7 @@ def _find_seeds(path: Path) -> list[Path]:
 
 
 def _shorten_titles(arguments: list[Argument]) -> list[Argument]:
-    """Without the leading parts that all paths share."""
+    """The paths without their common leading parts."""
     parts = [Path(one.title).parts for one in arguments]
     same = 0
     while all(len(one) > same + 1 for one in parts) and len({one[same] for one in parts}) == 1:

@@ -1,4 +1,4 @@
-"""Numbers as text, the same in all of the report's formats."""
+"""Formatting of numbers, common to all formats of the report."""
 
 import math
 
@@ -8,7 +8,7 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def format_number(value: float, digits: int | None) -> str:
-    """A number with so many decimals.
+    """A number with the given number of decimals.
 
     With digits=None: two or three significant digits, and a power of ten if the number is small
     or large.
@@ -25,7 +25,7 @@ def format_number(value: float, digits: int | None) -> str:
 
 
 def format_tolerance(value: float) -> str:
-    """A tolerance: 1, 0.1 and 0.01 as they are, smaller ones as a power of ten, "10⁻³"."""
+    """A tolerance: 1, 0.1 and 0.01 as decimals, smaller ones as a power of ten, "10⁻³"."""
     text, _, power = f"{value:g}".partition("e")
     if value in (1e-3, 1e-4):
         text, power = "1", f"{round(math.log10(value))}"
@@ -52,5 +52,5 @@ def minus_sign(text: str) -> str:
 
 
 def capitalised(words: str) -> str:
-    """With a capital letter at the start; the rest is kept."""
+    """The text with its first letter capitalised."""
     return words[:1].upper() + words[1:]

@@ -1,4 +1,4 @@
-"""What probes measured: the rows of all probed seeds of an experiment, and their medians."""
+"""Rows measured by probes, for all probed seeds of an experiment, and their medians."""
 
 import statistics
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ProbeRows:
-    """Rows of a probe. facts: what the probe says about all rows, of the lowest seed."""
+    """Rows of a probe. facts: the values common to all rows, of the lowest seed."""
 
     rows: Sequence[Row] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)

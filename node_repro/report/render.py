@@ -1,6 +1,6 @@
 """The report as HTML and as Markdown, and tables as LaTeX, from the templates in `templates/`.
 
-What a template inserts is escaped for its format, unless it is marked as safe with `Markup`.
+Inserted text is escaped for its format, unless it is marked as safe with `Markup`.
 """
 
 import base64
@@ -85,7 +85,7 @@ def render_latex(table: Table) -> str:
 
 
 def count_verdicts(artifacts: Iterable[Artifact]) -> str:
-    """How many claims have which verdict."""
+    """The number of claims with each verdict."""
     counts = Counter(claim.verdict for artifact in artifacts for claim in artifact.claims)
     return ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "none"
 
@@ -133,7 +133,7 @@ def _environment(template: str) -> Environment:
 
 
 def _escaper(signs: Mapping[str, str]) -> Callable[[object], object]:
-    """Escapes what a template inserts, unless it is Markup."""
+    """Escape inserted text, unless it is Markup."""
     longest_first = sorted(signs, key=len, reverse=True)
     pattern = re.compile("|".join(re.escape(sign) for sign in longest_first))
 

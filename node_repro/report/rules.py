@@ -1,6 +1,6 @@
-"""Rules: when a claim holds, in words and as a test of what was measured.
+"""Rules that decide claims, each with its wording and its test of a measured value.
 
-A threshold stands in one place, the `Condition`, which makes the words and the test of it.
+Each threshold is defined once, in a `Condition`, which has both wording and test.
 """
 
 from collections.abc import Callable, Sequence
@@ -81,7 +81,7 @@ class Rule(Generic[Value]):
 
         Args:
             text: The claim.
-            value: What was measured; None if nothing was.
+            value: The measured value; None if not measured.
             describe: The measured value in words; not called for None.
             comparable: Whether the value is within the rule's scope.
         """

@@ -74,7 +74,7 @@ def section(
     experiments: Iterable[str] = (),
     probe: str | None = None,
 ) -> Callable[[Build], Section]:
-    """Makes a `Section` of the function that yields its parts; arguments as in `Section`."""
+    """Decorator that makes a `Section` of the function that yields its parts."""
 
     def decorate(build: Build) -> Section:
         return Section(order, name, title, source, about, tuple(experiments), probe, build)

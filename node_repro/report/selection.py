@@ -1,8 +1,8 @@
 """Which runs represent an experiment in the report, and their numbers over seeds.
 
-An experiment is represented by its finished runs of one profile and one signature; of several
-signatures the newest is taken. Full and embedded digits are never mixed: if any run on full digits
-is finished, runs on embedded digits are left out everywhere.
+An experiment is represented by its finished runs of one profile and one signature, the newest one.
+Full and embedded digits are never mixed: if any run on full digits is finished, runs on embedded
+digits are left out everywhere.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ class Seeds:
 
     @property
     def count(self) -> int | None:
-        """How many seeds; None for none."""
+        """The number of seeds; None if there are none."""
         return len(self.runs) or None
 
     @property
@@ -97,11 +97,11 @@ class Selection:
         return Seeds(tuple(sorted(chosen, key=lambda run: run.seed)))
 
     def probed(self, experiment: str, probe: str) -> tuple[StoredRun, ...]:
-        """Those of them that a probe has measured."""
+        """The runs that represent an experiment and that a probe has measured."""
         return tuple(run for run in self.seeds(experiment) if probe in run.probes)
 
     def unused(self) -> tuple[StoredRun, ...]:
-        """Finished runs that represent nothing: of an older signature or of the other digits."""
+        """Finished runs that are left out: of an older signature or of the other digits."""
         names = {run.experiment for run in self.runs}
         used = {run.path for name in names for run in self.seeds(name)}
         return tuple(run for run in self.finished if run.path not in used)
@@ -114,7 +114,7 @@ class Selection:
 def select_runs(outputs: Path, profile: str, experiments: Collection[str]) -> Selection:
     """The runs of one profile below an outputs folder.
 
-    Runs with a name of their own (`name=...`) belong to no experiment and are not read.
+    Runs with a custom name (`name=...`) belong to no experiment and are not read.
     """
     return Selection(profile, find_runs(outputs, profile=profile), experiments)
 

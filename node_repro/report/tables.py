@@ -47,7 +47,7 @@ class Table:
 
     Args:
         name: The files' name, "table1".
-        caption: What the numbers are.
+        caption: The meaning of the numbers.
         columns: The columns.
         items: One for each row; the columns compute the cells from it.
     """

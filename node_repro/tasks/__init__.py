@@ -1,7 +1,7 @@
 """Task interface: training and evaluation batches, loss, scores, diagnostics and pictures.
 
-A task is built with its own options, its data and the settings of the run (`TaskSettings`). It
-knows neither models nor solvers, only the contract of the models that it trains (see `models`).
+A task is built with its own options, its data and the settings of the run (`TaskSettings`). It does
+not depend on models or solvers, only on the contract of the models that it trains (see `models`).
 """
 
 from abc import ABC, abstractmethod
@@ -67,7 +67,7 @@ class Task(ABC, Generic[ModelT, BatchT]):
 
     Attributes:
         loss_metric: Name of the loss among the metrics.
-        selection_metric: Validation metric, the smaller the better, that selects the model.
+        selection_metric: Validation metric that selects the model; smaller is better.
         metrics: Metrics of this task that are not declared in `runs.metrics`, with their labels.
         evaluates_whole_split: Whether an evaluation takes all examples at once, so that
             eval_batch_size has no effect.

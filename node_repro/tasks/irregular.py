@@ -1,7 +1,8 @@
 """Irregular series from a file: predict hidden values in between, or those after (section 5).
 
-The model sees the shown observations and is trained on them as in `latent_ode`; it is scored on the
-hidden ones. All values are standardised by channel; `diagnostics` has errors in the file's units.
+The model receives the shown observations and is trained on them as in `latent_ode`; it is scored on
+the hidden ones. All values are standardised by channel; `diagnostics` has errors in the file's
+units.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """Irregularly observed spirals: latent ODE and baselines (section 5, figures 8 to 10, table 2).
 
-Training sees n noisy points of each window of 100. The score is the prediction of the 100 points
-after it. The loss of a trajectory is -sum_i log N(x_i; mean_i, noise_sd^2) over its observed
+Models are trained on n noisy points of each window of 100. The score is the prediction of the 100
+points after it. The loss of a trajectory is -sum_i log N(x_i; mean_i, noise_sd^2) over its observed
 points, averaged over posterior samples, plus the divergence of the posterior from the prior. The
 baselines have no posterior and predict each point from those before it.
 """

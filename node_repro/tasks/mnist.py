@@ -42,7 +42,7 @@ class MNIST(Task[Classifier, Batch]):
         super().__init__(**settings)
         if validation is None:
             held = HELD_OUT if data.complete else HELD_OUT_EMBEDDED
-            validation = min(held, len(data.train.labels) // 8)  # leaves most of a limited set
+            validation = min(held, len(data.train.labels) // 8)  # fewer of a limited set
         train, held_out = holdout(data.train, validation, SPLIT_SEED)
         self.train = split_to(train, self.device)
         self.splits = {

@@ -125,5 +125,5 @@ def test_the_backward_solve_takes_a_tolerance_for_each_of_its_parts() -> None:
         ys[-1].sum().backward()
         calls.append(len(f.times))
     assert calls[1] < calls[0] / 3  # only the parameter's gradient turns fast
-    with pytest.raises(SolverError, match=f"2 entries, and the backward solve {count} parts"):
+    with pytest.raises(SolverError, match=f"2 entries, but the backward solve has {count} parts"):
         solved("odeint_adjoint", (0.0, 2.0), adjoint_rtol=(1e-8, 1e-8))

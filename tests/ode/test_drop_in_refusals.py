@@ -42,7 +42,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"event_fn": fall, "method": "scipy_solver"}, "finds no events"),
 ]
 REFUSALS_OF_THE_ADJOINT: list[tuple[dict[str, Any], str]] = [
-    ({"adjoint_params": None}, "make it an nn.Module, or give adjoint_params"),
+    ({"adjoint_params": None}, "make it an nn.Module, or pass adjoint_params"),
     (
         {"method": "dopri5", "options": {"safety": 0.8}, "adjoint_method": "bosh3"},
         "give adjoint_options for adjoint_method='bosh3'",
@@ -73,7 +73,7 @@ WARNINGS: list[tuple[dict[str, Any], str]] = [
     ({"method": "rk4", "options": {"norm": torch.max}}, "'rk4' has no option 'norm'"),
     ({"method": "scipy_solver", "options": {"norm": torch.max}}, "no option 'norm'"),
     ({"method": "scipy_solver", "options": {"min_step": 0.1}}, "no option 'min_step'"),
-    ({"method": "scipy_solver", "y0": leaf(1.0, 2.0)}, "take odeint_adjoint"),
+    ({"method": "scipy_solver", "y0": leaf(1.0, 2.0)}, "use odeint_adjoint"),
 ]
 
 

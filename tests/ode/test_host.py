@@ -552,7 +552,7 @@ def test_a_solve_within_a_solve_of_the_same_integrator_is_refused(host: type[Mul
 
     expect_error(
         "bad_input",
-        "is at work already",
+        "is already running",
         lambda: solve(f, real(1), SPAN, host(1e-3, 1e-3)),
     )
     assert solve(decay, real(1), SPAN, host(1e-3, 1e-3)).isfinite().all()
@@ -572,7 +572,7 @@ def test_a_solve_within_a_solve_of_another_integrator_is_right(
 def test_lsoda_refuses_a_state_that_its_jacobian_has_no_room_for() -> None:
     expect_error(
         "bad_input",
-        "50000 elements .* take VodeAdams",
+        "50000 elements .* use VodeAdams",
         lambda: solve(decay, torch.ones(50_000), SPAN, Lsoda(1e-3, 1e-3)),
     )
 

@@ -195,7 +195,7 @@ def set_another_input(f: Driven) -> None:
 )
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("gradient", AGAIN)
-@pytest.mark.filterwarnings("ignore:undoing the steps:UserWarning")
+@pytest.mark.filterwarnings("ignore:inverting the steps:UserWarning")
 @pytest.mark.filterwarnings("ignore:the backward solve drifted:UserWarning")
 def test_a_function_that_changed_after_the_solve_is_refused(
     gradient: str, solver: str, change: Callable[[Driven], None]

@@ -116,7 +116,7 @@ def test_a_method_without_an_error_estimate_is_not_controlled_by_one(
 ) -> None:
     expect_error(
         "bad_input",
-        f"{method} estimates no error.*give it constant steps, or take an adaptive method",
+        f"{method} estimates no error.*use constant steps, or an adaptive method",
         lambda: adaptive(method, control=control),
     )
 
@@ -184,10 +184,13 @@ def test_states_and_times_that_make_no_sense_are_refused(
         (lambda t, y: None, "f must return a tensor like y, not NoneType"),
         (lambda t, y: (y,), "f must return a tensor like y, not tuple"),
         (lambda t, y: 1.0, "f must return a tensor like y, not float"),
-        (lambda t, y: y[:1], r"y has shape \(2,\).*and f gave shape \(1,\)"),
-        (lambda t, y: y[None], r"f gave shape \(1, 2\)"),
-        (lambda t, y: y.sum(), r"f gave shape \(\)"),
-        (lambda t, y: y.float(), r"torch\.float64 on cpu, and f gave shape \(2,\), torch\.float32"),
+        (lambda t, y: y[:1], r"y has shape \(2,\).*and f returned shape \(1,\)"),
+        (lambda t, y: y[None], r"f returned shape \(1, 2\)"),
+        (lambda t, y: y.sum(), r"f returned shape \(\)"),
+        (
+            lambda t, y: y.float(),
+            r"torch\.float64 on cpu, and f returned shape \(2,\), torch\.float32",
+        ),
         (lambda t, y: y * 1j, r"torch\.complex128"),
         (lambda t, y: torch.empty_like(y, device="meta"), r"on cpu.*on meta"),
     ],
@@ -297,7 +300,7 @@ def test_too_many_constant_steps_are_refused_before_the_first() -> None:
         solve(solver=RungeKutta(METHODS["rk4"], Constant(0.25), max_steps=count))
     expect_error(
         "max_steps",
-        r"a time of 1 takes 4 steps of 0.25, more than max_steps = 3: take a longer step_size",
+        r"a span of 1 needs 4 steps of 0.25, more than max_steps = 3: increase step_size",
         lambda: solve(solver=RungeKutta(METHODS["rk4"], Constant(0.25), max_steps=3)),
     )
 

@@ -87,7 +87,7 @@ def too_short(h: float, span: float, max_steps: int) -> SolverError:
     return SolverError(
         "max_steps",
         f"a span of {abs(span):g} needs {abs(span / h):.0f} steps of {abs(h):g}, more than "
-        f"max_steps = {max_steps}: increase step_size or max_steps",
+        f"max_steps = {max_steps}: increase step_size or raise max_steps",
         h=h,
     )
 

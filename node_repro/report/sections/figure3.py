@@ -33,7 +33,7 @@ class Solver(NamedTuple):
     name: str
 
     def rows(self, rows: ProbeRows) -> ProbeRows:
-        """What was measured of it."""
+        """The measured rows of this solver."""
         return rows.where(solver=self.solver, gradient=self.gradient)
 
 

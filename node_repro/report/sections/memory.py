@@ -25,7 +25,7 @@ SECONDS_NOTE = (
 
 
 class Growth(NamedTuple):
-    """From the fewest to the most steps: the factors of the steps and of the memory held."""
+    """The growth factors of the steps and of the memory held, from the fewest to the most steps."""
 
     steps: float
     factor: float
@@ -103,7 +103,7 @@ def time_exponent(rows: ProbeRows) -> float | None:
 
 
 def _seconds(row: Row) -> float | None:
-    """Of the forward and the backward pass."""
+    """Seconds of the forward and the backward pass."""
     forward, backward = (get_number(row, f"{name}_seconds") for name in ("forward", "backward"))
     return None if forward is None or backward is None else forward + backward
 

@@ -103,7 +103,7 @@ class Network(NamedTuple):
 
     @property
     def verdict(self) -> Verdict:
-        """What the difference to the paper's error amounts to."""
+        """The verdict on the difference to the paper's error."""
         if self.error is None:
             return Verdict.OPEN
         if self.difference is None or self.key in OTHER_DATA or not self.is_whole:
