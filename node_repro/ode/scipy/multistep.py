@@ -1,8 +1,9 @@
-"""Base class of the adapters of scipy's multistep integrators, VODE and LSODA. The integrator is
-that of scipy.integrate.ode. It takes single steps that do not pass a critical time, t1 (ITASK = 5
-in the documentation of ODEPACK and VODE), so f is never evaluated outside of [t0, t1]. `ode` has no
-argument for this task; it is set in the same way as in scipy.integrate.LSODA. Outputs are the
-integrator's own interpolation at the order of the step.
+"""Base class of the adapters of scipy's multistep integrators, VODE and LSODA.
+
+The integrator is that of scipy.integrate.ode. It takes single steps that do not pass a critical
+time, t1 (ITASK = 5 in the documentation of ODEPACK and VODE), so f is never evaluated outside of
+[t0, t1]. `ode` has no argument for this task; it is set as in scipy.integrate.LSODA.
+Outputs are the integrator's own interpolation at the order of the step.
 """
 
 import math

@@ -37,11 +37,12 @@ class SolveIvp(HostSolver):
     """One of the solvers of scipy.integrate.solve_ivp.
 
     They accept a step when a root mean square over all N reals is below 1; weights of the
-    tolerances convert it to the requested norm (Flat.mean_weights). Radau and BDF are for stiff
-    problems. They support one relative tolerance, here the smallest of all elements; absolute ones
-    may differ. Their Jacobian is computed by finite differences, with as many evaluations of f as y
-    has elements. scipy does not report rejected steps: stats.rejected stays 0, and max_steps counts
-    accepted steps.
+    tolerances convert it to the requested norm (Flat.mean_weights).
+
+    Radau and BDF are for stiff problems. They support one relative tolerance, here the smallest of
+    all elements; absolute ones may differ. Their Jacobian is computed by finite differences, with
+    as many evaluations of f as y has elements. scipy does not report rejected steps: stats.rejected
+    stays 0, and max_steps counts accepted steps.
 
     Args:
         scipy_method: Method of scipy.integrate.solve_ivp.
