@@ -22,7 +22,7 @@ class DataError(Exception):
 
 
 class DataSet(Protocol):
-    """What the `load` of every class in conf/data returns.
+    """Interface of loaded data, which `load` of every class in conf/data returns.
 
     A run displays and records these attributes. All others are used only by tasks whose constructor
     takes the class.

@@ -36,7 +36,7 @@ class DeskewedMNIST(MNISTSource):
 def deskew(images: Tensor) -> Tensor:
     """Shear images (N, S, S), uint8, along their rows until x and y are uncorrelated; centre them.
 
-    An empty image stays empty. What is moved over the edge is lost.
+    An empty image stays empty. Pixels moved over the edge are lost.
     """
     return torch.cat([_deskew_part(part) for part in images.split(CHUNK)])
 

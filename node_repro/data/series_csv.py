@@ -30,7 +30,7 @@ SPAN = 10.0  # all times are mapped to [0, SPAN], because networks learn best fr
 
 
 class SeriesSplit(NamedTuple):
-    """The observations that a model sees, and those of the same series that it is to predict."""
+    """The observations shown to a model, and those of the same series that are to be predicted."""
 
     shown: Series
     hidden: Series

@@ -22,7 +22,7 @@ def figure1(panels: Sequence[Mapping[str, np.ndarray]]) -> Figure:
     Each panel has these arrays: discrete, whether the depth consists of layers; ts (T,) and z
     (T, B), the paths of B inputs; evaluated_t and evaluated_z (B, n), where the layers or the field
     were evaluated, padded with NaN; arrow_t (R,), arrow_z (C,) and arrow_rate (R, C), the field, or
-    what the layers add.
+    the residuals of the layers.
     """
     figure = Figure(figsize=(4.2 * len(panels), 4.6), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]

@@ -3,8 +3,8 @@
 The trace is computed by forward-mode derivatives through the layers. The exact trace takes D
 tangents, one per column of df/dz. Hutchinson's estimate takes one, because E[e^T (df/dz) e] is the
 trace for noise e of unit covariance (Grathwohl et al. 2019). The noise is drawn once per solve, so
-the solver sees a deterministic field. It is for training only: an estimate of log p is unbiased,
-its exponential is not, so evaluation takes the exact trace.
+the field is deterministic within a solve. It is for training only: an estimate of log p is
+unbiased, its exponential is not, so evaluation takes the exact trace.
 """
 
 import itertools

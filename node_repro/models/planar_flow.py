@@ -59,7 +59,7 @@ class PlanarMap(nn.Module):
                 low, high = torch.where(above, low, middle), torch.where(above, middle, high)
             root = (low + high) / 2
             slope = 1 + wu * (1 - torch.tanh(root + self.b) ** 2)
-        # A Newton step leaves the root as it is and gives it the gradient of the implicit function.
+        # A Newton step at the root keeps it and has the gradient of the implicit function.
         root = root - (root + wu * torch.tanh(root + self.b) - target) / slope
         h = torch.tanh(root + self.b)
         return x - h[:, None] * u, -(1 + wu * (1 - h * h)).abs().log()

@@ -50,7 +50,7 @@ class ResidualChain(Deep):
         return self.decoder(self.path(x).z[-1])
 
     def rate(self, t: float, z: Tensor) -> Tensor:
-        """What the layer at depth t, a whole number, adds to states z (B, D)."""
+        """The change of states z (B, D) by the layer at depth t, a whole number."""
         return self.layers[int(t)](z)
 
     def path(self, x: Tensor) -> Path:

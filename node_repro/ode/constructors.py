@@ -223,7 +223,7 @@ def reversible_bosh3() -> None:
 
 @_constructor(adaptive, REVERSIBLE_HEUN)
 def reversible_heun() -> None:
-    """Reversible Heun (Kidger, Foster, Li, Lyons 2021): order 2, one evaluation of f a step."""
+    """Reversible Heun (Kidger, Foster, Li, Lyons 2021): order 2, one evaluation of f per step."""
 
 
 @_constructor(fixed, REVERSIBLE_RK4)

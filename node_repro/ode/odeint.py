@@ -71,7 +71,7 @@ def odeint(
         parameters: The tensors besides t and y that f depends on and that get a gradient. None
             takes the parameters of f where f is a module. Direct checks that f uses no others.
         frozen: Tensors that f depends on and that get no gradient, except by Direct.
-        norm: Measures the error of a step. None takes the largest of the root mean squares of the
+        norm: Measures the error of a step. None is the largest of the root mean squares of the
             parts of the state.
 
     Returns:

@@ -11,7 +11,7 @@ from node_repro.report.selection import Selection
 from node_repro.report.tables import Table
 
 Part = Claim | Table | Drawing | Missing | str
-"""What a section yields, in the order of the page; a string is a note."""
+"""The parts of a section, in the order of the page; a string is a note."""
 
 Parts = Iterable[Part]
 Build = Callable[[Selection], Parts]
@@ -24,7 +24,7 @@ class Section:
     Attributes:
         order: The place on the page; sections are sorted by it.
         name, title, source, about, probe: As in `Artifact`.
-        experiments: The experiments that it is made of.
+        experiments: The experiments that it uses.
         build: Yields the parts.
     """
 
@@ -38,7 +38,7 @@ class Section:
     build: Build
 
     def __call__(self, selection: Selection) -> Artifact:
-        """The artifact, with the runs that it is made of and the commands for missing ones."""
+        """The artifact, with its runs and the commands for missing ones."""
         missing = missing_runs(selection, self.experiments)
         if self.probe is not None:
             missing += missing_probes(selection, self.experiments, self.probe)

@@ -115,7 +115,7 @@ def to_csv(table: Table) -> str:
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells for a terminal; a row with a single cell is a line of its own."""
+    """Rows of cells for a terminal; a single cell in a row does not widen a column."""
     widths = [max(map(len, cells)) for cells in zip(*(r for r in rows if len(r) > 1), strict=True)]
     lines = []
     for row in rows:

@@ -42,7 +42,7 @@ class Picture(NamedTuple):
 
 
 class TaskSettings(TypedDict):
-    """What every task's constructor gets from the run besides its options and data."""
+    """Arguments of every task's constructor besides its options and data."""
 
     batch_size: int
     eval_batch_size: int

@@ -39,7 +39,7 @@ def density_on(flow: Flow, square: Square, like: Tensor, fraction: float = 1.0) 
 def mass_on(flow: Flow, side: float, like: Tensor) -> float:
     """The integral of the flow's density over [-side, side]^2 by the midpoint rule.
 
-    It is 1 up to the errors of the solver and what lies outside the square.
+    It is 1 up to the errors of the solver and the mass outside the square.
     """
     square = Square(side, MASS_GRID)
     return float(density_on(flow, square, like).sum()) * square.cell_area

@@ -41,7 +41,7 @@ class SolveStart(NamedTuple):
 
 
 class StepDecision(NamedTuple, Generic[Memory]):
-    """What a controller decides on a step.
+    """A controller's decision on a step.
 
     Attributes:
         accept: Whether the step is accepted.

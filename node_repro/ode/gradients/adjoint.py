@@ -89,8 +89,8 @@ class Adjoint:
             saved = SavedFunction(problem.f, known)
             trajectory = solve_forward(problem, saved, solver, inputs)
             ys, carry = trajectory.ys, trajectory.carry
-            # a method with a second state knows the slope of that one, and an implicit one knows it
-            # to the accuracy of its iteration
+            # not the slope at the end where it is that of a second state (reversible methods) or
+            # only as accurate as an iteration (implicit methods)
             at_end = carry.slope is not None and carry.twin is None and carry.newton is None
             if carry.slope is not None and at_end:
                 saved.remember(ys[-1], carry.slope.dy)

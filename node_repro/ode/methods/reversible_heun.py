@@ -1,5 +1,5 @@
 """Reversible Heun (Kidger, Foster, Li, Lyons 2021: Efficient and accurate gradients for neural
-SDEs, algorithm 1, without noise): order 2, one evaluation of f a step.
+SDEs, algorithm 1, without noise): order 2, one evaluation of f per step.
 
     z1 = 2 y - z + h f(t, z)          y1 = y + h/2 (f(t, z) + f(t1, z1))
 

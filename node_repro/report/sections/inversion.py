@@ -47,7 +47,7 @@ COLUMNS: list[Column[Line]] = [
     probe="inversion",
 )
 def inversion(selection: Selection) -> Parts:
-    """The distance of data from what comes back."""
+    """The distance of data from their reconstruction."""
     flows = {key: ProbeRows.read(selection, key, "inversion") for key in FLOWS}
     lines = []
     for key, rows in flows.items():
