@@ -255,7 +255,7 @@ def test_finished_run_is_told_and_left_alone(finished: Done) -> None:
     before = content(finished.folder)
     again = go(finished.folder.parents[1], *ODENET, "threads=1")
     assert again.code == 0
-    assert again.out.startswith(f"complete   {finished.folder} is finished already\n")
+    assert again.out.startswith(f"complete   {finished.folder} is already finished\n")
     assert again.out.splitlines()[1:] == finished.out.splitlines()[-3:]
     assert content(finished.folder) == before
 

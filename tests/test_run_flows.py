@@ -105,5 +105,5 @@ def test_run_on_points_draws_the_panels_of_figure_5_at_its_end(tmp_path: Path) -
 
 def test_endless_data_have_no_epochs_to_count(tmp_path: Path) -> None:
     words = [*TINY, "trainer.iterations=null", "trainer.epochs=2"]
-    with pytest.raises(ConfigError, match=r"draws its data without end.*trainer.iterations"):
+    with pytest.raises(ConfigError, match=r"has infinite data.*trainer.iterations"):
         go(tmp_path, *words)

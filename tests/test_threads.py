@@ -7,7 +7,14 @@ from node_repro.config.compose import compose
 from node_repro.config.signature import signature
 from node_repro.ode.solution import SolverError
 from node_repro.training import build, threads
-from node_repro.training.threads import KERNELS, LARGE, Threads, choose, largest_kernel, most
+from node_repro.training.threads import (
+    KERNELS,
+    LARGE,
+    Threads,
+    available_threads,
+    choose,
+    largest_kernel,
+)
 
 CPU = torch.device("cpu")
 SIDE = 512  # two such matrices take 2 SIDE^3 operations, more than LARGE
@@ -17,7 +24,7 @@ SIDE = 512  # two such matrices take 2 SIDE^3 operations, more than LARGE
 def eight(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of eight cores where nobody has set a number; torch keeps its own."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(threads, "most", lambda: 8)
+    monkeypatch.setattr(threads, "available_threads", lambda: 8)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
 
 
@@ -28,9 +35,9 @@ def product(side: int) -> torch.Tensor:
 def test_a_large_kernel_takes_all_cores_and_small_ones_take_one() -> None:
     assert 2 * SIDE**3 >= LARGE > 2 * 64**3
     large = choose("auto", lambda: product(SIDE), CPU)
-    assert large == Threads(8, "as a kernel has 268,435,456 operations, enough to share")
+    assert large == Threads(8, "since a kernel has 268,435,456 operations, enough to share")
     small = choose("auto", lambda: [product(64) for _ in range(1000)], CPU)
-    assert small == Threads(1, "as no kernel has more than 524,288 operations, too few to share")
+    assert small == Threads(1, "since no kernel has more than 524,288 operations, too few to share")
 
 
 def test_a_process_of_several_has_its_part_of_the_batch() -> None:
@@ -44,11 +51,11 @@ def test_a_number_and_the_users_environment_have_the_word(monkeypatch: pytest.Mo
 
     assert choose(3, unasked, CPU) == Threads(3, "")
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    assert choose("auto", unasked, CPU) == Threads(8, "as OMP_NUM_THREADS says")
+    assert choose("auto", unasked, CPU) == Threads(8, "set by OMP_NUM_THREADS")
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert choose("auto", unasked, torch.device("cuda")) == Threads(8, "")
-    monkeypatch.setattr(threads, "most", lambda: 1)
-    assert choose("auto", unasked, CPU) == Threads(1, "as there are no more")
+    monkeypatch.setattr(threads, "available_threads", lambda: 1)
+    assert choose("auto", unasked, CPU) == Threads(1, "the only one available")
 
 
 def test_there_are_no_more_threads_than_openmp_allows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,9 +63,9 @@ def test_there_are_no_more_threads_than_openmp_allows(monkeypatch: pytest.Monkey
     counts = {}
     for limit in ("", "4", "100", "0", "many"):
         monkeypatch.setenv("OMP_THREAD_LIMIT", limit)
-        most.cache_clear()
-        counts[limit] = most()
-    most.cache_clear()
+        available_threads.cache_clear()
+        counts[limit] = available_threads()
+    available_threads.cache_clear()
     assert counts == {"": 6, "4": 4, "100": 6, "0": 6, "many": 6}
 
 

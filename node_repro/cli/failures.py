@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from node_repro.config.choices import malformed
-from node_repro.runs.environment import SECONDS_TO_TELL, processes
+from node_repro.runs.environment import EXIT_DELAY, processes
 
 INTERNAL, USAGE, RESOURCES, OUTPUT = 1, 2, 5, 6
 
@@ -81,7 +81,7 @@ def show(sentence: str, *, every_rank: bool = False) -> None:
             rank 0 prints it, and the others wait, since torchrun ends all once one has left.
     """
     if not every_rank and processes() > 1 and os.environ["RANK"] != "0":
-        time.sleep(SECONDS_TO_TELL)
+        time.sleep(EXIT_DELAY)
         return
     print(f"node-run: {sentence}", file=sys.stderr)
 

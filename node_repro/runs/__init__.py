@@ -1,6 +1,6 @@
 """Runs on disk: `RunDirectory` writes one, `StoredRun` reads one, `find_runs` finds them.
 
-Nothing here depends on a model, a task or a solver, and only `meters` imports torch.
+This package is independent of models, tasks and solvers; only `meters` imports torch.
 """
 
 from typing import ClassVar

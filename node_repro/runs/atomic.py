@@ -1,6 +1,6 @@
 """Atomic writes: a temporary file beside the target, fsync, rename, fsync.
 
-A reader sees the old content or the new one, also after a kill or a power cut.
+A reader sees either the old or the new content, even after a kill or a power failure.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ _REASONS = {
     errno.ENAMETOOLONG: "the path is too long; choose a shorter name=... or outputs=...",
     errno.ENOTDIR: "a part of the path is a file and not a directory; choose another outputs=...",
     errno.EISDIR: "there is a directory of that name; remove it or choose another name=...",
-    errno.EEXIST: "a file stands where a directory is needed; choose another name=...",
-    errno.ENOENT: "it or its directory does not exist (was it deleted while the run was going on?)",
+    errno.EEXIST: "there is a file where a directory is needed; choose another name=...",
+    errno.ENOENT: "it or its directory does not exist (was it deleted during the run?)",
     errno.EMFILE: "too many files are open (see ulimit -n)",
     errno.EIO: "the disk reports an input/output error",
 }
@@ -27,12 +27,16 @@ _NO_DIRECTORY_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
 def reason(error: OSError) -> str:
-    """The cause of `error` and what to do about it, as a clause to end a sentence with."""
+    """The cause of an error and what to do about it, as the last clause of a sentence."""
     return _REASONS.get(error.errno or 0, error.strerror or str(error) or type(error).__name__)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Puts `data` under `path`, whole or not at all. Raises OSError; the old content then stays."""
+    """Write a file atomically.
+
+    Raises:
+        OSError: The file cannot be written; the old content is kept.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -48,7 +52,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Makes renames inside `directory` durable where the file system can. Raises OSError."""
+    """Make renames inside a directory durable, if the file system supports it. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -60,13 +64,13 @@ def sync_directory(directory: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Removes what killed writers left; the caller must be the only living writer there."""
+    """Remove temporary files of killed writers; no other process may be writing there."""
     for temporary in directory.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
 def is_still(path: Path, descriptor: int) -> bool:
-    """Whether `path` still leads to the open file, i.e. nobody deleted, moved or replaced it."""
+    """Whether `path` still refers to the open file: not deleted, moved or replaced."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except (FileNotFoundError, NotADirectoryError):

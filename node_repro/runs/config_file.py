@@ -1,6 +1,7 @@
-"""config.yaml of a run: the resolved configuration, and the signature in its first line.
+"""config.yaml of a run: the resolved configuration, with the signature in the first line.
 
-The signature decides whether a directory is the run's own; the configuration only explains why not.
+The signature decides whether a directory belongs to a run; the configuration is only used to
+explain a mismatch.
 """
 
 import json
@@ -14,7 +15,7 @@ from node_repro.runs import OutputError
 from node_repro.runs.json_values import flatten
 
 _SIGNATURE = "# signature: "
-_BEFORE_CONFIG = ("lock", "train.log")  # what a start that was killed at once may leave behind
+_BEFORE_CONFIG = ("lock", "train.log")  # files of a process killed at its start
 
 
 def config_text(config: dict, signature: str) -> str:
@@ -24,7 +25,11 @@ def config_text(config: dict, signature: str) -> str:
 
 
 def is_known(path: Path) -> bool:
-    """Whether the directory holds a run (True) or nothing of value (False); else OutputError."""
+    """Whether the directory holds a run; False if it is empty.
+
+    Raises:
+        OutputError: It holds files that do not belong to a run.
+    """
     names = os.listdir(path)
     if "config.yaml" in names:
         return True
@@ -38,10 +43,16 @@ def is_known(path: Path) -> bool:
 
 
 def refuse_another(path: Path, config: dict, signature: str, harmless: Collection[str]) -> bool:
-    """Whether the directory holds a run of this signature; False if it is new.
+    """Whether the directory holds a run of this signature; False if it is empty.
 
-    harmless: dotted keys not to be named as the reason. Raises OutputError that names the keys
-    that differ, or says that the directory is nobody's.
+    Args:
+        path: The directory.
+        config: The resolved configuration, compared to explain a mismatch.
+        signature: The signature that the directory's run must have.
+        harmless: Dotted keys that are not named as the reason.
+
+    Raises:
+        OutputError: It holds another run (the message names the keys that differ) or foreign files.
     """
     if not is_known(path):
         return False
@@ -57,7 +68,7 @@ def refuse_another(path: Path, config: dict, signature: str, harmless: Collectio
     shown = ", ".join(lines[:8]) + (f" and {len(lines) - 8} more" if len(lines) > 8 else "")
     raise OutputError(
         f"{path} holds a run with another configuration "
-        f"({shown or 'the same keys, signed by another version of the program'}); "
+        f"({shown or 'equal keys, but a signature of another version of the program'}); "
         "choose another name=... or remove that directory."
     )
 

@@ -1,4 +1,4 @@
-"""Durations in the units that people use."""
+"""Durations as text."""
 
 
 def format_duration(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """The environment of a run: interpreter, machine, versions, git state.
 
-Torch is never imported here. If it is imported already, its view of CUDA is added; a CUDA context
-is never made for it. Everything is best effort: what cannot be found out is None.
+This module does not import torch and does not create a CUDA context; torch's information on CUDA
+is added if torch is imported already. Facts that cannot be determined are None.
 """
 
 import functools
@@ -18,18 +18,19 @@ from datetime import datetime
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_NAMED = (
+_VERSIONED = (
     "torch torchvision numpy scipy hydra-core omegaconf tensorboard matplotlib scikit-learn mlxtend"
 ).split()
-SECONDS_TO_TELL = 5
-"""How long a process waits before it leaves, since torchrun then ends the others at once: another
-one may still have to print why it failed."""
+EXIT_DELAY = 5
+"""Seconds that a process waits before it exits after an error. torchrun kills the other processes
+as soon as one exits, and the one that failed may still be printing its message.
+"""
 
 _DIFF_LIMIT = 1_000_000
 
 
 def environment() -> dict:
-    """The facts as JSON knows them; see the keys. Takes some 0.2 s the first time."""
+    """The environment as JSON values. Takes about 0.2 s the first time."""
     installed = _installed()
     listing = sorted(f"{name}=={version}" for name, version in installed.items())
     return {
@@ -42,7 +43,7 @@ def environment() -> dict:
         "cpu_count": os.cpu_count(),
         "cpu_usable": _cpu_usable(),
         "processes": processes(),
-        "versions": {name: installed.get(name) for name in _NAMED},
+        "versions": {name: installed.get(name) for name in _VERSIONED},
         "git": _git(_PACKAGE),
         "gpu": {"names": _gpu_names(), "driver": _gpu_driver()},
         "torch": _torch(),
@@ -52,13 +53,13 @@ def environment() -> dict:
 
 
 def processes() -> int:
-    """How many processes train this run together, as torchrun says to each of them."""
-    told = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
-    return int(os.environ["WORLD_SIZE"]) if told else 1
+    """Number of processes that train this run together, as set by torchrun; 1 without it."""
+    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in names) else 1
 
 
 def changes(before: dict, now: dict) -> list[str]:
-    """What differs between two environments and may change a number, as `torch 2.12 -> 2.13`."""
+    """Differences that may change results, in the form `torch 2.12 -> 2.13`."""
 
     def facts(record: dict) -> dict:
         git = record.get("git") or {}
@@ -72,13 +73,13 @@ def changes(before: dict, now: dict) -> list[str]:
 
 @functools.cache
 def _installed() -> dict[str, str]:
-    """Normalised name of every distribution, the first found winning, as for an import."""
-    found: dict[str, str] = {}
+    """Normalised name -> version of every distribution; the first one on the path, as imported."""
+    versions: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
         if name and distribution.version:
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
-    return found
+            versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
+    return versions
 
 
 @functools.cache
@@ -97,9 +98,9 @@ def _cpu_usable() -> int | None:
 
 @functools.cache
 def _git(package: Path) -> dict | None:
-    """sha, dirty and diff if the package itself is tracked in a git checkout, else None.
+    """sha, dirty and diff if the package is tracked in a git checkout, else None.
 
-    Asked once a process: what was imported is what was there at the start.
+    Cached, because the imported code is that of the start of the process.
     """
     if shutil.which("git") is None:
         return None
@@ -149,9 +150,9 @@ def _gpu_driver() -> str | None:
 
 
 def _torch() -> dict | None:
-    """The build's CUDA and cuDNN and the threads, if torch is imported already."""
+    """Versions of torch, CUDA and cuDNN, and the threads, if torch is imported already."""
     torch = sys.modules.get("torch")
-    if torch is None or "get_num_threads" not in vars(torch):  # absent, or half imported
+    if torch is None or "get_num_threads" not in vars(torch):  # not imported, or partially
         return None
     return {
         "version": str(torch.__version__),

@@ -1,8 +1,8 @@
 """A TensorBoard event file that is written synchronously.
 
-tensorboard's own `EventFileWriter` (and so torch's `SummaryWriter`) writes in a thread. If the disk
-is full, that thread prints a traceback and the error reaches the caller at a later call; here the
-call that cannot write raises an OutputError.
+tensorboard's own `EventFileWriter`, and with it torch's `SummaryWriter`, writes in a thread. If the
+disk is full, that thread prints a traceback and only a later call raises the error. Here the call
+that cannot write raises an OutputError.
 """
 
 # protobuf's generated modules do not declare the names in them:
@@ -25,15 +25,15 @@ from node_repro.runs.atomic import is_still, reason
 
 
 class EventFile:
-    """A new event file in a directory. With those of earlier starts it is one TensorBoard run.
+    """A new event file. All event files of a directory form one TensorBoard run.
 
     Args:
         directory: Where the file is created.
-        purge_step: On resume, the first step that is repeated: TensorBoard hides what earlier
-            files have from this step on.
+        purge_step: On resume, the first step that is repeated. TensorBoard hides the data of
+            earlier files from this step on.
 
     Raises:
-        OutputError: The file cannot be written; so do all methods.
+        OutputError: The file cannot be written; raised by all methods.
     """
 
     def __init__(self, directory: Path, purge_step: int | None = None) -> None:
@@ -80,7 +80,7 @@ def _reported(path: Path) -> Iterator[None]:
 
 
 def _create(directory: Path) -> tuple[Path, BufferedWriter]:
-    """The new file sorts after those of earlier starts, as TensorBoard reads them in this order."""
+    """Create a file that sorts after existing ones, since TensorBoard reads files in this order."""
     for count in range(1000):
         name = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{count:03d}"
         path = directory / f"events.out.tfevents.{name}"

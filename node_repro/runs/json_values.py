@@ -1,14 +1,14 @@
-"""Values that JSON can hold. NaN and infinities are the strings "nan", "inf" and "-inf"."""
+"""Conversion of values to JSON. NaN and infinities are the strings "nan", "inf" and "-inf"."""
 
 import math
 from numbers import Integral, Real
 
 
 def encode(value: object) -> object:
-    """`value` as JSON knows it: numbers, strings, lists, dicts, bools and None.
+    """Convert a value to JSON types: numbers, strings, lists, dicts, bools and None.
 
     Raises:
-        TypeError: Anything else is inside, tensors included.
+        TypeError: The value contains another type, such as a tensor.
     """
     if value is None or isinstance(value, bool | str):
         return value
@@ -39,7 +39,7 @@ def restore(value: object) -> object:
 
 
 def flatten(value: object, prefix: str = "") -> dict[str, object]:
-    """Nested dicts as one, with dotted keys; an empty dict is a value."""
+    """Flatten nested dicts into one with dotted keys; an empty dict is kept as a value."""
     if not isinstance(value, dict) or not value:
         return {prefix: value}
     return {

@@ -1,8 +1,8 @@
-"""One process at a time in a directory: `filelock` on a file that names its holder.
+"""A lock that admits one process at a time to a directory, on a file that names its holder.
 
-The lock itself is the kernel's (`flock`), so it ends with the process that holds it, also on
-another host that shares the file system. The file's content only serves messages; a file left by a
-killed process is no obstacle.
+The lock is a kernel lock (`flock`), released when the holding process ends, also on another host
+that shares the file system. The content of the file is only used in messages; a file left behind by
+a killed process does not block.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from node_repro.runs import OutputError
 if TYPE_CHECKING:
     from filelock import FileLock
 
-_PATIENCE = 0.2  # seconds; `is_held` of another process holds a lock for an instant
+_PATIENCE = 0.2  # seconds to wait: `is_held` in another process takes a shared lock briefly
 
 
 class Holder(NamedTuple):
-    """The process that wrote a lock file; since: ISO 8601."""
+    """The process that wrote a lock file, and when (ISO 8601)."""
 
     pid: int
     host: str
@@ -31,7 +31,7 @@ class Holder(NamedTuple):
 
     @classmethod
     def read(cls, path: Path) -> "Holder | None":
-        """None if there is no such file or it names nobody."""
+        """Read a lock file; None if it is missing or damaged."""
         try:
             fields = json.loads(path.read_bytes())
             return cls(int(fields["pid"]), str(fields["host"]), str(fields["since"]))
@@ -40,7 +40,7 @@ class Holder(NamedTuple):
 
 
 class Lock:
-    """A lock that this process holds, from `take` to `release`."""
+    """A lock held by this process from `take` to `release`."""
 
     def __init__(self, path: Path, lock: "FileLock", holder: Holder) -> None:
         self.path = path
@@ -49,13 +49,13 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path) -> tuple["Lock", list[str]]:
-        """Takes the lock file `path` and returns the lock and notes for the user.
+        """Acquire the lock file `path`; returns the lock and notes for the user.
 
         Raises:
             OutputError: Another process holds it.
             OSError: The file cannot be written.
         """
-        from filelock import FileLock, Timeout  # takes 0.1 s, which `node-run list` need not
+        from filelock import FileLock, Timeout  # slow (0.1 s), and not needed by `node-run list`
 
         before = Holder.read(path)
         lock = FileLock(path, timeout=_PATIENCE)
@@ -78,17 +78,19 @@ class Lock:
         if before is None:
             return taken, []
         return taken, [
-            f"process {before.pid} on host {before.host}, which worked here since {before.since}, "
-            "was killed"
+            f"process {before.pid} on host {before.host}, which used this directory since "
+            f"{before.since}, was killed"
         ]
 
     def release(self) -> None:
-        """Removes the lock file and lets other processes in; never raises OSError."""
-        if self._holder.pid != os.getpid():  # a fork's copy
+        """Remove the lock file and release the lock; never raises OSError."""
+        if self._holder.pid != os.getpid():  # a copy in a forked process
             return
         with contextlib.suppress(OSError):
             if Holder.read(self.path) in (self._holder, None):
-                self.path.unlink(missing_ok=True)  # before the release, or it could be another's
+                self.path.unlink(
+                    missing_ok=True
+                )  # before the release: later it may belong to another process
         with contextlib.suppress(OSError):
             self._lock.release()
 

@@ -1,8 +1,9 @@
 """Memory meters: bytes that autograd holds for backward, and the peak of allocated CUDA memory.
 
-On a CPU the process' own peak says little (allocator, imports, data), so the measure of memory
-there is `SavedBytes.peak_bytes`: the most bytes of saved tensors that were alive at one moment. It
-is exact, the same on every machine, and compares methods as the paper's memory column does.
+On a CPU the peak memory of the process is dominated by the allocator, imports and data. There
+`SavedBytes.peak_bytes` is used instead: the largest number of bytes of saved tensors alive at the
+same time. It is exact, the same on every machine, and compares methods as the paper's memory column
+does.
 """
 
 import collections
@@ -17,24 +18,29 @@ Key = tuple[torch.device, int]
 
 
 class SavedBytes:
-    """Within its block, measures the tensors saved for backward, every storage counted once.
+    """Context manager that measures the tensors saved for backward, counting every storage once.
 
-    held_bytes: held now (goes down as backward frees them). peak_bytes: the most held at one
-    moment. total_bytes: all storages that were ever held, each time they were taken anew.
-    What a graph from before the block holds is not counted; one made inside is followed until it
-    is freed, inside or after it. Seen is what goes through autograd's saved tensors
-    (`save_for_backward`, too), unless an inner `saved_tensors_hooks` takes it away first.
-    Views count as their whole storage, since that is what stays alive.
+    Graphs made before the block are not counted. Graphs made inside it are tracked until they are
+    freed, also after the block. All of autograd's saved tensors are counted, including those of
+    `save_for_backward`, unless an inner `saved_tensors_hooks` replaces them. A view counts as its
+    whole storage, because the storage stays alive.
+
+    Args:
+        exclude: Tensors whose storages are not counted, for example the parameters.
+
+    Attributes:
+        peak_bytes: Largest number of bytes held at the same time.
+        total_bytes: Sum of the bytes of all storages, one that is freed and saved again counted
+            again.
     """
 
     def __init__(self, exclude: Iterable[Tensor] = ()) -> None:
-        """exclude: tensors (say, the parameters) whose storages are not counted."""
-        self._kept = list(exclude)  # kept alive, so that their addresses stay theirs
+        self._kept = list(exclude)  # kept alive, so that no other tensor gets their address
         self._excluded = {_key(tensor) for tensor in self._kept}
         self._holders: dict[Key, int] = {}
         self._sizes: dict[Key, int] = {}
         self._released: collections.deque[Key] = collections.deque()
-        self._lock = threading.Lock()  # backward may unpack and free in threads of its own
+        self._lock = threading.Lock()  # backward may unpack and free tensors in other threads
         self._held = 0
         self.peak_bytes = 0
         self.total_bytes = 0
@@ -42,7 +48,7 @@ class SavedBytes:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes held for backward at this moment."""
+        """Bytes currently held for backward; decreases as backward frees tensors."""
         with self._lock:
             self._settle()
             return self._held
@@ -56,7 +62,7 @@ class SavedBytes:
 
     def _pack(self, tensor: Tensor) -> "_Held | Tensor":
         key = _key(tensor)
-        tensor = tensor.detach()  # an output would hold its own graph alive, for ever
+        tensor = tensor.detach()  # a saved output would keep its own graph alive
         if key in self._excluded:
             return tensor
         with self._lock:
@@ -70,8 +76,11 @@ class SavedBytes:
         return _Held(tensor, key, self._released)
 
     def _settle(self) -> None:
-        """Takes off what was freed. A key is queued before its storage is freed, so an address
-        that is used again is always settled before it is counted again."""
+        """Subtract the freed storages.
+
+        A key is queued before its storage is freed, so a reused address is always subtracted
+        before it is added again.
+        """
         while self._released:
             key = self._released.popleft()
             self._holders[key] -= 1
@@ -81,7 +90,7 @@ class SavedBytes:
 
 
 class _Held:
-    """What autograd keeps instead of the tensor; tells the meter when it is let go."""
+    """Wrapper that autograd saves instead of the tensor; notifies the meter when it is freed."""
 
     __slots__ = ("_key", "_released", "tensor")
 
@@ -91,7 +100,7 @@ class _Held:
         self._released = released
 
     def __del__(self) -> None:
-        self._released.append(self._key)  # no lock here: it may run amid anything
+        self._released.append(self._key)  # no lock: a finalizer may run while this thread holds it
 
 
 def _key(tensor: Tensor) -> Key:
@@ -103,12 +112,11 @@ def _unpack(held: _Held | Tensor) -> Tensor:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Starts a new CUDA peak at what is allocated now; on a CPU there is nothing to reset."""
+    """Reset the CUDA peak to the memory allocated now; does nothing on a CPU."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory_bytes(device: torch.device) -> int | None:
-    """Most bytes of CUDA memory allocated at once since the reset; None on a CPU, where
-    `SavedBytes.peak_bytes` is the measure."""
+    """Peak of allocated CUDA bytes since the reset; None on a CPU (see `SavedBytes.peak_bytes`)."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

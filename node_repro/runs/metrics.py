@@ -1,7 +1,7 @@
-"""The metrics: every number that a run may log, with its unit, its meaning and how it is shown.
+"""Metrics: unit, meaning and display of every number that a run may log.
 
-A name carries its unit where it has one (`step_seconds`, `peak_bytes`, `loss_nats`); errors are
-fractions. A task may declare metrics of its own, see `declare`.
+A name ends with its unit if it has one (`step_seconds`, `peak_bytes`, `loss_nats`); errors are
+fractions. A task may declare additional metrics, see `declare`.
 """
 
 import difflib
@@ -14,17 +14,17 @@ Group = Literal["score", "solver", "cost"]
 
 @dataclass(frozen=True)
 class Metric:
-    """What one logged number is, and how it is shown.
+    """Description of one logged number.
 
     Attributes:
         unit: "nats", "fraction", "seconds", "bytes", ...; "1" for none.
-        meaning: One line for TensorBoard and for readers of this file.
-        label: Name in the summary of a run, in charts and in tables; "" for one that is only
+        meaning: One line, shown in TensorBoard.
+        label: Name in the summary of a run, in charts and in tables; "" for a metric that is only
             logged.
-        group: A score of the model, what the solver did, or what it cost.
-        reduction: What makes one number of those of the processes that share a batch.
-        chart: Title of the TensorBoard chart that shows it. Metrics with the same chart share it;
-            a score with a label has a chart of its own.
+        group: Score of the model, statistic of the solver, or cost.
+        reduction: How the values of processes that share a batch are combined.
+        chart: Title of its TensorBoard chart. Metrics with the same title share a chart; a score
+            with a label has its own.
     """
 
     unit: str
@@ -35,7 +35,7 @@ class Metric:
     chart: str = ""
 
     def format(self, value: float, spread: float | None = None) -> str:
-        """A value with its unit, as in "0.58 ± 0.08 %" or "0.0221 nats"."""
+        """Format a value with its unit, as in "0.58 ± 0.08 %" or "0.0221 nats"."""
         scale, digits, unit = _FORMATS.get(self.unit, (1.0, 4, ""))
         plus_minus = "" if spread is None else f" ± {scale * spread:.{digits}f}"
         return f"{scale * value:.{digits}f}{plus_minus} {unit}".rstrip()
@@ -169,21 +169,21 @@ METRICS: dict[str, Metric] = _SCORES | _SOLVER | _COST
 
 
 def declare(labels: Mapping[str, str]) -> None:
-    """Adds the metrics that a task declares: name -> label. The unit is the name's ending."""
+    """Add the metrics that a task declares (name -> label). The unit is the ending of the name."""
     for name, label in labels.items():
         METRICS.setdefault(name, _undeclared(name, label))
 
 
 def get_metric(name: str) -> Metric:
-    """The metric of this name; one that no code of this process declared is described by its name.
+    """The metric of this name; an undeclared one is labelled by its name.
 
-    Another task's results may hold such metrics.
+    Results of tasks that are not loaded in this process contain undeclared metrics.
     """
     return METRICS.get(name) or _undeclared(name, name.replace("_", " "))
 
 
 def shown_scores(values: Mapping[str, float]) -> dict[str, float]:
-    """Those of `values` that a run prints: scores with a label, in the order of METRICS."""
+    """The values that a run prints: scores with a label, in the order of METRICS."""
     order = {name: place for place, name in enumerate(METRICS)}
     names = sorted(values, key=lambda name: order.get(name, len(order)))
     metrics = {name: get_metric(name) for name in names}
@@ -195,11 +195,13 @@ def shown_scores(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def refuse_undeclared(names: Iterable[str]) -> None:
-    """Raises ValueError for the first name that is not declared, with the nearest declared one."""
+    """Raise ValueError for the first undeclared name; the message suggests the nearest one."""
     for name in names:
         if name not in METRICS:
             near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.4)
-            hint = f"did you mean '{near[0]}'?" if near else f"declared are {', '.join(METRICS)}."
+            hint = (
+                f"did you mean '{near[0]}'?" if near else f"declared metrics: {', '.join(METRICS)}."
+            )
             raise ValueError(
                 f"'{name}' is not a declared metric: {hint} A task declares new ones in its "
                 "class attribute `metrics`."

@@ -1,7 +1,8 @@
 """metrics.jsonl: one JSON object per line, {"step", "split", "seconds", <metric>...}.
 
-Lines are appended in one write and never rewritten in place. A torn last line (a kill while
-writing) is dropped when the file is opened again; `cut` goes back to an earlier step.
+Lines are appended in one write and never rewritten in place. An incomplete last line, left by a
+process that was killed while writing, is dropped when the file is opened again. `cut` removes the
+lines after a given step.
 """
 
 import contextlib
@@ -16,10 +17,13 @@ from node_repro.runs.json_values import restore
 
 
 class MetricsFile:
-    """An append-only file of JSON lines. Raises OutputError (open, append, cut) in one sentence."""
+    """An append-only file of JSON lines, created if it does not exist.
+
+    Raises:
+        OutputError: The file cannot be opened or, by `append` and `cut`, written.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Opens `path` for appending, made if absent; a torn last line is cut off."""
         self.path = path
         self._descriptor: int | None = None
         try:
@@ -34,7 +38,7 @@ class MetricsFile:
         self._restart_clock(lines)
 
     def append(self, step: int, split: str, values: dict) -> None:
-        """Adds one line: step, split, the seconds worked so far (summed over resumes), values."""
+        """Append one line: step, split, seconds of work so far (summed over restarts), values."""
         descriptor = self._live_descriptor()
         seconds = round(self._seconds_before + time.monotonic() - self._started, 3)
         record = {"step": step, "split": split, "seconds": seconds} | values
@@ -49,7 +53,7 @@ class MetricsFile:
             raise OutputError(f"Cannot write {self.path}: {reason(error)}.") from error
 
     def cut(self, step: int) -> int:
-        """Drops the lines whose step is beyond `step`, atomically; returns how many there were."""
+        """Atomically remove the lines after `step`; returns how many were removed."""
         self._live_descriptor()
         try:
             lines = _whole_lines(self.path.read_bytes())
@@ -64,7 +68,7 @@ class MetricsFile:
         return len(lines) - len(kept)
 
     def close(self) -> None:
-        """Closes the file; closing twice is harmless."""
+        """Close the file; closing it again does nothing."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -74,7 +78,7 @@ class MetricsFile:
 
     def _live_descriptor(self) -> int:
         if self._descriptor is None:
-            raise OutputError(f"{self.path} is closed; nothing more can be logged.")
+            raise OutputError(f"{self.path} is closed; no more lines can be logged.")
         if not is_still(self.path, self._descriptor):
             raise OutputError(
                 f"{self.path} was deleted, moved or replaced while the run was writing to it; "
@@ -88,10 +92,10 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """Every line, with its numbers; a torn last line is left out.
+    """All lines as dicts; an incomplete last line is left out.
 
     Raises:
-        OutputError: The file is missing, or damaged anywhere else.
+        OutputError: The file is missing, or a line before the last one is damaged.
     """
     try:
         lines = _whole_lines(path.read_bytes())
@@ -108,7 +112,7 @@ def read_metrics(path: Path) -> list[dict]:
 
 
 def _whole_lines(data: bytes) -> list[bytes]:
-    """The lines, each with its newline; a torn last line is left out."""
+    """The lines with their newlines; an incomplete last line is left out."""
     lines = data.splitlines(keepends=True)
     if lines and not (lines[-1].endswith(b"\n") and _parses(lines[-1])):
         lines.pop()

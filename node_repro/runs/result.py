@@ -20,10 +20,10 @@ class ModelResult:
     """Scores of one model of a run: the last one, or the one selected by its validation score.
 
     Attributes:
-        step: Training iterations that the model has behind it.
+        step: Training iterations done.
         test: Scores on the test set, by metric.
         test_standard_error: Standard error of the selection metric on the test set; None for
-            a metric that is no mean over examples.
+            a metric that is not a mean over examples.
         validation_score: The selection metric on the validation set; None for the last model.
     """
 
@@ -35,13 +35,13 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """What was predicted and measured of the training time of the process that finished a run.
+    """Estimated and measured training time of the process that finished a run.
 
     Attributes:
-        iterations: Iterations that this process did.
-        first: The first estimate of their time, in seconds.
-        last: The last estimate, in seconds.
-        taken: The measured time, in seconds.
+        iterations: Iterations done by this process.
+        first: First estimate of their time, in seconds.
+        last: Last estimate, in seconds.
+        taken: Measured time, in seconds.
     """
 
     iterations: int
@@ -52,20 +52,20 @@ class TimeEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """Everything that a finished run reports.
+    """Result of a finished run.
 
     Attributes:
         task, model, experiment: Names of the choices; experiment is None for a run without one.
-        data: The data set's name, which tells full from embedded digits.
-        data_notice: What a reader must know about the data, if anything.
-        data_facts: What the data set records of itself: checksums, entropies, ...
+        data: Name of the data set, which distinguishes full from embedded digits.
+        data_notice: A limitation of the data that the report must mention, or None.
+        data_facts: Facts recorded by the data set: checksums, entropies, ...
         test_count: Examples in the test set.
-        profile, seed, device, processes, threads, version, signature: How it was run.
-        parameters: Trained numbers.
-        iterations, epochs: Length of the training; epochs is None for data without an end.
+        profile, seed, device, processes, threads, version, signature: Settings of the run.
+        parameters: Number of trained parameters.
+        iterations, epochs: Length of the training; epochs is None for infinite data.
         training: Means over the last epoch, by metric, and `seconds`, the time of the training.
-        estimate: The time estimates; None where the run was too short for one.
-        selection_metric: The metric that selects a model; less is better.
+        estimate: Time estimates; None if the run was too short for one.
+        selection_metric: The metric that selects a model; lower is better.
         last, selected: The two models that were tested.
         diagnostics: Numbers about the selected model that the task computed, possibly nested.
     """
@@ -101,11 +101,11 @@ class RunResult:
 
     @property
     def training_seconds(self) -> float | None:
-        """Time of the training with its evaluations, summed over restarts."""
+        """Time of training and evaluations, summed over restarts."""
         return self.training.get("seconds")
 
     def summary(self) -> str:
-        """Two lines with the test scores of the two models, and the notice on the data."""
+        """The test scores of the two models, one line each, and the notice on the data."""
         lines = []
         for name, model in self.models.items():
             first = self.selection_metric
@@ -124,7 +124,7 @@ class RunResult:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The content of result.json, in its order. NaN and infinities are strings."""
+        """The content of result.json, keys in order. NaN and infinities are strings."""
         content: dict[str, Any] = {}
         for name in RunResult.__dataclass_fields__:
             value = getattr(self, name)
@@ -140,10 +140,10 @@ class RunResult:
 
     @classmethod
     def from_json(cls, content: object) -> "RunResult":
-        """The inverse of `to_json`; `content` is what `json.loads` makes of a result.json.
+        """The inverse of `to_json`; `content` is the parsed result.json.
 
         Raises:
-            ValueError: The content is no result, lacks a field, has a value of another type or
+            ValueError: The content is not a result, lacks a field, has a value of the wrong type or
                 was written by a later version of this program.
         """
         content = restore(content)
@@ -180,7 +180,7 @@ _KEYS = {
     "selection_metric": "selected_by",
     "diagnostics": "findings",
 }
-"""Names in the file that differ from the attributes'."""
+"""Attributes whose key in the file differs from their name."""
 
 _REQUIRED: Mapping[str, type | tuple[type, ...]] = {
     "profile": str,

@@ -1,18 +1,18 @@
 """`RunDirectory`: the directory of a run that is being written.
 
     config.yaml       the resolved configuration; its first line is the signature
-    overrides.txt     what was asked for beyond the defaults, one a line
-    command.txt       the command lines, one for each start
+    overrides.txt     the overrides of the command line, one per line
+    command.txt       the command lines, one per start
     environment.json  versions, machine, git state
-    metrics.jsonl     what was measured, one JSON object a line
+    metrics.jsonl     the logged metrics, one JSON object per line
     status.json       RUNNING, COMPLETED, FAILED or INTERRUPTED, and why
-    result.json       the final numbers; written last: its presence means complete
-    lock              while a process works in the directory
-    pictures/         images and arrays that the task drew
-    train.log, checkpoints/, events.out.tfevents.*   belong to the progress output, the trainer
+    result.json       the final numbers; written last, so its presence marks a complete run
+    lock              present while a process uses the directory
+    pictures/         images and arrays made by the task
+    train.log, checkpoints/, events.out.tfevents.*   written by the progress output, the trainer
                       and TensorBoard
 
-One process at a time works in it, and only with the configuration that it was created with.
+Only one process at a time can use it, and only with the configuration that it was created with.
 """
 
 import contextlib
@@ -41,14 +41,18 @@ STATES = ("RUNNING", "COMPLETED", "FAILED", "INTERRUPTED")
 
 
 class RunDirectory:
-    """A locked directory to write to, or a complete one to read. Every failure is an OutputError.
+    """A locked directory to write to, or a complete one to read; made by `RunDirectory.open`.
 
-    path: the directory. resumed: it held an unfinished run. complete, result: the run is finished
-    and these are its final numbers; then nothing is locked or written. notes: sentences to show.
+    Every failure is raised as an OutputError.
+
+    Attributes:
+        path: The directory.
+        result: The result if the run is finished; the directory is then not locked or written.
+        resumed: Whether the directory held an unfinished run.
+        notes: Sentences to show to the user.
     """
 
     def __init__(self, path: Path, lock: Lock | None, result: RunResult | None) -> None:
-        """Use `open`."""
         self.path = path
         self.result = result
         self.resumed = False
@@ -59,7 +63,7 @@ class RunDirectory:
 
     @property
     def complete(self) -> bool:
-        """Whether result.json is there and can be read."""
+        """Whether there is a readable result.json."""
         return self.result is not None
 
     @classmethod
@@ -73,11 +77,19 @@ class RunDirectory:
         overrides: Sequence[str] | None = None,
         harmless: Collection[str] = (),
     ) -> "RunDirectory":
-        """Makes the directory, or reopens the one of a run with the same signature.
+        """Create the directory, or reopen the one of a run with the same signature.
 
-        overrides: default, the command's arguments. harmless: dotted keys of the configuration
-        that are no part of the signature and therefore are no reason for a refusal.
-        Raises OutputError: locked, another signature, no place for a directory.
+        Args:
+            path: The directory.
+            config: The resolved configuration.
+            signature: Its signature.
+            command: The command line, for command.txt.
+            overrides: For overrides.txt; by default the arguments of `command`.
+            harmless: Dotted keys of the configuration that are not part of the signature, so that
+                an error message does not name them.
+
+        Raises:
+            OutputError: The directory is locked, holds another run, or cannot be created.
         """
         path = Path(path)
         with _one_sentence(path):
@@ -88,7 +100,7 @@ class RunDirectory:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path)
             if not path.is_dir():
-                raise OutputError(f"{path} exists and is no directory; choose another name=...")
+                raise OutputError(f"{path} exists and is not a directory; choose another name=...")
             is_known(path)
             lock, notes = Lock.take(path / "lock")
             run = cls(path, lock, None)
@@ -111,8 +123,13 @@ class RunDirectory:
         return run
 
     def log(self, split: str, step: int, **metrics: float) -> None:
-        """Appends one line of declared metrics. Raises ValueError for an undeclared name,
-        TypeError for a value that is no number, OutputError if it cannot be written."""
+        """Append one line of metrics.
+
+        Raises:
+            ValueError: A metric is not declared.
+            TypeError: A value is not a number.
+            OutputError: The line cannot be written.
+        """
         refuse_undeclared(metrics)
         for name, value in metrics.items():
             if not isinstance(value, Real):
@@ -121,34 +138,34 @@ class RunDirectory:
         self._writable_metrics().append(step, split, values)
 
     def cut(self, step: int) -> int:
-        """Drops the logged lines beyond `step`, on resume; -1 drops all. Returns how many."""
+        """On resume, remove the logged lines after `step` (-1: all); returns how many."""
         return self._writable_metrics().cut(step)
 
     def status(self, state: str, **facts: object) -> None:
-        """Writes status.json: the state, since when, by which process, and the facts."""
+        """Write status.json: the state, its time and process, and the facts."""
         if state not in STATES:
-            raise ValueError(f"'{state}' is no state of a run: allowed are {', '.join(STATES)}")
+            raise ValueError(f"'{state}' is not a state of a run; allowed: {', '.join(STATES)}")
         self._writable_metrics()
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         head = {"state": state, "since": now, "pid": os.getpid(), "host": os.uname().nodename}
         self._write("status.json", _json(head | facts))
 
     def picture(self, file: str, content: bytes) -> None:
-        """Writes one file into pictures/; one of the same name is replaced."""
+        """Write a file into pictures/, replacing one of the same name."""
         self._writable_metrics()
         with _one_sentence(self.path / "pictures"):
             (self.path / "pictures").mkdir(exist_ok=True)
             write_atomically(self.path / "pictures" / file, content)
 
     def finish(self, result: RunResult) -> None:
-        """Marks the run COMPLETED and writes result.json, the last thing; the run is complete."""
+        """Set the status COMPLETED, then write result.json, which completes the run."""
         content = _json(result.to_json())
         self.status("COMPLETED")
         self._write("result.json", content)
         self.result = result
 
     def record_environment(self) -> None:
-        """Writes environment.json again: call it once torch (and its GPU) is up."""
+        """Rewrite environment.json; to be called after torch and CUDA are initialised."""
         self._writable_metrics()
         facts: dict = environment()
         if self._earlier_environments:
@@ -156,7 +173,7 @@ class RunDirectory:
         self._write("environment.json", _json(facts))
 
     def close(self) -> None:
-        """Releases the directory; closing it again does nothing."""
+        """Release the directory; closing it again does nothing."""
         if self._metrics is not None:
             self._metrics.close()
         self._metrics = None
@@ -173,20 +190,20 @@ class RunDirectory:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Closes; an exception is recorded as FAILED, but an interrupt leaves the status alone."""
+        """Close; an exception sets the status FAILED, an interrupt does not change it."""
         if isinstance(error, Exception) and self._metrics is not None and not self.complete:
             line = " ".join(f"{type(error).__name__}: {error}".split())
-            story = "".join(traceback.format_exception(kind, error, trace))
-            with contextlib.suppress(OutputError):  # the exception itself matters more
-                self.status("FAILED", error=line, traceback=story)
+            text = "".join(traceback.format_exception(kind, error, trace))
+            with contextlib.suppress(OutputError):  # do not hide the original exception
+                self.status("FAILED", error=line, traceback=text)
         self.close()
 
     def _begin(self, text: str, overrides: Sequence[str], command: Sequence[str]) -> None:
-        """Under the lock: clears what a killed writer left, says what is run, marks it RUNNING."""
+        """With the lock held: remove leftovers, record the command, set the status RUNNING."""
         remove_leftovers(self.path)
         if (self.path / "result.json").exists():
-            self.notes.append(f"{self.path / 'result.json'} cannot be read and is written anew")
-        if not self.resumed:  # first of all, as a directory without it counts as someone else's
+            self.notes.append(f"{self.path / 'result.json'} cannot be read and will be replaced")
+        if not self.resumed:  # first, since a directory with other files but without it is refused
             self._write("config.yaml", text)
         self._metrics = MetricsFile(self.path / "metrics.jsonl")
         if not (self.path / "overrides.txt").exists():
@@ -217,9 +234,9 @@ class RunDirectory:
 
     def _writable_metrics(self) -> MetricsFile:
         if self.complete:
-            raise OutputError(f"{self.path} is already complete; nothing more is written to it.")
+            raise OutputError(f"{self.path} is already complete and cannot be written to.")
         if self._metrics is None:
-            raise OutputError(f"{self.path} is closed; nothing more is written to it.")
+            raise OutputError(f"{self.path} is closed and cannot be written to.")
         return self._metrics
 
 

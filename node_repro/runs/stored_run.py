@@ -1,4 +1,4 @@
-"""`StoredRun`: a run's directory, read; `find_runs`: all of them below an outputs folder."""
+"""`StoredRun` reads a run's directory; `find_runs` finds all runs below an outputs folder."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from node_repro.runs.result import RunResult
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run's directory, finished or not. Files are read when an attribute is first asked for.
+    """A run's directory, finished or not. Files are read when an attribute is first accessed.
 
     The layout of the path is that of `config.signature.run_path`:
     outputs/<experiment>/<profile>-<data>-<signature>/seed<k>.
@@ -29,36 +29,36 @@ class StoredRun:
 
     @property
     def experiment(self) -> str:
-        """The experiment's current name, or the task's and model's, by the folder of its runs."""
+        """The experiment's current name, or "<task>_<model>", from the folder's name."""
         return current_name(self.path.parent.parent.name)
 
     @property
     def profile(self) -> str:
-        """Read off the folder's name."""
+        """The profile, from the folder's name."""
         return self.path.parent.name.partition("-")[0]
 
     @property
     def seed(self) -> int:
-        """Read off the folder's name."""
+        """The seed, from the folder's name."""
         return int(self.path.name.removeprefix("seed"))
 
     @property
     def signature(self) -> str:
-        """The hash of the configuration, read off the folder's name."""
+        """The hash of the configuration, from the folder's name."""
         return self.path.parent.name.rpartition("-")[2]
 
     @property
     def data(self) -> str:
-        """The data set's name, as in "mnist-embedded"; also of a run that is not finished."""
+        """The data set's name, as in "mnist-embedded"; also for unfinished runs."""
         if self.result is not None:
             return self.result.data
         return self.path.parent.name.partition("-")[2].rpartition("-")[0]
 
     @cached_property
     def state(self) -> str:
-        """COMPLETED, RUNNING, INTERRUPTED, FAILED, or DAMAGED: result.json cannot be read.
+        """COMPLETED, RUNNING, INTERRUPTED, FAILED, or DAMAGED if result.json cannot be read.
 
-        A run that was killed, and so could not write its state, is INTERRUPTED.
+        A killed run, which could not record its state, is INTERRUPTED.
         """
         if self.result is not None:
             return "COMPLETED"
@@ -71,7 +71,7 @@ class StoredRun:
 
     @property
     def since(self) -> str:
-        """When the run came to its state, in ISO 8601; "" if unknown."""
+        """When the run entered its state, in ISO 8601; "" if unknown."""
         return str(self.status.get("since", ""))
 
     @cached_property
@@ -81,7 +81,7 @@ class StoredRun:
 
     @property
     def result(self) -> RunResult | None:
-        """None until the run is finished, and if result.json cannot be read."""
+        """The result; None if the run is not finished or result.json cannot be read."""
         return self._read_result[0]
 
     @property
@@ -104,7 +104,7 @@ class StoredRun:
 
     @property
     def commit(self) -> str:
-        """The program's git commit, with "+" if files were changed; without git its version."""
+        """Git commit of the program, with "+" if files were changed; without git its version."""
         git = self.environment.get("git") or {}
         if not git.get("sha"):
             return f"version {self.environment.get('package_version', 'unknown')}"
@@ -122,7 +122,7 @@ class StoredRun:
 
     @cached_property
     def metrics(self) -> Sequence[Mapping[str, Any]]:
-        """The lines of metrics.jsonl; none if the file cannot be read."""
+        """The lines of metrics.jsonl; empty if the file cannot be read."""
         try:
             return read_metrics(self.path / "metrics.jsonl")
         except OutputError:
@@ -130,20 +130,20 @@ class StoredRun:
 
     @cached_property
     def probes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Probe -> what it measured on this run, with its `facts` and `rows`.
+        """Probe -> its measurement of this run, with `facts` and `rows`.
 
-        Files that cannot be read are left out.
+        Unreadable files are left out.
         """
         contents = {path.stem: _read_json(path) for path in sorted(self.path.glob("probes/*.json"))}
         return {name: content for name, content in contents.items() if _is_probe(content)}
 
     def file(self, name: str) -> Path | None:
-        """The path of a file of the run, as in "pictures/density.png"; None if there is none."""
+        """The path of a file of the run, as in "pictures/density.png"; None if it is missing."""
         path = self.path / name
         return path if path.is_file() else None
 
     def arrays(self, name: str) -> Mapping[str, Any] | None:
-        """The arrays of a .npz file of the run; None if there is none that can be read."""
+        """The arrays of a .npz file of the run; None if it is missing or damaged."""
         import numpy as np
 
         try:
@@ -160,11 +160,11 @@ def find_runs(
 
     Args:
         outputs: The folder of all runs.
-        experiment: Only runs of this experiment, in folders of its former names, too.
+        experiment: Only runs of this experiment, also in folders with its former names.
         profile: Only runs of this profile.
         seed: Only runs with this seed.
 
-    Runs with a name of their own (`name=...`) have another layout and are not found.
+    Runs started with `name=...` have another layout and are not found.
     """
     described = all_experiments().get(experiment)
     seeds = "*" if seed is None else seed
@@ -191,7 +191,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_mapping(path: Path, parse: Callable[[str], object]) -> dict[str, Any] | None:
-    """A file's mapping; None if the file is missing, damaged or something else."""
+    """The mapping in a file; None if the file is missing, damaged or not a mapping."""
     try:
         content = parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):

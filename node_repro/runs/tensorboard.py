@@ -1,7 +1,7 @@
-"""A run in TensorBoard: curves, their charts, histograms, images, texts and its HPARAMS row.
+"""TensorBoard output of a run: scalars, charts, histograms, images, texts and its HPARAMS row.
 
-The summaries are tensorboard's own messages. What torch's `SummaryWriter` lacks: descriptions of
-scalars, images from the bytes of a file (GIFs too), and an HPARAMS row in the run's own event file.
+It writes tensorboard's own messages, because torch's `SummaryWriter` has no descriptions of
+scalars, no images from encoded files (PNG, GIF), and no HPARAMS row in the run's event file.
 """
 
 # protobuf's generated modules do not declare the names in them:
@@ -41,25 +41,26 @@ from node_repro.runs.json_values import flatten
 from node_repro.runs.metrics import METRICS, STEP_SIZE, get_metric, refuse_undeclared
 
 CATEGORIES = {"score": "Learning", "solver": "Solver", "cost": "Cost"}
-"""Group of a metric -> category of its chart. Every layout has all categories: TensorBoard loses
-charts when it merges layouts that have not."""
+"""Group of a metric -> category of its chart. Every layout has all categories, because TensorBoard
+loses charts when it merges layouts with different ones.
+"""
 
 _FIRST_COLUMNS = (
     *(("test/selected", name) for name in ("error", "loss_nats", "nll_nats", "rmse_noisy")),
     *(("epoch", name) for name in ("nfe_forward", "nfe_backward")),
 )
 _FIRST_KEYS = ("experiment", "model.choice", "solver.choice", "gradient.choice", "seed")
-"""TensorBoard shows five columns and five keys of HPARAMS at first; the others are ticked."""
+"""Of HPARAMS, TensorBoard initially shows five columns and five keys; others must be selected."""
 
 _FINAL = ("parameters", "training_seconds")
-"""Metrics that a run has once, logged under the split "final"."""
+"""Metrics logged once per run, under the split "final"."""
 
 
 class TensorBoard:
-    """One start of a run in TensorBoard. Every method that writes may raise OutputError.
+    """TensorBoard output of one start of a run. Methods that write may raise OutputError.
 
     Args:
-        directory: The run's directory, so that TensorBoard calls the run by its path.
+        directory: The run's directory, whose path is the run's name in TensorBoard.
         purge_step: On resume, the first step that is repeated.
         logged: The lines of metrics.jsonl of earlier starts, whose charts are kept.
     """
@@ -73,7 +74,7 @@ class TensorBoard:
         self._layout = _layout(self._tags)
 
     def scalars(self, split: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Adds declared metrics; a chart appears with its first scalar.
+        """Add declared metrics; a chart is added with its first scalar.
 
         Raises:
             ValueError: A metric is not declared.
@@ -103,14 +104,14 @@ class TensorBoard:
             self._events.add(0, Summary(value=[value]))
 
     def histogram(self, name: str, step: int, values: Sequence[float], description: str) -> None:
-        """Adds a histogram of the finite values, if there are any."""
+        """Add a histogram of the finite values, if there are any."""
         if finite := [value for value in values if math.isfinite(value)]:
             summary = histogram_pb(name, finite, description=description)
             summary.value[0].metadata.data_class = DATA_CLASS_TENSOR
             self._events.add(step, summary)
 
     def image(self, name: str, step: int, encoded: bytes) -> None:
-        """Adds an image: the bytes of a PNG or GIF file."""
+        """Add an image, given as the bytes of a PNG or GIF file."""
         if encoded.startswith(b"GIF"):
             width, height = struct.unpack("<HH", encoded[6:10])
         else:
@@ -121,19 +122,19 @@ class TensorBoard:
         self._events.add(step, Summary(value=[Summary.Value(tag=name, image=image)]))
 
     def text(self, name: str, step: int, markdown: str) -> None:
-        """Adds a text."""
+        """Add a text."""
         self._events.add(step, text_pb(name, markdown))
 
     def start_session(
         self, step: int, values: Mapping[str, object], columns: Mapping[str, type]
     ) -> None:
-        """Adds the run's row of HPARAMS.
+        """Add the run's row of HPARAMS.
 
         Args:
-            step: Where the run stands.
+            step: The current iteration.
             values: Key -> value of this run; None is left out.
-            columns: Every key that any run may have -> its type. TensorBoard takes the columns of
-                all runs from one of them.
+            columns: Key -> type for the keys of all runs, because TensorBoard reads the columns
+                from a single run.
         """
         info = SessionStartInfo(start_time_secs=time.time())
         for key, value in values.items():
@@ -150,7 +151,7 @@ class TensorBoard:
         )
 
     def end_session(self) -> None:
-        """Marks the run in HPARAMS as complete; its numbers there are its last scalars."""
+        """Mark the run in HPARAMS as complete; its metrics there are its last scalars."""
         info = SessionEndInfo(status=api.STATUS_SUCCESS, end_time_secs=time.time())
         self._events.add(0, _hparams(hparams_metadata.SESSION_END_INFO_TAG, session_end_info=info))
 
@@ -160,19 +161,19 @@ class TensorBoard:
 
 
 def tag(split: str, name: str) -> str:
-    """The name of a scalar: <split>/<metric>, after solver/ or cost/ for what is no score."""
+    """The name of a scalar: <split>/<metric>, prefixed by solver/ or cost/ unless it is a score."""
     group = get_metric(name).group
     return f"{split}/{name}" if group == "score" else f"{group}/{split}/{name}"
 
 
 def table(values: Mapping[str, object]) -> str:
-    """A Markdown table of two columns; keys inside of mappings are dotted."""
+    """A Markdown table of two columns; keys of nested mappings are dotted."""
     rows = (f"| `{key}` | {_cell(value)} |" for key, value in flatten(values).items())
     return "\n".join(("| key | value |", "|---|---|", *rows))
 
 
 def code(text: str) -> str:
-    """Markdown that shows a text as it is."""
+    """A text as a Markdown code block."""
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
@@ -195,7 +196,7 @@ def _scalar_metadata(name: str) -> SummaryMetadata:
 
 
 def _layout(tags: set[str]) -> layouts.Layout:
-    """The charts that have at least one of the scalars `tags` to show, by category."""
+    """The charts for which `tags` has at least one scalar, by category."""
     charts: dict[str, list[layouts.Chart]] = {title: [] for title in CATEGORIES.values()}
     for group, title, names in _charts():
         prefix = "" if group == "score" else f"{group}/"
@@ -208,7 +209,9 @@ def _layout(tags: set[str]) -> layouts.Layout:
                 margin = layouts.MarginChartContent(series=[series])
                 charts[CATEGORIES[group]].append(layouts.Chart(title=title, margin=margin))
         elif any(re.fullmatch(pattern, name) for name in tags):
-            lines = layouts.MultilineChartContent(tag=[f"{pattern}$"])  # it matches beginnings
+            lines = layouts.MultilineChartContent(
+                tag=[f"{pattern}$"]
+            )  # TensorBoard matches prefixes
             charts[CATEGORIES[group]].append(layouts.Chart(title=title, multiline=lines))
     return layouts.Layout(
         category=[layouts.Category(title=title, chart=each) for title, each in charts.items()]
@@ -216,7 +219,7 @@ def _layout(tags: set[str]) -> layouts.Layout:
 
 
 def _charts() -> Iterator[tuple[str, str, list[str]]]:
-    """Group, title and metrics of every chart that there may be."""
+    """Group, title and metrics of every possible chart."""
     charts: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for name, metric in METRICS.items():
         title = metric.chart
@@ -229,7 +232,7 @@ def _charts() -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _experiment(keys: Mapping[str, type]) -> api.Experiment:
-    """The columns of HPARAMS: keys of the configuration, and final numbers."""
+    """The columns of HPARAMS: keys of the configuration and final metrics."""
     types = {bool: api.DATA_TYPE_BOOL, int: api.DATA_TYPE_FLOAT64, float: api.DATA_TYPE_FLOAT64}
     hparams = [
         api.HParamInfo(

@@ -1,11 +1,11 @@
-"""From a validated configuration to objects.
+"""Build objects from a validated configuration.
 
 A component is built by importing its target and calling it with its options. An option whose type
-is not a plain value (a norm, a function) is given by the dotted path of an object. hydra's
-`instantiate` does the same, but wraps every exception in its own, which hides its exit code.
+is not a plain value (a norm, a function) is given as the dotted path of an object. hydra's
+`instantiate` does the same, but wraps every exception in another one without an exit code.
 
 Code that names choices itself, such as a probe, uses `load` (any component), `named_solver`,
-`stepping_solver` and `named_gradient`: their options are checked like those of a run.
+`stepping_solver` and `named_gradient`, whose options are checked like those of a run.
 """
 
 import ctypes
@@ -41,24 +41,29 @@ from node_repro.training.imports import import_object, report_mistakes
 
 
 class ResourceError(Exception):
-    """A device or a library that was asked for is not there."""
+    """A requested device or library is not available."""
 
     exit_code: ClassVar[int] = 5
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run computes, and in which precision."""
+    """Device and floating-point type of a run."""
 
     device: torch.device
     dtype: torch.dtype
 
 
 def construct(component: Component, **built: object) -> Any:  # noqa: ANN401
-    """The component's target, called with its options and with what is built already.
+    """Call the component's target with its options.
+
+    Args:
+        component: The component.
+        built: Further arguments: objects that are built already.
 
     Raises:
-        ConfigError: The target has other parameters, or is outside of node_repro and fails.
+        ConfigError: The target does not accept these arguments, or it is not part of node_repro
+            and fails.
     """
     options = {
         key: import_object(value) if isinstance(value, ObjectPath) else value
@@ -75,7 +80,7 @@ def construct(component: Component, **built: object) -> Any:  # noqa: ANN401
 
 
 def load(group: str, name: str, **options: Value) -> Any:  # noqa: ANN401
-    """The object that one choice of conf/ stands for, some of its options replaced.
+    """Build one choice of conf/, with some of its options replaced.
 
     >>> load("controller", "constant", step_size=0.5)
     Constant(step_size=0.5)
@@ -87,11 +92,11 @@ def load(group: str, name: str, **options: Value) -> Any:  # noqa: ANN401
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc hand freed memory out again instead of giving it back to the system.
+    """Make glibc reuse freed memory instead of returning it to the system.
 
-    By default a tensor of some megabytes is mapped anew whenever it is made, and its pages are
-    filled with zeros one fault at a time: a third of an iteration on a CPU. Elsewhere than on
-    glibc this does nothing.
+    By default glibc maps every tensor of a few megabytes anew, and the kernel zeroes its pages at
+    one page fault each, which takes a third of an iteration on a CPU. Without glibc this function
+    does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
@@ -101,14 +106,20 @@ def keep_freed_memory() -> None:
 
 
 def machine(config: Config, device_index: int | None = None) -> Machine:
-    """Sets up torch as configured. device_index: of several processes each has a CUDA device of its
-    own. Raises ResourceError if CUDA is asked for in vain.
+    """Set up torch as configured.
+
+    Args:
+        config: The configuration.
+        device_index: CUDA device of this process, if the run has several processes.
+
+    Raises:
+        ResourceError: The configured CUDA device is not available.
     """
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
-    threads.most()  # before any are set
+    threads.available_threads()  # before the number is set
     torch.set_num_threads(config.threads if isinstance(config.threads, int) else 1)
     name = config.device
     if name == "auto":
@@ -116,10 +127,10 @@ def machine(config: Config, device_index: int | None = None) -> Machine:
     if name == "cuda":
         if not torch.cuda.is_available():
             raise ResourceError(
-                "device=cuda, but torch finds no CUDA device here: take device=cpu, or install a "
+                "device=cuda, but torch finds no CUDA device here: use device=cpu, or install a "
                 "CUDA build of torch and check nvidia-smi"
             )
-        # TF32 rounds at 5e-4, which an error control at 1e-3 would take for dynamics
+        # TF32 has a rounding error of 5e-4, too large for error control at a tolerance of 1e-3
         torch.backends.cudnn.allow_tf32 = False
         if device_index is not None:
             name = _own_device(device_index)
@@ -130,20 +141,20 @@ def _own_device(index: int) -> str:
     count = torch.cuda.device_count()
     if index >= count:
         raise ResourceError(
-            f"process {index} of this machine finds {count} CUDA devices, and each process takes "
-            f"one: start --nproc_per_node={count} processes, or take device=cpu"
+            f"process {index} of this machine finds {count} CUDA devices, and each process needs "
+            f"one: use --nproc_per_node={count}, or device=cpu"
         )
     torch.cuda.set_device(index)
     return f"cuda:{index}"
 
 
 def data(config: Config) -> DataSet:
-    """The data set, verified. Raises DataError."""
+    """Load and verify the data set. Raises DataError."""
     return construct(config.data).load()
 
 
 def task(config: Config, data_set: DataSet, where: Machine) -> Task:
-    """The task on its data, its own metrics declared."""
+    """Build the task on its data and declare its metrics."""
     built: Task = construct(
         config.task,
         data=data_set,
@@ -158,12 +169,12 @@ def task(config: Config, data_set: DataSet, where: Machine) -> Task:
 
 
 def solver(chosen: SolverConfig, controller: Component, **tolerances: object) -> Solver:
-    """A method under a controller, or a solver with step control of its own.
+    """Build a Runge-Kutta method with a controller, or a solver with its own step control.
 
     Args:
         chosen: The solver.
-        controller: The controller, of no use to a solver with step control of its own.
-        tolerances: rtol and atol; none if no error is controlled.
+        controller: The controller; ignored by a solver with its own step control.
+        tolerances: rtol and atol; empty if the error is not controlled.
 
     Raises:
         SolverError: The solver does not accept the tolerances (kind bad_input).
@@ -177,13 +188,13 @@ def solver(chosen: SolverConfig, controller: Component, **tolerances: object) ->
 
 
 def forward_solver(ode: ODEConfig) -> Solver:
-    """The solver of the forward solve."""
+    """Build the solver of the forward solve."""
     tolerances = {"rtol": ode.rtol, "atol": ode.atol} if ode.error_controlled else {}
     return solver(ode.solver, ode.controller, **tolerances)
 
 
 def gradient(ode: ODEConfig) -> GradientMethod:
-    """The gradient method, with the solver of the backward solve if it has its own."""
+    """Build the gradient method, with a solver for the backward solve if one is configured."""
     backward = ode.backward
     if backward is None:
         return _gradient(ode.gradient, controlled=ode.backward_controlled)
@@ -194,14 +205,20 @@ def gradient(ode: ODEConfig) -> GradientMethod:
 
 
 def _gradient(chosen: Component, *, controlled: bool, **built: object) -> GradientMethod:
-    """controlled: whether the method is given the tolerances of the backward solve."""
+    """Build the gradient method; `controlled`: whether it gets tolerances of the backward solve."""
     left_out = BACKWARD if controlled else (*BACKWARD, "rtol", "atol")
     options = {key: value for key, value in chosen.options.items() if key not in left_out}
     return construct(replace(chosen, options=options), **built)
 
 
 def model(config: Config, sizes: Mapping[str, int], where: Machine) -> nn.Module:
-    """The network with weights drawn from the seed, on the device. sizes: what the data decide."""
+    """Build the network on the device, with weights initialised from the seed.
+
+    Args:
+        config: The configuration.
+        sizes: Constructor arguments determined by the data, such as the number of features.
+        where: Device and floating-point type.
+    """
     torch.manual_seed(config.seed)
     ode = {}
     if config.ode is not None:
@@ -210,12 +227,12 @@ def model(config: Config, sizes: Mapping[str, int], where: Machine) -> nn.Module
 
 
 def optimizer(config: Config, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of all parameters."""
+    """Build the optimizer of all parameters."""
     return construct(config.optimizer)(network.parameters())
 
 
 def learning_rate(config: Config) -> float:
-    """optimizer.lr, scaled to the run's batch size if it is given for a certain batch size."""
+    """optimizer.lr, scaled to the run's batch size if the optimizer has a reference batch size."""
     lr, recipe = config.optimizer.options["lr"], import_object(str(config.optimizer.target))
     assert isinstance(lr, float)
     lr_batch = getattr(recipe, "lr_batch", None)
@@ -227,26 +244,30 @@ def _choices() -> Choices:
 
 
 def gradient_names() -> list[str]:
-    """Every gradient method of conf/."""
+    """Names of all gradient methods of conf/."""
     return _choices().names("gradient")
 
 
 def named_solver(name: str, tolerance: float) -> Solver:
-    """A solver of conf/ at rtol = atol = tolerance, with the integral controller."""
+    """Build a solver of conf/ with rtol = atol = tolerance and the integral controller."""
     chosen = components.load_solver(_choices(), name)
     controller = components.load(_choices(), "controller", "integral")
     return solver(chosen, controller, rtol=tolerance, atol=tolerance)
 
 
 def stepping_solver(name: str, step_size: float) -> Solver:
-    """A method of conf/ with constant steps."""
+    """Build a method of conf/ with constant steps."""
     controller = components.load(_choices(), "controller", "constant", step_size=step_size)
     return solver(components.load_solver(_choices(), name), controller)
 
 
 def named_gradient(name: str, tolerance: float | None) -> GradientMethod:
-    """A gradient method of conf/. Its backward solve keeps to rtol = atol = tolerance; for None it
-    keeps to the forward solver's, as it must if steps are constant.
+    """Build a gradient method of conf/.
+
+    Args:
+        name: The name of the choice.
+        tolerance: rtol = atol of its backward solve; None for those of the forward solver, which is
+            required with constant steps.
     """
     chosen = components.load(_choices(), "gradient", name)
     assert chosen.target is not None

@@ -1,9 +1,9 @@
-"""Checkpoints: files of `torch.save` that are whole or absent, read with `weights_only=True`.
+"""Checkpoints: files of `torch.save`, written atomically and read with `weights_only=True`.
 
-A file holds the state's own keys and "header": format, signature (of the configuration) and step.
-torch writes a zip archive, whose CRCs tell whether it is damaged. The last two checkpoints and the
-best one are kept: if the last is damaged, the one before is used and the damage is reported. A
-directory has one writer at a time, which the run directory's lock ensures.
+A file holds the keys of the state and "header": format, signature of the configuration, and step.
+torch writes a zip archive, whose CRCs detect damage. The last two checkpoints and the best one are
+kept; if the last one is damaged, the one before is used and the damage is reported. The lock of the
+run's directory ensures that there is one writer at a time.
 """
 
 import contextlib
@@ -21,19 +21,25 @@ from torch import Tensor
 from node_repro.runs.atomic import reason, remove_leftovers, sync_directory, write_atomically
 
 FORMAT = 2
-"""Files of format 1 also had a sha256 in their header, which is not looked at any more."""
+"""Files of format 1 also have a sha256 in their header, which is ignored."""
 
 _NAME = re.compile(r"step_(\d+)\.pt")
 
 
 class CheckpointError(Exception):
-    """A checkpoint cannot be saved, read or used; one plain sentence says why and what to do."""
+    """A checkpoint cannot be saved, read or used."""
 
     exit_code: ClassVar[int] = 7
 
 
 class Loaded(NamedTuple):
-    """state: plain containers and CPU tensors, without the header; notes: sentences to show."""
+    """A loaded checkpoint.
+
+    Attributes:
+        state: Plain containers and CPU tensors, without the header.
+        step: Training iterations done.
+        notes: Sentences to show to the user.
+    """
 
     state: dict
     step: int
@@ -41,38 +47,49 @@ class Loaded(NamedTuple):
 
 
 class _Damaged(Exception):
-    """Why a file is no whole checkpoint."""
+    """A file is not a complete checkpoint; the text says why."""
 
 
 class Checkpoints:
-    """The checkpoints of one run: step_<n>.pt (the last two) and best.pt."""
+    """The checkpoints of one run: step_<n>.pt (the last two) and best.pt.
+
+    Args:
+        directory: Their folder; created by the first save if its parent exists.
+        signature: Signature of the run's configuration.
+    """
 
     def __init__(self, directory: Path | str, signature: str) -> None:
-        """The directory is made by the first save, its parent never."""
         self.directory = Path(directory)
         self.signature = signature
 
     def save(self, state: Mapping[str, object], step: int, best: bool = False) -> None:
-        """Saves `state` as the newest, and as the best if so; then removes what is outdated.
+        """Save a checkpoint, then remove outdated ones.
 
-        state: dicts, lists, tuples, tensors, int, float, str, bool, None, nested. Raises TypeError
-        naming the place of anything else, CheckpointError if it cannot be written; what was saved
-        before is then intact.
+        Args:
+            state: Nested dicts, lists, tuples, tensors, int, float, str, bool and None.
+            step: Training iterations done.
+            best: Whether to save it as the best one too.
+
+        Raises:
+            TypeError: The state contains another type; the message says where.
+            CheckpointError: It cannot be written; earlier checkpoints are intact.
         """
         newest = self.directory / f"step_{step:09d}.pt"
         data = _serialize(state, self.signature, step)
         with _one_sentence(f"Cannot save {newest}", "; the checkpoint before it is intact"):
             self.directory.mkdir(exist_ok=True)
             remove_leftovers(self.directory)
-            if best:  # before the newest, whose position says that there is this best one
+            if best:  # before the newest, whose position refers to the best one
                 write_atomically(self.directory / "best.pt", data)
             write_atomically(newest, data)
             self._prune(step)
 
     def load_last(self) -> Loaded | None:
-        """The newest whole state, on the CPU; None if nothing was saved yet.
+        """Load the newest undamaged state onto the CPU; None if there is no checkpoint.
 
-        Raises CheckpointError: all damaged, of another configuration, of a newer format.
+        Raises:
+            CheckpointError: All checkpoints are damaged, or one has another configuration or a
+                newer format.
         """
         notes: list[str] = []
         for claimed, path in self._steps():
@@ -87,12 +104,12 @@ class Checkpoints:
             return None
         raise CheckpointError(
             f"All checkpoints in {self.directory} are damaged "
-            f"({', '.join(path.name for _, path in self._steps())}); remove them to start anew, "
+            f"({', '.join(path.name for _, path in self._steps())}); remove them to start again, "
             "or choose another name=..."
         )
 
     def load_best(self) -> Loaded | None:
-        """The state saved as best, on the CPU; None if there is none. Raises CheckpointError."""
+        """Load the best state onto the CPU; None if there is none. Raises CheckpointError."""
         path = self.directory / "best.pt"
         if not path.exists():
             return None
@@ -152,14 +169,14 @@ def _serialize(state: Mapping[str, object], signature: str, step: int) -> bytes:
 
 
 def _plain(value: object, where: str) -> object:
-    """A copy in plain containers and dense CPU tensors that share nothing with larger storages."""
+    """A copy in plain containers and dense CPU tensors that are not views of larger storages."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Tensor) and type(value) in (Tensor, torch.nn.Parameter):
         if value.layout is torch.strided and not value.is_quantized:
             tensor = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
-            alone = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-            return tensor if alone else tensor.clone()
+            whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+            return tensor if whole else tensor.clone()
     elif isinstance(value, dict) and type(value) in (dict, OrderedDict):
         return {_key(k, where): _plain(item, f"{where}[{k!r}]") for k, item in value.items()}
     elif type(value) is list:
@@ -181,13 +198,13 @@ def _key(key: object, where: str) -> str | int:
 def _load(data: bytes) -> dict:
     try:
         damaged = zipfile.ZipFile(io.BytesIO(data)).testzip()
-    except Exception as error:  # a damaged archive can raise nearly anything
-        raise _Damaged("it is empty, truncated or no checkpoint") from error
+    except Exception as error:  # a damaged archive can raise almost any exception
+        raise _Damaged("it is empty, truncated or not a checkpoint") from error
     if damaged is not None:
         raise _Damaged(f"the CRC of its part {damaged} does not match")
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # so can a pickle of other making
+    except Exception as error:  # and so can a pickle of another program
         raise _Damaged(f"torch.load refuses it: {type(error).__name__}") from error
     if not isinstance(content, dict):
         raise _Damaged(f"it holds a {type(content).__name__}, not a dict")

@@ -11,7 +11,7 @@ from node_repro.runs.metrics import get_metric
 
 
 def reduce_over_processes(name: str, values: Sequence[float]) -> float:
-    """One number from those of the processes that share a batch, as the metric says."""
+    """Combine the values of the processes that share a batch by the metric's `reduction`."""
     reduction = get_metric(name).reduction
     if reduction == "mean":
         return sum(values) / len(values)
@@ -19,14 +19,18 @@ def reduce_over_processes(name: str, values: Sequence[float]) -> float:
 
 
 def solver_cost(model: nn.Module) -> dict[str, float]:
-    """Sums over the last solves of the modules that solve an ODE, which say so in `stats`; empty
-    where there is none."""
+    """Cost of the last solves of all modules that solve an ODE; empty without such modules.
+
+    Returns:
+        Metric -> value: evaluations of f and steps as sums, step sizes as minimum, mean and
+        maximum, the error of the reconstructed state as maximum.
+    """
     solves = _solves(model)
     if not solves:
         return {}
     sizes = step_sizes(model)
     backward = [stats.backward or Stats() for stats in solves]
-    strayed = [s.reconstruction for s in backward if s.reconstruction is not None]
+    errors = [s.reconstruction for s in backward if s.reconstruction is not None]
     return {
         "nfe_forward": sum(stats.nfe for stats in solves),
         "nfe_backward": sum(stats.nfe for stats in backward),
@@ -38,7 +42,7 @@ def solver_cost(model: nn.Module) -> dict[str, float]:
         "h_min": min(stats.h_min for stats in solves),
         "h_max": max(stats.h_max for stats in solves),
         **({"h_mean": sum(sizes) / len(sizes)} if sizes else {}),
-        **({"reconstruction_error": max(strayed)} if strayed else {}),
+        **({"reconstruction_error": max(errors)} if errors else {}),
     }
 
 
@@ -53,13 +57,13 @@ def _solves(model: nn.Module) -> list[Stats]:
 
 @dataclass
 class Means:
-    """Running means of named numbers; plain, so that a checkpoint can hold it."""
+    """Running means of named numbers, in plain containers that a checkpoint can hold."""
 
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, values: Mapping[str, float]) -> None:
-        """One more value of each name."""
+        """Add one value of each name."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
             self.counts[name] = self.counts.get(name, 0) + 1

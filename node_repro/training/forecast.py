@@ -1,22 +1,28 @@
-"""How long the rest of a training will take, from the iterations and evaluations measured so far.
+"""Forecast of the remaining training time from the iterations and evaluations measured so far.
 
-Where a solver adapts its steps, iterations grow more expensive as the field is trained. The pace is
-a line through the last half of the iterations done; what it grows by is carried on for as many
-iterations as are done already, and no further than to twice the pace.
+With an adaptive solver, iterations become more expensive as the field is trained. A line is fitted
+to the seconds per iteration in the last half of the iterations done. Its growth is extrapolated for
+at most as many iterations as are done, and to between half and twice the current pace.
 """
 
 from dataclasses import dataclass, field
 
 WARM_UP = 2  # iterations that are not measured
-MEASURED = 5  # iterations until there is a forecast
-BLOCKS = 128  # kept at most; neighbours are joined beyond
-FITTED = 8  # blocks without which no growth is seen
+MEASURED = 5  # measured iterations needed for a forecast
+BLOCKS = 128  # largest number kept; beyond it neighbours are merged
+FITTED = 8  # blocks needed to fit a growth
 
 
 @dataclass
 class Forecast:
-    """total: iterations of the whole training. start: those done before. evaluate_every: None for
-    the end alone.
+    """Forecast of the remaining time of a training.
+
+    Args:
+        total: Iterations of the whole training.
+        start: Iterations done before this process started.
+        evaluate_every: Iterations between evaluations; None if there is one at the end only.
+        done: Iterations done by this process.
+        evaluation_seconds: Time of the last evaluation; None if none was measured.
     """
 
     total: int
@@ -28,11 +34,11 @@ class Forecast:
 
     @property
     def ready(self) -> bool:
-        """Whether enough is measured."""
+        """Whether enough iterations are measured."""
         return self.done >= WARM_UP + MEASURED
 
-    def iterated(self, seconds: float) -> None:
-        """One more iteration, which took so long without an evaluation."""
+    def add_iteration(self, seconds: float) -> None:
+        """Add the time of one iteration, without an evaluation."""
         self.done += 1
         if self.done <= WARM_UP:
             return
@@ -42,37 +48,38 @@ class Forecast:
             odd = self._blocks[-1:] if len(self._blocks) % 2 else []
             self._blocks = [(m + n, a + b) for (m, a), (n, b) in pairs] + odd
 
-    def evaluated(self, seconds: float) -> None:
-        """An evaluation took so long, its pictures and checkpoint included."""
+    def add_evaluation(self, seconds: float) -> None:
+        """Set the time of an evaluation, including its pictures and checkpoint."""
         self.evaluation_seconds = seconds
 
     @property
     def pace(self) -> float:
-        """Seconds an iteration takes by now."""
+        """Current seconds per iteration."""
         return self._line()[0]
 
-    def rest(self, ahead: int = 0) -> int:
-        """The iterations that are left, but for so many that are done and not yet measured."""
+    def remaining_iterations(self, ahead: int = 0) -> int:
+        """Iterations to be done; `ahead` of them are done but not measured yet."""
         return max(self.total - self.start - self.done - ahead, 0)
 
-    def left(self, ahead: int = 0) -> float:
-        """Seconds for the rest and its evaluations; of these only where one was measured."""
+    def remaining_seconds(self, ahead: int = 0) -> float:
+        """Time of the remaining iterations and, if one was measured, of their evaluations."""
         pace, growth = self._line()
-        rest, grows = self.rest(ahead), min(self.rest(ahead), self.done)
+        rest = self.remaining_iterations(ahead)
+        grows = min(rest, self.done)
         if grows:
             growth = max(-pace / 2 / grows, min(growth, pace / grows))
         evaluating = self._evaluations(rest) * (self.evaluation_seconds or 0.0)
         return pace * rest + growth * grows * (rest - grows / 2) + evaluating
 
     def _evaluations(self, rest: int) -> int:
-        """How many are in the rest; the last iteration is always followed by one."""
+        """Number of evaluations in the last `rest` iterations; one follows the last iteration."""
         if not rest or self.evaluate_every is None:
             return min(rest, 1)
         return -(-self.total // self.evaluate_every) - (self.total - rest) // self.evaluate_every
 
     def _line(self) -> tuple[float, float]:
-        """The pace at the last iteration, and what it grows by in each."""
-        last: list[tuple[float, int, float]] = []  # how long ago, iterations, seconds each
+        """Seconds per iteration at the last iteration, and their growth per iteration."""
+        last: list[tuple[float, int, float]] = []  # position, iterations, seconds per iteration
         ago = 0.0
         for count, seconds in reversed(self._blocks):
             last.append((-ago - count / 2, count, seconds / count))

@@ -1,4 +1,4 @@
-"""What a run prints before it trains: data, length, model, solver, device, directory."""
+"""Introduction that a run prints before training: data, length, model, solver, device."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,7 +15,7 @@ from node_repro.training.trainer import Trainer
 def introduction(
     config: Config, data: DataSet, machine: Machine, threads: Threads, trainer: Trainer
 ) -> Iterator[tuple[str, str]]:
-    """Lines, each a title and a text."""
+    """Yield the title and the text of each line."""
     if data.notice:
         yield "notice", data.notice
     yield "data", f"{data.name}, {data.description}"
@@ -37,12 +37,12 @@ def introduction(
 
 
 def count_parameters(model: nn.Module) -> int:
-    """The trained numbers."""
+    """Number of trained parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def _describe_solves(ode: ODEConfig) -> str:
-    """Both solves in one line; the backward one only if it differs from the forward one."""
+    """The forward solve in one line, followed by the backward solve if it differs."""
 
     def steps(controller: Component, tolerances: Mapping[str, object]) -> str:
         size = controller.options.get("step_size")

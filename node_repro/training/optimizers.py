@@ -1,4 +1,4 @@
-"""Optimizers: torch's, with the options that a run may choose."""
+"""Optimizers of torch with their options."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -10,11 +10,11 @@ from torch import nn
 
 
 class Optimizer(Protocol):
-    """Makes torch's optimizer of some parameters."""
+    """Interface of an optimizer choice: makes a torch optimizer of given parameters."""
 
     lr_batch: ClassVar[int | None]
-    """The batch size that lr is given for: it is scaled in proportion to the run's batch size
-    (Goyal et al. 2017). None: lr holds for batches of any size.
+    """Batch size for which lr is given; lr is scaled in proportion to the run's batch size (Goyal
+    et al. 2017). None: lr is not scaled.
     """
 
     def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer: ...
@@ -25,7 +25,7 @@ class SGD:
     """Stochastic gradient descent with momentum.
 
     Args:
-        lr: Learning rate for a batch size of 128; in proportion for others.
+        lr: Learning rate for a batch size of 128; proportional to the batch size for others.
         momentum: Momentum.
     """
 

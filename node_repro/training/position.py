@@ -1,4 +1,4 @@
-"""Where a training stands."""
+"""Position in a training run."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -8,10 +8,15 @@ from node_repro.training.cost import Means
 
 @dataclass
 class Position:
-    """The state of a training, without its tensors.
+    """State of a training run without its tensors.
 
-    step: iterations done. evaluated: the step of the last evaluation. best, best_step: of the
-    selected model on the validation set.
+    Attributes:
+        step: Iterations done.
+        evaluated: Step of the last evaluation.
+        best: Validation score of the selected model.
+        best_step: Step of the selected model.
+        window: Means since the last logged line.
+        epoch: Means since the last evaluation.
     """
 
     step: int = 0
@@ -22,7 +27,7 @@ class Position:
     epoch: Means = field(default_factory=Means)
 
     def state(self) -> dict:
-        """Plain containers, for a checkpoint."""
+        """The position in plain containers, for a checkpoint."""
         return asdict(self)
 
     @classmethod

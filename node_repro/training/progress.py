@@ -1,4 +1,4 @@
-"""Lines on stdout and in train.log, a progress bar on a terminal, and estimates of the time."""
+"""Progress output: lines on stdout and in train.log, a progress bar, and time estimates."""
 
 import os
 import sys
@@ -15,14 +15,20 @@ from node_repro.runs.metrics import get_metric, shown_scores
 from node_repro.runs.result import TimeEstimate
 from node_repro.training.forecast import Forecast
 
-OFTEN = 1.25  # times as many iterations until an estimate is looked at again
-OFF = 1.5  # times as long, or as short, as was said: said again,
-LEAST = 10.0  # if that is so many seconds
+RECHECK = 1.25  # an estimate is checked again after this many times as many iterations
+TOLERATED_RATIO = 1.5  # a new estimate is printed if it differs by more than this factor
+TOLERATED_SECONDS = 10.0  # and by more than this time
 
 
 class Progress:
-    """bar: on, off, or auto (only where stderr is a terminal). per_epoch: None without epochs.
-    evaluate_every: iterations, None for the end alone.
+    """Progress output of one start of a run.
+
+    Args:
+        log: The file to which lines are appended, in addition to stdout.
+        bar: "on", "off", or "auto" (only if stderr is a terminal).
+        total: Iterations of the whole training.
+        per_epoch: Iterations per epoch; None for infinite data.
+        evaluate_every: Iterations between evaluations; None for one epoch, or for the end only.
     """
 
     def __init__(
@@ -43,17 +49,17 @@ class Progress:
         self._forecast = Forecast(total, 0, evaluate_every or per_epoch)
         self._began = self._took = 0.0
         self._evaluated = False  # since the last iteration
-        self._first: float | None = None  # what was said first, in seconds of all
-        self._said = 0.0  # and last
-        self._look_at = 0  # iterations after which an estimate is looked at again
+        self._first: float | None = None  # the first printed estimate of the total seconds
+        self._last = 0.0  # the last one
+        self._next_check = 0  # iterations after which the estimate is checked again
 
     def say(self, line: str) -> None:
-        """A line on stdout and in train.log. Raises OutputError."""
+        """Print a line and append it to train.log. Raises OutputError."""
         if self._bar is not None:
             self._bar.clear()
         try:
             print(line, flush=True)
-        except BrokenPipeError:  # the reader is gone, as behind `| head`; the run goes on
+        except BrokenPipeError:  # the reader has ended, as in `| head`; the run continues
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, sys.stdout.fileno())
             os.close(null)
@@ -64,8 +70,14 @@ class Progress:
             raise OutputError(f"Cannot write {self._log}: {reason(error)}.") from error
 
     def steps(self, remaining: Iterable[int], start: int) -> Iterator[int]:
-        """The steps, counted by the bar. After a few of them says how long the rest will take, and
-        again where that turns out otherwise; at the end how long it took.
+        """Yield the remaining steps, with a progress bar and time estimates.
+
+        Prints an estimate after a few steps, a new one if it changes much, and the total time at
+        the end.
+
+        Args:
+            remaining: The steps.
+            start: Number of steps done before.
         """
         self._forecast.start = start
         self._began = before = time.monotonic()
@@ -100,43 +112,44 @@ class Progress:
         """Estimated and measured time of the iterations of this process; None without one."""
         if self._first is None:
             return None
-        return TimeEstimate(self._forecast.done, self._first, self._said, self._took)
+        return TimeEstimate(self._forecast.done, self._first, self._last, self._took)
 
     def _measure(self, seconds: float) -> None:
-        """An iteration and what followed it; an evaluation took what is above the pace."""
+        """Add the time of one iteration; time beyond the pace is that of an evaluation."""
         forecast = self._forecast
         if self._evaluated:
-            alone = forecast.pace or self._epoch.get("step_seconds", 0.0)
-            forecast.evaluated(max(seconds - alone, 0.0))
-            seconds = min(alone, seconds)
+            iteration = forecast.pace or self._epoch.get("step_seconds", 0.0)
+            forecast.add_evaluation(max(seconds - iteration, 0.0))
+            seconds = min(iteration, seconds)
             self._evaluated = False
-        forecast.iterated(seconds)
+        forecast.add_iteration(seconds)
 
     def _estimate(self, elapsed: float) -> None:
-        """Says how long it will take, once that is known, and again where it is far from that."""
+        """Print the first estimate, and later ones that differ much from the one before."""
         forecast = self._forecast
-        if not forecast.ready or forecast.done < self._look_at or not forecast.rest():
+        if not forecast.ready or not forecast.remaining_iterations():
             return
-        self._look_at = int(OFTEN * forecast.done) + 1
-        left = forecast.left()
+        if forecast.done < self._next_check:
+            return
+        self._next_check = int(RECHECK * forecast.done) + 1
+        left = forecast.remaining_seconds()
         if self._first is None:
-            self._first = self._said = elapsed + left
+            self._first = self._last = elapsed + left
             unknown = "" if forecast.evaluation_seconds is not None else ", evaluations not counted"
             self.say(
-                f"estimate   {duration(left)} of training at {forecast.pace:.2f} s an "
+                f"estimate   {duration(left)} of training at {forecast.pace:.2f} s per "
                 f"iteration{unknown}"
             )
             return
-        whole = elapsed + left
-        if not 1 / OFF < whole / self._said < OFF and abs(whole - self._said) > LEAST:
-            self._said = whole
-            self.say(
-                f"estimate   {duration(left)} left, as an iteration takes {forecast.pace:.2f} s by "
-                "now"
-            )
+        total, ratio = elapsed + left, (elapsed + left) / self._last
+        if 1 / TOLERATED_RATIO < ratio < TOLERATED_RATIO:
+            return
+        if abs(total - self._last) > TOLERATED_SECONDS:
+            self._last = total
+            self.say(f"estimate   {duration(left)} left at now {forecast.pace:.2f} s per iteration")
 
     def show(self, split: str, step: int, metrics: Mapping[str, float]) -> None:
-        """The bar's numbers, and a line after every validation."""
+        """Show training metrics in the bar, and print a line after every validation."""
         if split == "train" and self._bar is not None:
             self._bar.set_postfix_str(", ".join([*self._rate(), _numbers(metrics)]), refresh=False)
         if split == "epoch":
@@ -150,21 +163,21 @@ class Progress:
             )
 
     def _rate(self) -> list[str]:
-        """The bar's own numbers."""
+        """Remaining time and seconds per iteration, for the bar."""
         forecast = self._forecast
         if not forecast.ready:
             return []
-        return [f"{duration(forecast.left())} left", f"{forecast.pace:.2f} s/it"]
+        return [f"{duration(forecast.remaining_seconds())} left", f"{forecast.pace:.2f} s/it"]
 
     def _left_after(self, evaluation_seconds: float | None) -> str:
-        """The end of a validation's line: how long the rest will take, as it is known by then."""
+        """The remaining time, for the line of a validation."""
         forecast = self._forecast
-        if self._first is None or not forecast.rest(1):
+        if self._first is None or not forecast.remaining_iterations(1):
             return ""
         if forecast.evaluation_seconds is None and evaluation_seconds is not None:
-            forecast.evaluated(evaluation_seconds)
-        seconds = forecast.left(1)  # this iteration is not measured yet
-        self._said = time.monotonic() - self._began + seconds
+            forecast.add_evaluation(evaluation_seconds)
+        seconds = forecast.remaining_seconds(1)  # this iteration is not measured yet
+        self._last = time.monotonic() - self._began + seconds
         return f"  {duration(seconds)} left"
 
     def _place(self, step: int) -> str:

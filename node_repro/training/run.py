@@ -1,7 +1,7 @@
-"""One run, from its configuration to result.json: `run`.
+"""`run`: one run, from its configuration to result.json.
 
-Every process of a run does the same: it loads the data, builds the trainer, trains and evaluates.
-Rank 0 also reads and writes files and prints, through a `RunOutput`; the other ranks have none.
+Every process of a run loads the data, builds the trainer, trains and evaluates. Only rank 0 reads
+and writes files and prints, through a `RunOutput`.
 """
 
 import time
@@ -12,7 +12,7 @@ from node_repro.config import Config, ConfigError
 from node_repro.config.signature import harmless, plain, run_path, signature
 from node_repro.data import DataSet
 from node_repro.data.sharding import Share
-from node_repro.runs.environment import SECONDS_TO_TELL
+from node_repro.runs.environment import EXIT_DELAY
 from node_repro.runs.metrics import declare
 from node_repro.runs.result import ModelResult, RunResult
 from node_repro.runs.run_directory import RunDirectory
@@ -29,19 +29,24 @@ from node_repro.training.trainer import Evaluation, Plan, Stopped, Trainer
 
 
 def run(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
-    """Trains, tests and records one run; a finished one is left alone, an unfinished one resumed.
+    """Train, test and record one run; an unfinished run is resumed, a finished one is not changed.
 
     Args:
         config: The validated configuration.
-        overrides: What the user typed beyond the defaults, for overrides.txt.
+        overrides: The overrides that the user typed, for overrides.txt.
         command: The command line, for command.txt.
 
     Returns:
         The exit code: 0, or that of a signal.
 
     Raises:
-        DataError, OutputError, CheckpointError, SolverError, DivergedError, ResourceError,
-        ShareError, LostProcessError.
+        DataError: The data cannot be loaded.
+        OutputError: The run's directory cannot be used.
+        CheckpointError: A checkpoint cannot be saved or read.
+        SolverError, DivergedError: The training cannot continue.
+        ResourceError: A device is not available.
+        ShareError: The processes cannot share the batch evenly.
+        LostProcessError: Another process was killed.
     """
     try:
         with join_processes() as processes, Signals(second_kills=processes.count == 1) as signals:
@@ -50,12 +55,12 @@ def run(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int
                 return training.follow()
             return training.record(overrides, command)
     except FailedElsewhereError as failure:
-        time.sleep(SECONDS_TO_TELL)  # torchrun ends all processes once one has left
+        time.sleep(EXIT_DELAY)  # torchrun kills all processes once one has exited
         return failure.exit_code
 
 
 class TrainingRun:
-    """One run in one of its processes: data and trainer, and what is done with them, in order."""
+    """One process of a run: its data, device and signature, and the steps of training."""
 
     def __init__(self, config: Config, processes: Processes, signals: Signals) -> None:
         Share(processes.rank, processes.count).refuse_uneven(
@@ -69,7 +74,7 @@ class TrainingRun:
         self.signature = signature(config, self.data.name)
 
     def record(self, overrides: Sequence[str], command: Sequence[str]) -> int:
-        """What rank 0 does: it also owns the run's directory."""
+        """Train and record the run (rank 0)."""
         directory = RunDirectory.open(
             self.path,
             plain(self.config),
@@ -81,7 +86,7 @@ class TrainingRun:
         with directory, self.processes.propagate_errors():
             self.processes.broadcast_from_rank0(lambda: directory.complete)
             if directory.result is not None:
-                print(f"complete   {self.path} is finished already\n{directory.result.summary()}")
+                print(f"complete   {self.path} is already finished\n{directory.result.summary()}")
                 return 0
             trainer, threads = self._build_trainer()
             directory.record_environment()  # again, now that the threads are chosen
@@ -100,7 +105,7 @@ class TrainingRun:
         return 0
 
     def follow(self) -> int:
-        """What the other ranks do: they train and evaluate, without file I/O."""
+        """Train and evaluate without file I/O (all ranks but 0)."""
         if self.processes.broadcast_from_rank0(lambda: False):  # rank 0 found a finished run
             return 0
         trainer, _ = self._build_trainer()
@@ -113,7 +118,7 @@ class TrainingRun:
         return 0
 
     def _build_trainer(self) -> tuple[Trainer, Threads]:
-        """The trainer, and how many threads it computes with."""
+        """Build the trainer and choose the number of threads."""
         checkpoints = Checkpoints(self.path / "checkpoints", self.signature)
         trainer = build_trainer(
             self.config, self.data, self.machine, checkpoints, self.signals, self.processes
@@ -176,7 +181,7 @@ def build_trainer(
     signals: Signals,
     processes: Processes,
 ) -> Trainer:
-    """Task, network, optimizer and schedule, ready to train."""
+    """Build a trainer with its task, network, optimizer and schedule."""
     task = build.task(config, data, machine)
     declare(task.metrics)
     model = build.model(config, task.sizes, machine)
@@ -206,8 +211,8 @@ def _iterations(config: Config, task: Task) -> int:
         return config.trainer.iterations
     if task.iterations_per_epoch is None:
         raise ConfigError(
-            f"task={config.task.name} draws its data without end, so there are no epochs: "
-            "give trainer.iterations=..."
+            f"task={config.task.name} has infinite data and therefore no epochs: set "
+            "trainer.iterations=..."
         )
     assert config.trainer.epochs is not None
     return config.trainer.epochs * task.iterations_per_epoch

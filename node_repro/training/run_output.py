@@ -1,4 +1,4 @@
-"""What rank 0 writes and shows of a run: metrics.jsonl, TensorBoard, pictures, lines on stdout."""
+"""Output of a run by rank 0: metrics.jsonl, TensorBoard, pictures, lines on stdout."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -21,7 +21,7 @@ from node_repro.training.progress import Progress
 from node_repro.training.trainer import Stopped, Trainer
 
 _UNSIGNED = {"seed": int, "device": str}
-"""Keys that are no part of the signature and yet tell runs apart in TensorBoard."""
+"""Keys that are not part of the signature but distinguish runs in TensorBoard."""
 
 
 class RunOutput:
@@ -29,7 +29,7 @@ class RunOutput:
 
     Args:
         config: The run's configuration.
-        trainer: Its trainer, whose model is drawn.
+        trainer: Its trainer.
         directory: Its open directory.
     """
 
@@ -46,12 +46,12 @@ class RunOutput:
         self._nfe: list[float] = []  # logged since the last evaluation
 
     def introduce(self, lines: Iterable[tuple[str, str]]) -> None:
-        """Prints titled lines, and where the run is."""
+        """Print titled lines and the run's directory."""
         for title, text in (*lines, ("run", str(self.directory.path))):
             self._say(title, text)
 
     def start(self, notes: Iterable[str]) -> None:
-        """Once the trainer stands where it starts: prints notes, opens TensorBoard."""
+        """Print notes and open TensorBoard, after the trainer has been resumed."""
         directory, plan = self.directory, self.trainer.plan
         start = self.trainer.position.step
         for note in (*directory.notes, *notes):
@@ -72,17 +72,17 @@ class RunOutput:
         board.start_session(start, row, columns)
 
     def show_progress(self, steps: Iterable[int]) -> Iterator[int]:
-        """The steps to come, with a progress bar and estimates of the time."""
+        """Yield the remaining steps, with a progress bar and time estimates."""
         return self.progress.steps(steps, self.trainer.position.step)
 
     def log(self, split: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Metrics of a split at a step; a validation also draws the model."""
+        """Log metrics of a split at a step; after a validation, also draw the model."""
         self.directory.log(split, step, **metrics)
         self.board.scalars(split, step, metrics)
         if split == "train" and "nfe_forward" in metrics:
             self._nfe.append(metrics["nfe_forward"])
         if split == "epoch":
-            meaning = "NFE forward in the lines logged since the last evaluation"
+            meaning = "NFE forward of the lines logged since the last evaluation"
             self.board.histogram("solver/nfe_forward", step, self._nfe, meaning)
             self._nfe = []
         self.progress.show(split, step, metrics)
@@ -93,7 +93,7 @@ class RunOutput:
                 self._draw(step, final=False)
 
     def finish(self, result: RunResult) -> None:
-        """Draws the selected model, and writes the result: result.json last."""
+        """Draw the selected model and write the result, result.json last."""
         step, board = result.iterations, self.board
         self._draw(step, final=True)
         for name, model in result.models.items():
@@ -111,7 +111,7 @@ class RunOutput:
         self.progress.say(result.summary())
 
     def interrupt(self, stopped: Stopped) -> None:
-        """Records that a signal ended this start."""
+        """Record that a signal stopped the training."""
         self.directory.status("INTERRUPTED", step=stopped.step, exit_code=stopped.exit_code)
         self._say(
             "stopped",
@@ -121,7 +121,7 @@ class RunOutput:
 
     @property
     def board(self) -> TensorBoard:
-        """TensorBoard, after `start`."""
+        """The TensorBoard output, available after `start`."""
         assert self._board is not None
         return self._board
 
@@ -132,7 +132,7 @@ class RunOutput:
 
     @property
     def training(self) -> dict[str, float]:
-        """The logged means over the last epoch, and `seconds`, the time of the whole training."""
+        """The logged means over the last epoch, and `seconds`, the time of the training."""
         lines = read_metrics(self.directory.path / "metrics.jsonl")
         epochs = [line for line in lines if line["split"] == "epoch"]
         if not epochs:
@@ -156,7 +156,7 @@ class RunOutput:
         self.progress.say(f"{title:<10} {text}")
 
     def _draw(self, step: int, *, final: bool) -> None:
-        """Writes the task's pictures. One that the solver fails on is left out with a note."""
+        """Write the task's pictures; one for which the solver fails is left out with a note."""
         model = self.trainer.model
         model.eval()
         try:

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the factor of lr as a function of the fraction of training done."""
+"""Learning-rate schedules: a factor of lr as a function of the fraction of the training done."""
 
 import math
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from annotated_types import Ge, Gt, Le, Lt
 
 
 class Schedule(Protocol):
-    """A function of the progress alone, so that a resumed run needs nothing but its position."""
+    """Interface of a schedule. It depends on the progress only, so it has no state to resume."""
 
     def __call__(self, progress: float) -> float:
-        """The factor of the learning rate when a fraction `progress` in [0, 1) is done."""
+        """Return the factor of the learning rate at the fraction `progress` in [0, 1)."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constant:
-    """Always 1."""
+    """Constant learning rate."""
 
     def __call__(self, progress: float) -> float:
         return 1.0
@@ -26,7 +26,7 @@ class Constant:
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine:
-    """Half a cosine from 1 to final (Loshchilov and Hutter 2017), after a linear warm-up.
+    """Cosine decay from 1 to final (Loshchilov and Hutter 2017), after a linear warm-up.
 
     Args:
         final: Last learning rate as a fraction of lr.
@@ -45,11 +45,11 @@ class Cosine:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Multiplied by a factor at every milestone.
+    """Step decay: the learning rate is multiplied by a factor at every milestone.
 
     Args:
         milestones: Increasing fractions of the training at which the rate falls.
-        factor: What the rate is multiplied by at a milestone.
+        factor: Factor of the rate at each milestone.
     """
 
     milestones: Sequence[Annotated[float, Gt(0), Lt(1)]]

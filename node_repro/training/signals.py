@@ -10,12 +10,14 @@ EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 75}
 
 
 class Signals:
-    """Inside the block, the first SIGINT, SIGTERM or SIGUSR1 is recorded and the second one kills.
+    """Context manager that records the first SIGINT, SIGTERM or SIGUSR1; the second one kills.
+
+    Args:
+        second_kills: False if a launcher forwards signals that its processes have received already:
+            then a second signal is no request to kill.
 
     Attributes:
         received: The recorded signal, or None.
-        second_kills: False if a launcher forwards signals that its processes received already, so
-            that a second one does not mean that the user lost patience.
     """
 
     def __init__(self, *, second_kills: bool = True) -> None:
@@ -46,5 +48,5 @@ class Signals:
 
     @property
     def exit_code(self) -> int:
-        """The exit code that the recorded signal asks for; 0 without a signal."""
+        """The exit code for the recorded signal; 0 without a signal."""
         return 0 if self.received is None else EXIT_CODES[self.received]

@@ -1,8 +1,8 @@
-"""How many CPU threads a run uses: a given number, or for "auto" one if its kernels are small.
+"""Choice of the number of CPU threads: as configured, or for "auto" by the size of the kernels.
 
-Threads share the work of one kernel, so what counts is the largest kernel of a forward pass. A core
-does about 3e10 operations a second: below some milliseconds a kernel, waking other threads costs
-as much as they save, and on a busy machine far more.
+Threads share the work of one kernel, so the largest kernel of a forward pass decides. A core does
+about 3e10 operations per second. For kernels shorter than a few milliseconds, waking other threads
+costs as much time as they save, and far more on a busy machine.
 """
 
 import functools
@@ -16,12 +16,12 @@ from torch.utils.flop_counter import flop_registry
 
 from node_repro.ode.solution import SolverError
 
-LARGE = 100_000_000  # operations of a kernel that is shared by all threads
-KERNELS = 5_000  # looked at; a solve repeats the same ones
+LARGE = 100_000_000  # operations from which a kernel is shared by all threads
+KERNELS = 5_000  # largest number examined; a solve repeats the same ones
 
 
 class Threads(NamedTuple):
-    """reason: why so many, for a person; empty if the number was given."""
+    """A number of threads and the reason for it, shown to the user ("" if it was configured)."""
 
     count: int
     reason: str
@@ -30,10 +30,14 @@ class Threads(NamedTuple):
 def choose(
     asked: int | str, forward: Callable[[], object], device: torch.device, *, parts: int = 1
 ) -> Threads:
-    """Sets and returns torch's threads. asked: a number, or "auto". forward: a forward pass of a
-    training batch, of which this process does one of so many parts.
+    """Set torch's number of threads and return it.
 
-    "auto" is OMP_NUM_THREADS where that is set; else all cores if a kernel is large, or one thread.
+    Args:
+        asked: A number, or "auto": OMP_NUM_THREADS if it is set, else all cores if there is a large
+            kernel, else one thread.
+        forward: A forward pass of a whole training batch.
+        device: The device of the run.
+        parts: Number of processes that share the batch.
     """
     chosen = Threads(asked, "") if isinstance(asked, int) else _auto(forward, device, parts)
     torch.set_num_threads(chosen.count)
@@ -41,42 +45,50 @@ def choose(
 
 
 def _auto(forward: Callable[[], object], device: torch.device, parts: int) -> Threads:
-    count = most()
+    count = available_threads()
     if os.environ.get("OMP_NUM_THREADS"):
-        return Threads(count, "as OMP_NUM_THREADS says")
+        return Threads(count, "set by OMP_NUM_THREADS")
     if device.type != "cpu":
         return Threads(count, "")
     if count == 1:
-        return Threads(1, "as there are no more")
+        return Threads(1, "the only one available")
     operations = largest_kernel(forward, LARGE * parts) // parts
     if operations >= LARGE:
-        return Threads(count, f"as a kernel has {operations:,} operations, enough to share")
-    return Threads(1, f"as no kernel has more than {operations:,} operations, too few to share")
+        return Threads(count, f"since a kernel has {operations:,} operations, enough to share")
+    return Threads(1, f"since no kernel has more than {operations:,} operations, too few to share")
 
 
 @functools.cache
-def most() -> int:
-    """The threads that torch starts with, at most OMP_THREAD_LIMIT. Asked before any are set."""
+def available_threads() -> int:
+    """torch's default number of threads, at most OMP_THREAD_LIMIT.
+
+    Cached, so it must be called before the number is set.
+    """
     limit = os.environ.get("OMP_THREAD_LIMIT", "")
     count = torch.get_num_threads()
     return min(count, int(limit)) if limit.isdecimal() and int(limit) else count
 
 
 def largest_kernel(forward: Callable[[], object], enough: int) -> int:
-    """The operations of the largest matrix product or convolution; no more is looked at once
-    `enough` is found. Random numbers are as before.
+    """Operations of the largest matrix product or convolution of a forward pass.
+
+    The random state is not changed.
+
+    Args:
+        forward: The forward pass.
+        enough: The search ends at the first kernel with as many operations.
     """
     meter = _Meter(enough)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), meter:
             forward()
-    except (_Enough, SolverError):  # what fails here fails in training, which says where
+    except (_Enough, SolverError):  # the same error occurs, and is reported, in training
         pass
     return meter.operations
 
 
 class _Enough(Exception):
-    """Nothing more has to be seen."""
+    """The search can end."""
 
 
 class _Meter(TorchDispatchMode):

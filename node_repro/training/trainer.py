@@ -29,7 +29,7 @@ class DivergedError(Exception):
 
 
 class Stopped(Exception):
-    """A signal came: a checkpoint is saved, from which the same command resumes."""
+    """A signal stopped the training; a checkpoint is saved, from which the same command resumes."""
 
     def __init__(self, exit_code: int, step: int) -> None:
         super().__init__(f"stopped after iteration {step}")
@@ -39,10 +39,16 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is trained. iterations: in all. lr: the learning rate before the schedule.
+    """Length and intervals of a training.
 
-    evaluate_every: iterations; None for an epoch, or for the end alone where there are no epochs.
-    clip: the largest norm of the whole gradient, longer ones are shortened to it; None for any.
+    Args:
+        iterations: Number of iterations.
+        lr: Learning rate, multiplied by the factor of the schedule.
+        checkpoint_seconds: Seconds between checkpoints.
+        log_every: Iterations between logged lines.
+        evaluate_every: Iterations between evaluations; None for one epoch, or for the end only if
+            there are no epochs.
+        clip: Largest norm of the whole gradient, to which larger ones are scaled; None: no limit.
     """
 
     iterations: int
@@ -54,7 +60,13 @@ class Plan:
 
 
 class Evaluation(NamedTuple):
-    """scores: by metric. standard_errors: of those that are means over examples. count: of them."""
+    """Scores of a split.
+
+    Attributes:
+        scores: Metric -> score.
+        standard_errors: Metric -> standard error, for scores that are means over examples.
+        count: Number of examples.
+    """
 
     scores: dict[str, float]
     standard_errors: dict[str, float]
@@ -62,7 +74,12 @@ class Evaluation(NamedTuple):
 
 
 class _Scored(NamedTuple):
-    """values: of each example of one batch, (B,) by metric. nfe: NaN where nothing is solved."""
+    """Scores of one batch.
+
+    Attributes:
+        values: Metric -> values of the examples (B,).
+        nfe: Evaluations of f; NaN for a model without an ODE.
+    """
 
     values: dict[str, Tensor]
     nfe: float
@@ -73,11 +90,11 @@ Log = Callable[[str, int, dict[str, float]], None]
 
 
 class Trainer:
-    """Trains a model on a task, in one process or as one of several.
+    """Trains a model on a task, in one process or in one of several.
 
     Raises:
-        DivergedError, SolverError: Training cannot go on; the last checkpoint is intact.
-        Stopped: A signal came; a checkpoint is saved.
+        DivergedError, SolverError: Training cannot continue; the last checkpoint is intact.
+        Stopped: A signal was received; a checkpoint is saved.
     """
 
     def __init__(
@@ -102,7 +119,7 @@ class Trainer:
         self._saved_step: int | None = None
 
     def resume(self) -> tuple[str, ...]:
-        """Loads the last checkpoint, if there is one; returns notes for the user."""
+        """Load the last checkpoint, if there is one; returns notes for the user."""
         loaded = self.processes.broadcast_from_rank0(self.checkpoints.load_last)
         if loaded is None:
             return ()
@@ -115,7 +132,12 @@ class Trainer:
         return loaded.notes
 
     def train(self, log: Log, shown: Callable[[Iterable[int]], Iterator[int]]) -> None:
-        """Trains to the end of the plan. shown: wraps the remaining steps, for a progress bar."""
+        """Train to the end of the plan.
+
+        Args:
+            log: Called with the split, the step and the metrics.
+            shown: Wraps the remaining steps, for a progress bar.
+        """
         per_epoch = self.task.iterations_per_epoch
         position = self.position
         batches: Iterator[Batch] | None = None
@@ -137,9 +159,10 @@ class Trainer:
                 self._save()
 
     def evaluate(self, split: str) -> Evaluation:
-        """The task's scores on a split, and what it took to get them.
+        """The task's scores on a split, with their cost.
 
-        Processes take turns with whole batches, so that the scores are those of one.
+        Each process evaluates every `count`-th batch, and all batches are gathered, so the scores
+        do not depend on the number of processes.
         """
         began = time.perf_counter()
         every = self.processes.all_gather(self._scored(split))
@@ -157,7 +180,7 @@ class Trainer:
         return Evaluation(scores, errors, count)
 
     def _scored(self, split: str) -> list["_Scored"]:
-        """This process' batches of a split."""
+        """The scores of this process's batches of a split."""
         scored = []
         self.model.eval()
         with torch.no_grad():
@@ -174,7 +197,7 @@ class Trainer:
         return scored
 
     def test(self) -> tuple[Evaluation, Evaluation]:
-        """Evaluates the last model on the test set, then the selected one, which stays loaded."""
+        """Evaluate the last model on the test set, then the selected one, which stays loaded."""
         last = self.evaluate("test")
         if self.position.best_step == self.position.step:
             return last, last
@@ -182,20 +205,20 @@ class Trainer:
         return last, self.evaluate("test")
 
     def select(self) -> None:
-        """Loads the model with the best validation score, that of position.best_step."""
+        """Load the model with the best validation score, that of position.best_step."""
         best = self.processes.broadcast_from_rank0(self.checkpoints.load_best)
         if best is not None:
             self.model.load_state_dict(best.state["model"])
 
     def diagnose(self) -> dict[str, object]:
-        """The task's diagnostics of the model as it is now."""
+        """The task's diagnostics of the current model."""
         self.model.eval()
         with torch.no_grad():
             return dict(self.task.diagnostics(self.model))
 
     @property
     def epochs(self) -> float | None:
-        """The plan's length in epochs; None for data without an end."""
+        """The plan's length in epochs; None for infinite data."""
         per_epoch = self.task.iterations_per_epoch
         return None if per_epoch is None else self.plan.iterations / per_epoch
 
@@ -227,7 +250,7 @@ class Trainer:
             if not math.isfinite(value):
                 lr = self.optimizer.param_groups[0]["lr"]
                 raise DivergedError(
-                    f"the loss is {value} at iteration {step + 1}, before its backward pass; take "
+                    f"the loss is {value} at iteration {step + 1}, before its backward pass; use "
                     f"a smaller optimizer.lr (the learning rate here is {lr:g})"
                 )
             self.objective.backward(loss)
@@ -239,7 +262,7 @@ class Trainer:
     def _measured(
         self, step: int, batch: Batch
     ) -> tuple[dict[str, float], float, dict[str, Tensor]]:
-        """An iteration under the memory meters."""
+        """Differentiate one batch and measure the memory."""
         reset_peak_memory(self.device)
         saved = SavedBytes(exclude=self.model.parameters())
         with saved:
@@ -252,7 +275,7 @@ class Trainer:
         return memory, loss, metrics
 
     def _evaluate_if_due(self, log: Log) -> None:
-        """After every epoch, or as often as the plan says, and after the last iteration, once."""
+        """Evaluate at the interval of the plan and after the last iteration, once per step."""
         position = self.position
         step, every = position.step, self.plan.evaluate_every or self.task.iterations_per_epoch
         ends = step == self.plan.iterations or (every is not None and step % every == 0)
@@ -266,16 +289,18 @@ class Trainer:
             position.best, position.best_step = score, step
         log("epoch", step, position.epoch.take())
         log("validation", step, scores)
-        # each process has drawn what it needed for its part, the first one for pictures, too
+        # the processes drew different numbers: for their batches, and rank 0 for pictures
         random = self.processes.broadcast_from_rank0(lambda: random_state(self.device))
         set_random_state(random, self.device)
         self._save(best)
 
     def _stop_if_signalled(self) -> None:
-        """A signal to any process stops all of them after the same iteration."""
+        """Stop all processes after the same iteration if any of them received a signal."""
         exit_code = self.processes.all_reduce_max(self.signals.exit_code)
         if exit_code:
-            if self.position.step != self._saved_step:  # if it is, `select` may have changed models
+            if (
+                self.position.step != self._saved_step
+            ):  # else `select` may have loaded another model
                 self._save()
             raise Stopped(exit_code, self.position.step)
 

@@ -188,7 +188,7 @@ def test_cut_drops_the_lines_beyond_the_step_and_logging_goes_on(tmp_path: Path)
 
 
 def test_unknown_state_is_refused(tmp_path: Path) -> None:
-    with opened(tmp_path / "a") as run, pytest.raises(ValueError, match="'DONE' is no state"):
+    with opened(tmp_path / "a") as run, pytest.raises(ValueError, match="'DONE' is not a state"):
         run.status("DONE")
 
 
@@ -291,8 +291,8 @@ def with_an_undecodable_name(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        (a_file, "is no directory; choose another name"),
-        (below_a_file, "a file stands where a directory is needed"),
+        (a_file, "is not a directory; choose another name"),
+        (below_a_file, "there is a file where a directory is needed"),
         (too_long, "the path is too long"),
         (much_too_long, "the path is too long"),
         (someone_elses, "holds thesis.tex: it is not the directory of a run"),

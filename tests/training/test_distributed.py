@@ -283,7 +283,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_iteration_and_any_numb
 
     finished = Together(tmp_path)
     assert finished.end(finished.start(commanded, job.words)) == [0, 0]
-    assert "is finished already" in finished.said(0, ".out") and finished.said(1, ".out") == ""
+    assert "is already finished" in finished.said(0, ".out") and finished.said(1, ".out") == ""
 
 
 @pytest.mark.slow
@@ -307,7 +307,7 @@ def test_a_killed_process_ends_the_others_with_one_sentence(tmp_path: Path) -> N
     processes[1].kill()
     assert job.end(processes) == [LostProcessError.exit_code, -signal.SIGKILL]
     assert job.said(0).count("\n") == 1
-    assert job.said(0).startswith("node-run: another process of this run ended without a word")
+    assert job.said(0).startswith("node-run: another process of this run was killed")
     assert job.json("status.json")["state"] == "FAILED"
     assert not (job.run / "lock").exists()
 

@@ -85,7 +85,7 @@ def test_equal_iterations_have_one_estimate_from_the_first_after_the_warm_up(
         clock[0] += 60.0 if done < WARM_UP else 0.5
     assert WARM_UP + MEASURED == 7
     assert capsys.readouterr().out == (
-        "estimate   about 8 min of training at 0.50 s an iteration, evaluations not counted\n"
+        "estimate   about 8 min of training at 0.50 s per iteration, evaluations not counted\n"
         "trained    in about 10 min; the first estimate was about 10 min\n"
     )
 

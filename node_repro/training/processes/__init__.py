@@ -1,7 +1,7 @@
 """Interface of the processes that train one run together.
 
-Every process does the same with its shard of a batch; rank 0 alone reads and writes files. Methods
-of `Processes` are collectives: all processes have to call them, in the same order.
+Every process trains on its shard of a batch; only rank 0 reads and writes files. The methods of
+`Processes` are collective operations: all processes must call them in the same order.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,20 +16,24 @@ T = TypeVar("T")
 
 
 class Objective(Protocol):
-    """What is differentiated in an iteration."""
+    """The loss of one training iteration and its gradient."""
 
     def loss(self, batch: Batch) -> Loss:
-        """The loss of this process' shard of the batch."""
+        """Return the loss of this process's shard of the batch."""
         ...
 
     def backward(self, loss: Tensor) -> None:
-        """Leaves in every parameter the gradient of the mean of all processes' losses."""
+        """Store in every parameter the gradient of the mean of all processes' losses."""
         ...
 
 
 class Processes(Protocol):
-    """rank: of this process, from 0. count: of all. device_index: which of its machine's CUDA
-    devices is its own, None for any.
+    """The processes that train one run together.
+
+    Attributes:
+        rank: Rank of this process, from 0.
+        count: Number of processes.
+        device_index: Index of the CUDA device that this process must use; None for any.
     """
 
     @property
@@ -44,34 +48,35 @@ class Processes(Protocol):
     def objective(self, task: Task, model: nn.Module) -> Objective: ...
 
     def reduce_metrics(self, measured: Mapping[str, float]) -> dict[str, float]:
-        """One number of each name, from those of all processes, as the metric says."""
+        """Combine the values of all processes by each metric's `reduction`."""
         ...
 
     def all_reduce_max(self, value: int) -> int:
-        """The largest of all processes' values."""
+        """Return the largest of all processes' values."""
         ...
 
     def all_gather(self, value: T) -> list[T]:
-        """The values of all processes, by rank."""
+        """Return the values of all processes, by rank."""
         ...
 
     def broadcast_from_rank0(self, make: Callable[[], T]) -> T:
-        """What rank 0 makes, on all ranks; the others do not call `make`."""
+        """Call `make` on rank 0 only and return its result on all ranks."""
         ...
 
     def rank0_first(self, make: Callable[[], T]) -> T:
-        """What each process makes for itself, the first one of every machine before the others, so
-        that these find the files that it wrote.
+        """Call `make` on every rank, on the first rank of each machine before the others.
+
+        The other ranks of a machine then find the files that its first rank wrote.
         """
         ...
 
     def propagate_errors(self) -> AbstractContextManager[None]:
-        """Inside the block, an error of any process is raised in all of them."""
+        """Context manager inside which an error of any process is raised in all processes."""
         ...
 
 
 class FailedElsewhereError(Exception):
-    """Another process of the run failed and printed why; this one leaves with its exit code."""
+    """Another process of the run failed and printed why; this one exits with the same code."""
 
     def __init__(self, sentence: str, exit_code: int) -> None:
         super().__init__(sentence)

@@ -1,4 +1,4 @@
-"""A run in a single process."""
+"""`Processes` of a run with a single process."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class WholeBatch:
-    """The task's own loss."""
+    """The task's loss of a whole batch."""
 
     task: Task
     model: nn.Module
@@ -28,7 +28,7 @@ class WholeBatch:
 
 @dataclass(frozen=True)
 class Alone:
-    """The only process."""
+    """The only process of a run."""
 
     rank = 0
     count = 1

@@ -1,5 +1,6 @@
-"""Processes that torchrun started, joined by torch.distributed: gloo between hosts' memories, NCCL
-between CUDA devices. Gradients are averaged by DistributedDataParallel.
+"""`Processes` of a run started by torchrun, on top of torch.distributed.
+
+CPU tensors are sent by gloo, CUDA tensors by NCCL. DistributedDataParallel averages gradients.
 """
 
 import json
@@ -24,27 +25,28 @@ from node_repro.training.processes import FailedElsewhereError
 T = TypeVar("T")
 
 PATIENCE = timedelta(minutes=30)
-"""How long the others are waited for, as while the first one draws or downloads."""
+"""Longest wait for another process, for example while rank 0 draws pictures or downloads data."""
 
 _FAILURE = "failure"
-_OF_CONNECTIONS = ("gloo", "nccl", "connection", "process group", "timed out")
+_CONNECTION_WORDS = ("gloo", "nccl", "connection", "process group", "timed out")
 
 
 class LostProcessError(Exception):
-    """Another process ended without a word, or does not answer any more."""
+    """Another process ended without an error message, or does not respond."""
 
     exit_code: ClassVar[int] = 5
 
 
 class UnusedParameterError(Exception):
-    """A parameter has no gradient, so its processes cannot average it."""
+    """A parameter has no gradient, so the processes cannot average it."""
 
     exit_code: ClassVar[int] = 2
 
 
-class _LossOf(nn.Module):
-    """A task's loss as a module's forward, which is what DistributedDataParallel differentiates: a
-    task may call any method of a model.
+class _TaskLoss(nn.Module):
+    """A task's loss as the forward method of a module.
+
+    DistributedDataParallel wraps a module's forward, but a task may call any method of its model.
     """
 
     def __init__(self, task: Task, model: nn.Module) -> None:
@@ -56,11 +58,11 @@ class _LossOf(nn.Module):
 
 
 class SharedBatch:
-    """The loss of a share of the batch, and the mean of all processes' gradients."""
+    """The loss of one shard of a batch, and the mean of all processes' gradients."""
 
     def __init__(self, share: Share, task: Task, model: nn.Module) -> None:
         self.share, self.model = share, model
-        self.averaged = DistributedDataParallel(_LossOf(task, model))
+        self.averaged = DistributedDataParallel(_TaskLoss(task, model))
 
     def loss(self, batch: Batch) -> Loss:
         return self.averaged(self.share.shard(batch))
@@ -78,7 +80,14 @@ class SharedBatch:
 
 @dataclass(frozen=True)
 class Group:
-    """store: the memory that the processes share as long as their launcher lives."""
+    """The processes started by torchrun.
+
+    Args:
+        rank: Rank of this process, from 0.
+        count: Number of processes.
+        local_rank: Rank among the processes of this machine.
+        store: Key-value store shared by the processes until the launcher ends.
+    """
 
     rank: int
     count: int
@@ -88,8 +97,14 @@ class Group:
     @classmethod
     @contextmanager
     def joined(cls, local_rank: int, patience: timedelta = PATIENCE) -> Iterator["Group"]:
-        """The processes that the environment names, until the end of the block, which all leave
-        together. An error inside is every process' (see `propagate_errors`).
+        """Context manager that joins the processes named by the environment variables.
+
+        All processes leave the block together. An error inside is raised in all processes (see
+        `propagate_errors`).
+
+        Args:
+            local_rank: Rank among the processes of this machine.
+            patience: Longest wait for another process.
         """
         store, rank, count = next(rendezvous("env://", timeout=patience))
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -97,7 +112,7 @@ class Group:
         group = cls(rank, count, local_rank, PrefixStore("node_repro", store))
         with group.propagate_errors():
             yield group
-            group.all_reduce_max(0)  # all have written what they write: none ends before
+            group.all_reduce_max(0)  # barrier: no process ends before all have written their files
             dist.destroy_process_group()
 
     @property
@@ -108,9 +123,9 @@ class Group:
         return SharedBatch(Share(self.rank, self.count), task, model)
 
     def reduce_metrics(self, measured: Mapping[str, float]) -> dict[str, float]:
-        mine = torch.tensor(list(measured.values()), dtype=torch.float64)
-        every = [torch.empty_like(mine) for _ in range(self.count)]
-        dist.all_gather(every, mine)
+        local = torch.tensor(list(measured.values()), dtype=torch.float64)
+        every = [torch.empty_like(local) for _ in range(self.count)]
+        dist.all_gather(every, local)
         columns = torch.stack(every, dim=1).tolist()
         named = zip(measured, columns, strict=True)
         return {name: reduce_over_processes(name, values) for name, values in named}
@@ -140,13 +155,13 @@ class Group:
 
     @contextmanager
     def propagate_errors(self) -> Iterator[None]:
-        """The first process to fail tells its sentence to the others, whose connections break."""
+        """The first process to fail stores its message; the others read it when they fail too."""
         try:
             yield
         except FailedElsewhereError:
             raise
         except Exception as error:
-            own = _lost(error) if _of_connections(error) else error
+            own = _lost_process(error) if _is_connection_error(error) else error
             failure = self._first_failure(own)
             if failure["rank"] != self.rank:
                 raise FailedElsewhereError(
@@ -158,27 +173,27 @@ class Group:
             raise own from error
 
     def _first_failure(self, error: Exception) -> dict:
-        """The first failure of any process; it is this one, if nobody has told of one before."""
-        mine = {
+        """The failure that was stored first; this process's own if there was none before."""
+        local = {
             "rank": self.rank,
             "exit_code": getattr(error, "exit_code", 1),
             "sentence": " ".join(f"{error}".split()) or type(error).__name__,
         }
-        with suppress(RuntimeError):  # the store may be gone with the process that kept it
-            return json.loads(self.store.compare_set(_FAILURE, "", json.dumps(mine)))
-        return mine
+        with suppress(RuntimeError):  # the store ends with the process that hosts it
+            return json.loads(self.store.compare_set(_FAILURE, "", json.dumps(local)))
+        return local
 
 
-def _of_connections(error: Exception) -> bool:
+def _is_connection_error(error: Exception) -> bool:
     if not isinstance(error, RuntimeError):
         return False
     text = str(error).lower()
-    return isinstance(error, dist.DistError) or any(word in text for word in _OF_CONNECTIONS)
+    return isinstance(error, dist.DistError) or any(word in text for word in _CONNECTION_WORDS)
 
 
-def _lost(error: Exception) -> LostProcessError:
+def _lost_process(error: Exception) -> LostProcessError:
     reason = " ".join(str(error).split())
     return LostProcessError(
-        "another process of this run ended without a word or does not answer any more (look for a "
-        f"kill, as by the system for want of memory); the last checkpoint is intact: {reason[:300]}"
+        "another process of this run was killed or does not respond (check whether the system ran "
+        f"out of memory); the last checkpoint is intact: {reason[:300]}"
     )

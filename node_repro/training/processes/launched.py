@@ -1,4 +1,4 @@
-"""Whether this process is alone or one of several: torchrun says so in the environment."""
+"""Join the processes of a run, if torchrun started several."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from node_repro.training.processes.alone import Alone
 
 @contextmanager
 def join_processes() -> Iterator[Processes]:
-    """The processes that train together, until the end of the block."""
+    """Context manager that joins the processes that train this run together."""
     if processes() == 1:
         yield Alone()
         return
