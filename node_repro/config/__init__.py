@@ -1,10 +1,10 @@
 """The typed configuration of a run.
 
-`compose` calls hydra; `validation` turns what hydra composed into a `Config`, below which nobody
-sees a DictConfig. An option is declared once, in the constructor of the class that a yaml names:
+`compose` calls hydra; `validation` converts the composed DictConfig to a `Config`, which the rest
+of the program uses. An option is declared once, in the constructor of the class that a yaml names:
 type and range in the annotation, meaning in the docstring. `source` reads both without importing
-the class, so that nothing here imports torch. The keys that belong to no class of their own are
-declared the same way by the dataclasses of this module.
+the class, so this package does not import torch. Keys that belong to no such class are declared in
+the same way by the dataclasses of this module.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,21 @@ from annotated_types import Ge, Gt, Le
 
 
 class ObjectPath(str):
-    """A text that stands for the object at this dotted path: a norm, a function."""
+    """The dotted path of an object such as a norm or a function."""
 
 
 Value = bool | int | float | str | None | tuple[float, ...] | tuple[str, ...]
 
 
 class ConfigError(Exception):
-    """The configuration or the command line is wrong; its text is one plain sentence."""
+    """The configuration or the command line is wrong."""
 
     exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
 class Component:
-    """One choice of one group: the object at `target` is called with `**options`."""
+    """A choice of a group: the object at `target` is called with `**options`."""
 
     name: str  # the yaml's name: "odenet" for conf/model/odenet.yaml
     target: str | None  # "node_repro.models.odenet.ODENet"; None for a solver's own controller
@@ -38,7 +38,7 @@ class Component:
 
 @dataclass(frozen=True)
 class SolverConfig:
-    """A method under a controller, or (with a target) a solver with step control of its own."""
+    """A Runge-Kutta method, or (with a target) a solver with its own step control."""
 
     name: str  # "dopri5"
     method: str | None  # "node_repro.ode.methods.dopri5.DOPRI5"; None with a target
@@ -49,7 +49,7 @@ class SolverConfig:
 
 @dataclass(frozen=True)
 class BackwardConfig:
-    """The adjoint's backward solve, where it is not done as the forward one is."""
+    """The backward solve of an adjoint method, if it differs from the forward solve."""
 
     solver: SolverConfig
     controller: Component
@@ -58,7 +58,7 @@ class BackwardConfig:
 
 @dataclass(frozen=True)
 class BackwardOptions:
-    """How an adjoint method solves backwards.
+    """Options of the backward solve of an adjoint method.
 
     Args:
         solver: Solver of the backward solve; None: that of the forward solve.
@@ -99,12 +99,12 @@ class ODEConfig(Tolerances):
     solver: SolverConfig
     controller: Component
     gradient: Component
-    error_controlled: bool  # whether the controller keeps to rtol and atol
-    backward: BackwardConfig | None = None  # None: as the forward solve
+    error_controlled: bool  # whether the controller uses rtol and atol
+    backward: BackwardConfig | None = None  # None: like the forward solve
 
     @property
     def backward_controlled(self) -> bool:
-        """Whether the backward solve keeps to gradient.rtol and gradient.atol."""
+        """Whether the backward solve uses gradient.rtol and gradient.atol."""
         return self.error_controlled if self.backward is None else self.backward.error_controlled
 
 
@@ -119,7 +119,7 @@ class TrainerConfig:
         clip: Largest norm of the gradient of all parameters, to which a larger one is scaled;
             None: unlimited.
         batch_size: Examples in a training step.
-        eval_batch_size: Examples in a batch of an evaluation.
+        eval_batch_size: Examples in an evaluation batch.
         checkpoint_seconds: Seconds between checkpoints.
         log_every: Training steps between logged metrics.
     """
@@ -136,7 +136,7 @@ class TrainerConfig:
 
 @dataclass(frozen=True)
 class Settings:
-    """The keys that belong to no group.
+    """Keys that belong to no group.
 
     Args:
         job: What to do.
@@ -146,7 +146,7 @@ class Settings:
         precision: Floating-point type of parameters and states.
         name: Folder below outputs; None: the name of the experiment, or else of task and model.
         outputs: Folder of all runs.
-        deterministic: Whether to use deterministic kernels only.
+        deterministic: Whether to use only deterministic kernels.
         threads: CPU threads; auto: one, or all cores where kernels are large.
         progress: Whether to show a progress bar; auto: on a terminal.
         debug: Whether to show tracebacks.

@@ -1,9 +1,9 @@
-"""The backward solve of an adjoint method, where gradient.* asks for another than the forward one.
+"""Backward solve of an adjoint method with other settings than the forward solve.
 
-`gradient.solver=` chooses another solver, with its default controller. A controller that was chosen
-for the forward solve in place of its solver's default is kept if it fits. `gradient.controller=`,
-`gradient.step_size=` and `gradient.max_steps=` each change one thing, with or without another
-solver.
+`gradient.solver=` chooses another solver with its default controller. If the forward solve has a
+controller other than its solver's default, this one is used instead, provided that it fits.
+`gradient.controller=`, `gradient.step_size=` and `gradient.max_steps=` each change one setting,
+with or without another solver.
 """
 
 from dataclasses import replace
@@ -14,11 +14,11 @@ from node_repro.config.choices import Choices, unknown_choice
 from node_repro.config.components import controls_error, load, load_solver
 
 KEYS = ("solver", "controller", "step_size", "max_steps")
-"""Options of conf/gradient that choose the backward solve; the others are for the constructor."""
+"""Options of conf/gradient that define the backward solve; others are passed to the constructor."""
 
 
 def backward_config(ode: ODEConfig, choices: Choices) -> BackwardConfig | None:
-    """The backward solve if it differs from the forward one, else None.
+    """The backward solve; None if it has the settings of the forward solve.
 
     Raises:
         ConfigError: A choice does not exist, or a step size is given for adaptive steps.
@@ -28,7 +28,7 @@ def backward_config(ode: ODEConfig, choices: Choices) -> BackwardConfig | None:
         return None
     solver = ode.solver
     if asked["solver"] is not None:
-        solver = load_solver(choices, _known("solver", asked["solver"], choices))
+        solver = load_solver(choices, _check_name("solver", asked["solver"], choices))
     controller = _controller(asked["controller"], solver, ode, choices)
     if asked["step_size"] is not None:
         if "step_size" not in controller.options:
@@ -44,36 +44,37 @@ def backward_config(ode: ODEConfig, choices: Choices) -> BackwardConfig | None:
 
 
 def differences(ode: ODEConfig) -> dict[str, Any]:
-    """gradient.* keys -> values in which the backward solve differs from the forward one. Two ways
-    to ask for the same solve have the same differences.
+    """Settings of the backward solve that differ from the forward solve, by gradient.* key.
+
+    Different options that lead to the same solve have the same differences.
     """
     if ode.backward is None:
         return {}
-    found: dict[str, Any] = {}
+    differing: dict[str, Any] = {}
     controller, size = ode.backward.controller, ode.backward.controller.options.get("step_size")
     if controller.name != ode.controller.name:
-        found["gradient.controller"] = controller.name
+        differing["gradient.controller"] = controller.name
     if size is not None and size != ode.controller.options.get("step_size"):
-        found["gradient.step_size"] = size
+        differing["gradient.step_size"] = size
     if ode.gradient.options.get("max_steps") is not None:
-        found["gradient.max_steps"] = ode.gradient.options["max_steps"]
-    return found
+        differing["gradient.max_steps"] = ode.gradient.options["max_steps"]
+    return differing
 
 
 def fits(controller: Component, solver: SolverConfig, *, error_controlled: bool) -> bool:
-    """Whether a controller, which controls errors or does not, can be used with a solver."""
+    """Whether a controller can be used with a solver."""
     own = solver.target is not None
     return own == (controller.target is None) and (solver.adaptive or not error_controlled)
 
 
-def _known(group: str, name: object, choices: Choices) -> str:
+def _check_name(group: str, name: object, choices: Choices) -> str:
     if name not in choices.names(group):
         raise unknown_choice(f"gradient.{group}", name, choices.names(group))
     return str(name)
 
 
 def _controller(asked: object, solver: SolverConfig, ode: ODEConfig, choices: Choices) -> Component:
-    """The one asked for; else the forward solve's, if it was chosen and fits; else the solver's."""
+    """The requested controller; else the forward solve's if it was chosen and fits; else the default."""
     if asked is None:
         chosen = ode.controller.name != choices.brings("solver", ode.solver.name, "controller")
         fitting = fits(ode.controller, solver, error_controlled=ode.error_controlled)
@@ -81,5 +82,5 @@ def _controller(asked: object, solver: SolverConfig, ode: ODEConfig, choices: Ch
         own = None if keep else choices.brings("solver", solver.name, "controller")
         name = own or ode.controller.name
     else:
-        name = _known("controller", asked, choices)
+        name = _check_name("controller", asked, choices)
     return ode.controller if name == ode.controller.name else load(choices, "controller", name)

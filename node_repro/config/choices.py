@@ -1,6 +1,6 @@
-"""The yaml files of conf/: which choices a group has, which keys a choice has, the nearest name.
+"""The yaml files of conf/: the choices of a group, the keys of a choice, the nearest name.
 
-The folder lies inside the package when installed from a wheel and beside it in a checkout.
+conf/ is inside the package if it was installed from a wheel, and beside it in a checkout.
 """
 
 import difflib
@@ -19,8 +19,8 @@ from node_repro.config.options import GROUPS
 from node_repro.experiments import Experiment, all_experiments
 
 _NOT_KEYS = ("defaults", "budget", "profile", PROBES)
-"""Entries of a choice's yaml that are no keys of the configuration. `budget` holds a task's numbers
-for every profile, which its other entries take by `${budget.${profile}.iterations}`.
+"""Entries of a choice's yaml that are not keys of the configuration. `budget` holds the numbers of
+a task for every profile, to which other entries refer by `${budget.${profile}.iterations}`.
 """
 
 SEE_LIST = "`node-run list` shows all experiments"
@@ -28,15 +28,15 @@ SEE_LIST = "`node-run list` shows all experiments"
 
 @dataclass(frozen=True)
 class Choices:
-    """The choices found in some folders; the first folder that has a choice wins."""
+    """The choices in a sequence of folders; the first folder that has a choice takes precedence."""
 
     folders: Sequence[Path]
 
     def names(self, group: str) -> list[str]:
-        """The choices of a group, sorted; empty for something that is no group."""
-        found = (path for folder in self.folders for path in (folder / group).glob("*.yaml"))
+        """The choices of a group, sorted; empty for an unknown group."""
+        files = (path for folder in self.folders for path in (folder / group).glob("*.yaml"))
         described = all_experiments() if group == "experiment" else ()
-        return sorted({path.stem for path in found} | set(described))
+        return sorted({path.stem for path in files} | set(described))
 
     def path(self, group: str, name: str) -> Path:
         """The file of one choice; ConfigError if there is none."""
@@ -49,8 +49,10 @@ class Choices:
         return next((path for path in paths if path.is_file()), None)
 
     def content(self, group: str, name: str) -> dict[str, Any]:
-        """What one choice's yaml contains, not resolved, over what the choices of the same group in
-        its defaults list contain. ConfigError if there is no such choice.
+        """The unresolved content of one choice, merged with that of its bases.
+
+        Bases are choices of the same group in its defaults list. Raises ConfigError if there is no
+        such choice.
         """
         if group == "experiment" and (one := self.described(name)):
             return to_content(one)
@@ -62,11 +64,11 @@ class Choices:
         return content | own
 
     def experiments(self) -> dict[str, Experiment]:
-        """Every experiment by name: those described in Python, and those of yaml files."""
+        """All experiments by name: those described in Python and those of yaml files."""
         return {name: self.experiment(name) for name in self.names("experiment")}
 
     def described(self, name: str) -> Experiment | None:
-        """An experiment that is described in Python, and for which there is no yaml file."""
+        """An experiment described in Python and not replaced by a yaml file, else None."""
         return None if self._file("experiment", name) else all_experiments().get(name)
 
     def experiment(self, name: str) -> Experiment:
@@ -88,7 +90,7 @@ class Choices:
         return [key.removeprefix("override /").split("@")[0] for key in written]
 
     def brings(self, group: str, name: str, other: str) -> str | None:
-        """The choice of another group that one choice overrides, None if it leaves that group."""
+        """The choice of the group `other` in one choice's defaults list; None if it has none."""
         for entry in self.content(group, name).get("defaults", []):
             for key, value in entry.items() if isinstance(entry, dict) else ():
                 if key.removeprefix("override /").split("@")[0] == other:
@@ -96,17 +98,17 @@ class Choices:
         return None
 
     def owners(self, key: str) -> list[str]:
-        """The choices that have a dotted key, as they are typed: ["controller=constant"]."""
+        """The choices that have a dotted key, as in ["controller=constant"]."""
         group, _, rest = key.partition(".")
         names = self.names(group)
         return [f"{group}={name}" for name in names if {rest, key} & set(self.keys(group, name))]
 
     def groups_with(self, name: str) -> list[str]:
-        """Every group that has a choice of this name, as typed: ["data=mnist", "task=mnist"]."""
+        """The groups that have a choice of this name, as in ["data=mnist", "task=mnist"]."""
         return [f"{group}={name}" for group in GROUPS if name in self.names(group)]
 
     def comment(self, group: str, name: str) -> str:
-        """What a choice's yaml says about itself in its first comment; an experiment's title."""
+        """The first comment of a choice's yaml, or an experiment's title."""
         if group == "experiment" and (one := self.described(name)):
             return one.title
         lines = self.path(group, name).read_text(encoding="utf-8").splitlines()
@@ -154,7 +156,7 @@ def split_config_dirs(words: Iterable[str]) -> tuple[list[str], list[Path]]:
 
 
 def conf_folder() -> Path:
-    """Where the project's own yaml files are; ConfigError where they are missing."""
+    """The folder of the project's yaml files; ConfigError if it is missing."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "config.yaml").is_file():
@@ -163,7 +165,7 @@ def conf_folder() -> Path:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """One yaml file, not resolved; ConfigError naming file and line where it is malformed."""
+    """The unresolved content of a yaml file; ConfigError with file and line if it is malformed."""
     return dict(_load(path, path.stat().st_mtime_ns))
 
 
@@ -179,7 +181,7 @@ def _load(path: Path, _modified: int) -> dict[str, Any]:
 
 
 def malformed(error: MarkedYAMLError, path: Path | None = None) -> ConfigError:
-    """The one-line form of a yaml error."""
+    """A yaml error as a ConfigError of one line."""
     mark = error.problem_mark
     file = path or (mark.name if mark else "a yaml file")
     line = f", line {mark.line + 1}" if mark else ""
@@ -187,7 +189,7 @@ def malformed(error: MarkedYAMLError, path: Path | None = None) -> ConfigError:
 
 
 def leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of nested mappings; lists are values."""
+    """Yield the dotted keys and values of nested mappings; lists are values."""
     for key, value in content.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{key}.")
@@ -196,7 +198,7 @@ def leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate most like a mistyped word, whole or in its last part; None if none is near."""
+    """The candidate most similar to a word, in whole or in its last part; None if none is close."""
 
     def likeness(candidate: str) -> float:
         whole = difflib.SequenceMatcher(None, word, candidate).ratio()
@@ -210,7 +212,7 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def unknown_choice(group: str, name: object, names: Sequence[str]) -> ConfigError:
-    """The sentence for a choice that a group does not have."""
+    """The error for a choice that a group does not have."""
     near = nearest(str(name), names)
     hint = f"; did you mean {group}={near}? " if near else "; "
     listed = SEE_LIST if group == "experiment" else f"there are: {', '.join(names)}"

@@ -1,8 +1,8 @@
-"""Choices as validated components: what a yaml in conf/ says, checked against its class.
+"""Choices as validated components: the options of a yaml in conf/, checked against its class.
 
-`load` and `load_solver` are for code that chooses by name, as probes do. What a class is fit for is
-read from its source: an error-controlled controller takes `rtol`, a model that solves an ODE takes
-`solver`.
+Code that chooses by name, such as a probe, uses `load` and `load_solver`. Properties of a class are
+derived from the parameters of its constructor: a controller controls the error if it has `rtol`, a
+model solves an ODE if it has `solver`.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from node_repro.config.options import COMPONENTS, component_options
 
 
 def section(choices: Choices, group: str, name: str) -> dict[str, Any]:
-    """The keys of one choice as its yaml has them; of a task's yaml, those below `task`."""
+    """The entries of one choice's yaml; for a task, those of its section `task`."""
     content = choices.content(group, name)
     if group == "task":
         if not isinstance(content.get("task"), Mapping):
@@ -25,7 +25,7 @@ def section(choices: Choices, group: str, name: str) -> dict[str, Any]:
 
 
 def options_of(choices: Choices, group: str, name: str) -> dict[str, Option]:
-    """Dotted key -> option of one choice. Raises ConfigError where yaml and class do not fit."""
+    """Dotted key -> option of one choice. Raises ConfigError if yaml and class disagree."""
     if group not in (*COMPONENTS, "solver", "probe"):
         return {}
     try:
@@ -35,7 +35,7 @@ def options_of(choices: Choices, group: str, name: str) -> dict[str, Option]:
 
 
 def load(choices: Choices, group: str, name: str, **given: Value) -> Component:
-    """One choice, some of its options replaced.
+    """Load one choice, with some of its options replaced.
 
     Args:
         choices: The folders to look in.
@@ -52,7 +52,7 @@ def load(choices: Choices, group: str, name: str, **given: Value) -> Component:
 
 
 def load_solver(choices: Choices, name: str, **given: Value) -> SolverConfig:
-    """One solver, some of its options replaced, as in `load`."""
+    """Load a solver, with some of its options replaced, like `load`."""
     content = section(choices, "solver", name)
     values = _values(choices, "solver", name, given)
     return solver_config(choices, name, content.get("_target_"), values)
@@ -61,9 +61,9 @@ def load_solver(choices: Choices, name: str, **given: Value) -> SolverConfig:
 def solver_config(
     choices: Choices, name: str, target: str | None, values: Mapping[str, Value]
 ) -> SolverConfig:
-    """A solver from its class and its options.
+    """Make a solver from its class and options.
 
-    Its method is taken to estimate an error if its yaml chooses an error-controlled controller.
+    Its method is assumed to estimate the error if its yaml chooses an error-controlled controller.
     """
     method = values.get("method")
     controller = choices.brings("solver", name, "controller")
@@ -77,7 +77,7 @@ def solver_config(
 
 
 def controls_error(controller: Component) -> bool:
-    """Whether a controller keeps to tolerances."""
+    """Whether a controller uses tolerances."""
     return controller.target is None or takes(controller.target, "rtol")
 
 
@@ -93,14 +93,14 @@ def is_reversible(method: str) -> bool:
 
 
 def kinds_wanted(group: str, task: str) -> set[str]:
-    """The dotted paths of the classes of data, or of models, that a task takes."""
+    """The dotted paths of the data or model classes that a task accepts."""
     if group == "data":
         return source.types_of(source.parameters(task).get("data"))
     return source.types_of((source.method_types(task, "loss") or [None])[0])
 
 
 def kinds_given(group: str, target: str) -> list[str]:
-    """What data load, or what a model is, with the base classes."""
+    """The dotted paths of the class that data load, or of a model's class, and of its bases."""
     paths = {target}
     if group == "data":
         paths = source.types_of((source.method_types(target, "load") or [None])[-1])
@@ -108,7 +108,7 @@ def kinds_given(group: str, target: str) -> list[str]:
 
 
 def of_kind(choices: Choices, group: str, kind: str) -> list[str]:
-    """The data that load, or the models that are, a class of this name."""
+    """The choices of data that load a class of this name, or of models that implement it."""
 
     def kinds(name: str) -> set[str]:
         target = str(section(choices, group, name)["_target_"])
@@ -118,7 +118,7 @@ def of_kind(choices: Choices, group: str, kind: str) -> list[str]:
 
 
 def fits_task(group: str, target: str, task: str) -> bool:
-    """Whether data or a model are of a kind that a task takes, as far as their source says."""
+    """Whether a task accepts the data or model; True if their source declares no class."""
     wanted, given = kinds_wanted(group, task), kinds_given(group, target)
     return not wanted or not given or not wanted.isdisjoint(given)
 

@@ -1,4 +1,4 @@
-"""From overrides to a `Config`, by hydra."""
+"""Compose a `Config` from overrides with hydra."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +12,14 @@ from node_repro.runs import OutputError
 
 
 def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Config:
-    """The validated configuration for some overrides.
+    """Compose and validate a configuration.
 
     Args:
-        overrides: The words of a command line. Former names of experiments are understood.
-        folders: Folders of yaml files beside the program's own, as given by `--config-dir`.
+        overrides: The arguments of a command line. Former names of experiments are accepted.
+        folders: Additional folders of yaml files, as given by `--config-dir`.
 
     Raises:
-        ConfigError: Something is wrong in the overrides, or they do not fit together.
+        ConfigError: The overrides are wrong or inconsistent.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -44,7 +44,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Config:
 
 
 def register_experiments(choices: Choices) -> None:
-    """Make the described experiments known to hydra, but for those that a yaml file replaces."""
+    """Register the experiments described in Python with hydra, unless a yaml file replaces them."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
@@ -56,13 +56,13 @@ def register_experiments(choices: Choices) -> None:
 
 
 def composition_error(error: Exception, choices: Choices) -> Exception:
-    """An error of hydra as a ConfigError, if it is about a key that the choices do not have."""
+    """Convert an error of hydra to a ConfigError if it is about a missing key."""
     key = getattr(error.__cause__, "full_key", None)
     return misplaced_key(key, f"the chosen {key.partition('.')[0]}", choices) if key else error
 
 
 def composed_again(run: Path) -> Config:
-    """The configuration of a run's directory, from what was asked for then."""
+    """The configuration of a run's directory, composed again from its overrides."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.singleton import Singleton
 
@@ -70,9 +70,9 @@ def composed_again(run: Path) -> Config:
         words = (run / "overrides.txt").read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise OutputError(
-            f"{run} is no directory of a run: its overrides.txt cannot be read"
+            f"{run} is not the directory of a run: its overrides.txt cannot be read"
         ) from error
-    state = Singleton.get_state()  # compose() begins anew what this job stands in
+    state = Singleton.get_state()  # compose() replaces the state of the running hydra job
     GlobalHydra.instance().clear()
     try:
         return compose(words)
@@ -81,7 +81,7 @@ def composed_again(run: Path) -> Config:
 
 
 def read(overrides: Sequence[str], choices: Choices) -> list[Given]:
-    """The overrides taken apart by hydra's own grammar."""
+    """Parse overrides with hydra's grammar."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import ChoiceSweep, Override
     from hydra.errors import HydraException
@@ -110,7 +110,7 @@ def read(overrides: Sequence[str], choices: Choices) -> list[Given]:
 
 
 def validated(cfg: object, choices: Choices) -> Config:
-    """What hydra composed for the job that it is at, checked. Raises ConfigError."""
+    """Validate the configuration that hydra composed for the current job. Raises ConfigError."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig
 
@@ -124,7 +124,7 @@ def validated(cfg: object, choices: Choices) -> Config:
 
 
 def typed_words() -> list[str]:
-    """This job's overrides as typed: `${...}` in them stays as it is."""
+    """The overrides of the current job as typed, with `${...}` not resolved."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 

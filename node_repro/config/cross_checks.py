@@ -1,4 +1,4 @@
-"""Cross-field validation: refuse combinations of values that are valid by themselves."""
+"""Cross-field validation: refuse inconsistent combinations of valid values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _GROUP_NORM_GROUPS = 32
 def check_kinds(
     targets: Mapping[str, str | None], chosen: Mapping[str, Any], choices: Choices
 ) -> None:
-    """ConfigError for data or a model of another kind than the task takes."""
+    """Raise ConfigError if the task does not accept the data or the model."""
     task = str(targets["task"])
     for group, verb in (("data", "learns from"), ("model", "trains")):
         if not fits_task(group, str(targets[group]), task):
@@ -32,7 +32,13 @@ def check_kinds(
 
 
 def check_together(config: Config, values: Mapping[str, Any], choices: Choices) -> None:
-    """ConfigError for values, by dotted key, that are valid but do not fit together."""
+    """Raise ConfigError for inconsistent values.
+
+    Args:
+        config: The configuration.
+        values: The same values by dotted key.
+        choices: The choices that messages list.
+    """
     _check_job(config, choices)
     if config.name is not None:
         _check_name(config.name)
@@ -75,26 +81,26 @@ def _check_job(config: Config, choices: Choices) -> None:
 
 
 def _check_gradient(ode: ODEConfig) -> None:
-    """A gradient method that redoes or undoes steps needs a solver that can."""
+    """Check that the solver can repeat or invert its steps, if the gradient method needs this."""
     needs = source.attribute(str(ode.gradient.target), "needs")
     own_steps = ode.solver.target is not None
     reversible = ode.solver.method is not None and is_reversible(ode.solver.method)
     if needs == "reversible" and not reversible:
         raise ConfigError(
-            f"gradient={ode.gradient.name} undoes the steps, which solver={ode.solver.name} "
-            "cannot: use a reversible solver such as solver=reversible_dopri5"
+            f"gradient={ode.gradient.name} inverts the steps, which is impossible with "
+            f"solver={ode.solver.name}: use a reversible solver such as solver=reversible_dopri5"
         )
     if needs == "runge_kutta" and own_steps:
         raise ConfigError(
             f"gradient={ode.gradient.name} needs access to every step, which solver="
-            f"{ode.solver.name} does not give: use gradient=adjoint or another solver"
+            f"{ode.solver.name} does not provide: use gradient=adjoint or another solver"
         )
 
 
 def _check_solver(
     prefix: str, solver: SolverConfig, controller: Component, error_controlled: bool
 ) -> None:
-    """prefix: of the keys, "gradient." for the backward solve."""
+    """Check solver and controller; `prefix` of the keys: "gradient." for the backward solve."""
     if fits(controller, solver, error_controlled=error_controlled):
         return
     if (solver.target is None) != (controller.target is not None):
@@ -111,8 +117,8 @@ def _check_solver(
 
 
 def _check_name(name: str) -> None:
-    fine = all(letter.isalnum() or letter in "_-.+" for letter in name)
-    if not fine or name.startswith(".") or len(name) > _NAME_LENGTH:
+    valid = all(letter.isalnum() or letter in "_-.+" for letter in name)
+    if not valid or name.startswith(".") or len(name) > _NAME_LENGTH:
         raise ConfigError(
             f"name={name} is used as the name of a folder: use at most {_NAME_LENGTH} letters, "
             "digits, '_', '-', '+' and '.', and do not begin with '.'"

@@ -1,8 +1,8 @@
-"""Experiments as hydra composes them, and as yaml files describe them.
+"""Conversion of experiments to and from the content of yaml files.
 
-`node_repro.experiments` describes most experiments in Python. hydra finds them in its ConfigStore,
-beside the yaml files of `experiment/` folders, so that sweeps, `glob()`, `--cfg` and tab completion
-know both (`config.compose.register_experiments`).
+`node_repro.experiments` describes most experiments in Python. They are stored in hydra's
+ConfigStore (`config.compose.register_experiments`), so that sweeps, `glob()`, `--cfg` and tab
+completion find them like the yaml files of `experiment/` folders.
 """
 
 import re
@@ -13,11 +13,11 @@ from node_repro.config.options import GROUPS
 from node_repro.experiments import Experiment, current_name
 
 PROBES = "probes"
-"""The key of an experiment's yaml that lists the probes to run on it; no key of the run."""
+"""The key of an experiment's yaml that lists its probes; it is not a key of a run."""
 
 
 def to_content(experiment: Experiment) -> dict[str, Any]:
-    """What a yaml file of the experiment would contain, with its defaults list."""
+    """The content of an equivalent yaml file, with its defaults list."""
     overrides = experiment.overrides.items()
     content: dict[str, Any] = {
         "defaults": [{f"override /{key}": value} for key, value in overrides if key in GROUPS]
@@ -33,7 +33,13 @@ def to_content(experiment: Experiment) -> dict[str, Any]:
 
 
 def from_values(name: str, purpose: str, values: Mapping[str, Any]) -> Experiment:
-    """The description of a yaml file's experiment, from its values by dotted key."""
+    """The experiment of a yaml file.
+
+    Args:
+        name: The file's name.
+        purpose: Its first comment.
+        values: Its content by dotted key.
+    """
     overrides: dict[str, object] = {}
     for entry in values.get("defaults") or []:
         for key, value in entry.items() if isinstance(entry, Mapping) else ():
@@ -43,7 +49,11 @@ def from_values(name: str, purpose: str, values: Mapping[str, Any]) -> Experimen
 
 
 def replace_former_names(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Overrides with the experiments' current names, and a line for each name that was replaced."""
+    """Replace former names of experiments in overrides.
+
+    Returns:
+        The overrides, and a line for each replaced name.
+    """
     replaced: list[str] = []
 
     def current(name: re.Match[str]) -> str:

@@ -1,8 +1,8 @@
-"""Refuse options that would have no effect, so that no option is accepted and ignored.
+"""Refuse options that would have no effect, so that no option is silently ignored.
 
-A rule names keys that are valid but that nothing reads next to certain other choices. It is asked
-with facts: the chosen name of every group ("task": "line"), the values by dotted key, and what
-`known_facts` adds.
+A rule names keys that are valid but unused under a condition on the other choices. The condition is
+evaluated on facts: the chosen name of every group ("task": "line"), the values by dotted key, and
+the facts that `known_facts` adds.
 """
 
 import re
@@ -19,7 +19,14 @@ FULL, FLAT = (f"node_repro.ode.norm.{name}" for name in ("FULL", "FLAT"))
 
 
 class Rule(NamedTuple):
-    """keys have no effect where `holds`. `why` and `instead` are texts with {facts} and {key}."""
+    """A rule on unused options.
+
+    Attributes:
+        keys: The options.
+        holds: The condition under which they have no effect.
+        why: The reason, a text that may contain {facts}.
+        instead: The end of the message: what to do instead of removing {key}.
+    """
 
     keys: tuple[str, ...]
     holds: Callable[[Facts], bool]
@@ -42,14 +49,14 @@ RULES = (
     Rule(
         ("gradient.rtol", "gradient.atol"),
         _backward_uncontrolled,
-        "the backward solve takes constant steps, which have no tolerance",
+        "the backward solve uses constant steps, which have no tolerance",
         ", or choose an adaptive gradient.solver=; gradient.step_size sets the accuracy",
     ),
     Rule(
         ("gradient",),
         lambda facts: _backward_uncontrolled(facts) and facts["gradient.norm"] != FULL,
         "gradient={gradient} differs from adjoint only in the norm of the error, and the backward "
-        "solve takes constant steps, whose error is not measured",
+        "solve uses constant steps, whose error is not estimated",
         ", or choose gradient=adjoint",
     ),
     Rule(
@@ -57,7 +64,7 @@ RULES = (
         lambda facts: (
             facts.get("gradient.norm") == FLAT and str(facts["backward_target"]).endswith(".Lsoda")
         ),
-        "LSODA controls the error of every element by itself, so gradient={gradient} is the same "
+        "LSODA controls the error of every element separately, so gradient={gradient} is the same "
         "as adjoint",
         ", or choose gradient=adjoint",
     ),
@@ -79,7 +86,7 @@ RULES = (
     Rule(
         ("data.seed",),
         lambda facts: facts["data"] == "cubic_spiral" and facts["data.noise_sd"] == 0,
-        "data={data} draws nothing at random but noise, and data.noise_sd is 0",
+        "data={data} has no randomness other than the noise, and data.noise_sd is 0",
     ),
     Rule(
         ("data.root", "data.download"),
@@ -90,7 +97,7 @@ RULES = (
     Rule(
         ("schedule.factor",),
         lambda facts: not facts.get("schedule.milestones", ["none"]),
-        "schedule.milestones is empty, so the rate never falls",
+        "schedule.milestones is empty, so the learning rate is constant",
     ),
     Rule(
         ("trainer.epochs",),
@@ -104,12 +111,13 @@ RULES = (
 def known_facts(
     chosen: Mapping[str, Any], values: Mapping[str, Any], targets: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    """What the rules are asked with, if the backward solve is done as the forward one.
+    """The facts on which the rules are evaluated, if the backward solve is like the forward one.
 
     Args:
         chosen: Group -> name of the choice.
         values: Dotted key -> value.
-        targets: Group -> dotted path of the class; of the solver None for a Runge-Kutta method.
+        targets: Group -> dotted path of the class; None for the solver if it is a Runge-Kutta
+            method.
     """
     controller = targets["controller"]
     controlled = controller is None or takes(controller, "rtol")
@@ -125,7 +133,13 @@ def known_facts(
 
 
 def reason(key: str, facts: Facts, origin: str = "") -> str | None:
-    """Why a key has no effect and what to do, as one sentence; None if it has one."""
+    """The reason why a key has no effect and what to do, as one sentence; None if it has an effect.
+
+    Args:
+        key: The key or group.
+        facts: The facts of the configuration.
+        origin: Text after "key=" that says where the key is set.
+    """
     if not facts["solves_ode"] and (key in ("rtol", "atol") or key.partition(".")[0] in ODE_GROUPS):
         return f"model={facts['model']} solves no ODE: remove {key}={origin}"
     for rule in RULES:
@@ -136,23 +150,29 @@ def reason(key: str, facts: Facts, origin: str = "") -> str | None:
 
 
 def check_ignored(config: Config, facts: Facts, typed: set[str], choices: Choices) -> None:
-    """ConfigError for options that have no effect.
+    """Raise ConfigError for options without effect.
 
-    `typed` are the keys and groups of the command line. What the experiment sets may lose its
-    effect by other choices that are typed, but not by a model that solves no ODE.
+    An option set by the experiment may lose its effect by choices on the command line, except by a
+    model that solves no ODE.
+
+    Args:
+        config: The configuration.
+        facts: Its facts.
+        typed: Keys and groups of the command line.
+        choices: The folders of yaml files.
     """
     _check_ignored_by_job(config.job, bool(config.runs), typed)
     for key in sorted(typed):
-        if (found := reason(key, facts)) is not None:
-            raise ConfigError(found)
+        if (message := reason(key, facts)) is not None:
+            raise ConfigError(message)
     if config.experiment is None:
         return
     other = any(key.partition(".")[0] in GROUPS for key in typed - {"experiment", "profile"})
     keys = choices.keys("experiment", config.experiment)
     for key in (*keys, *choices.chosen_by("experiment", config.experiment)):
-        found = reason(key, facts, f" (set by experiment={config.experiment})")
-        if found is not None and (not other or config.ode is None):
-            raise ConfigError(found)
+        message = reason(key, facts, f" (set by experiment={config.experiment})")
+        if message is not None and (not other or config.ode is None):
+            raise ConfigError(message)
 
 
 _JOB_READS = {
@@ -160,7 +180,7 @@ _JOB_READS = {
     "compare": ("job", "runs", "debug"),
     "probe": ("job", "runs", "probe", "device", "threads", "deterministic", "outputs", "debug"),
 }
-"""What the jobs on finished runs read; a probe where runs= names the runs."""
+"""Keys read by the jobs on finished runs; by job=probe if it has runs=."""
 
 
 def _check_ignored_by_job(job: str, runs: bool, typed: Iterable[str]) -> None:

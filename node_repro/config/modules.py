@@ -1,4 +1,4 @@
-"""Python files parsed without being imported."""
+"""Parse Python files without importing them."""
 
 import ast
 import sys
@@ -14,7 +14,13 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, eq=False)
 class Module:
-    """A parsed file: its top-level definitions, and what its imports bind, as dotted paths."""
+    """A parsed file.
+
+    Attributes:
+        name: Dotted name of the module.
+        definitions: Name -> statement of the top-level classes, functions and variables.
+        imports: Imported name -> dotted path.
+    """
 
     name: str
     definitions: Mapping[str, ast.stmt]
@@ -33,7 +39,7 @@ def module_file(module: str) -> Path | None:
 
 @cache
 def read_module(name: str) -> Module | None:
-    """A module by its dotted name; None if there is no such file."""
+    """Parse a module given by its dotted name; None if there is no such file."""
     file = module_file(name)
     if file is None:
         return None
@@ -62,7 +68,7 @@ def read_module(name: str) -> Module | None:
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Top-level statements, those under `if TYPE_CHECKING:` and in `try:` too."""
+    """Yield top-level statements, including those in `if TYPE_CHECKING:` and `try:`."""
     for node in body:
         if isinstance(node, ast.If | ast.Try):
             yield from _statements(node.body)

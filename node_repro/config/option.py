@@ -1,4 +1,4 @@
-"""One option: its type, its range, its meaning, and the check of a value."""
+"""`Option`: type, range and meaning of an option, and the check of its value."""
 
 import math
 import operator
@@ -23,19 +23,19 @@ _NOUNS: dict[type | None, str] = {
 
 @dataclass(frozen=True)
 class Option:
-    """A key of the configuration, as a constructor declares it (see `source`).
+    """A key of the configuration, as declared by a constructor (see `source`).
 
     Args:
-        key: The dotted key that is typed.
-        meaning: What the constructor's docstring says about it.
-        value_type: Of the value, or of each value of a list; None if only words are allowed.
-        limits: Pairs as (">=", 0).
-        words: Texts that are allowed, or allowed beside a number.
+        key: The dotted key.
+        meaning: Its entry in the constructor's docstring.
+        value_type: Type of the value, or of each value of a list; None if only words are allowed.
+        limits: Pairs such as (">=", 0).
+        words: Allowed texts, possibly in addition to a number.
         many: Whether the value is a list.
-        least: The least number of values in a list.
+        least: Smallest number of values in a list.
         nullable: Whether null is allowed.
-        dotted: Whether a yaml names an object by its dotted path.
-        free: Whether any value is allowed, as the constructor declares no type.
+        dotted: Whether the value is the dotted path of an object.
+        free: Whether any value is allowed, because the constructor declares no type.
     """
 
     key: str
@@ -51,13 +51,13 @@ class Option:
 
     @classmethod
     def of_annotation(cls, key: str, meaning: str, annotation: object) -> Self:
-        """The option that a constructor's annotation allows, such as Annotated[float, Gt(0)]."""
+        """Make an option from a constructor's annotation, such as Annotated[float, Gt(0)]."""
         option = cls(key, meaning)._widened(annotation)
         plain = option.value_type is not None or option.words or option.free
         return option if plain else replace(option, dotted=True)
 
     def _widened(self, annotation: Any) -> Self:  # noqa: ANN401
-        """The option, allowing also what an annotation allows."""
+        """A copy that also allows the values of an annotation."""
         origin, arguments = get_origin(annotation), get_args(annotation)
         if annotation in (None, NoneType):
             return replace(self, nullable=True)
@@ -85,7 +85,7 @@ class Option:
 
     @property
     def summary(self) -> str:
-        """The first sentence of the meaning, and the one on None, without the last full stop."""
+        """The first sentence of the meaning and the one about None, without the final full stop."""
         first, *rest = re.split(r"(?<=[^. ][^. ]\.) (?=[A-Z])", self.meaning)
         none = [sentence for sentence in rest if sentence.startswith("None")]
         return " ".join([first, *none]).removesuffix(".").replace("None", "null")
@@ -107,7 +107,7 @@ class Option:
         return f"{words}, or null" if self.nullable else words
 
     def check(self, value: object) -> Value:
-        """The value in the option's type; ConfigError naming the key and what is allowed."""
+        """Convert a value to the option's type; a ConfigError names the key and allowed values."""
         if value is None and self.nullable:
             return None
         if self.free and isinstance(value, bool | int | float | str | None):

@@ -1,4 +1,4 @@
-"""The options of a choice: the keys of its yaml, as the constructor of its class declares them."""
+"""Options of a choice: the keys of its yaml, as declared by the constructor of its class."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ GROUPS = {
     "probe": "a measurement of a finished run, with job=probe",
 }
 COMPONENTS = ("task", "model", "controller", "gradient", "data", "optimizer", "schedule")
-"""Groups of which every run has a choice; the solver is one more."""
+"""Groups of which every run has a choice, except the solver."""
 ODE_GROUPS = ("solver", "controller", "gradient")
 RUNGE_KUTTA = "node_repro.ode.solver.RungeKutta"
 _CONFIG = "node_repro.config"
@@ -30,7 +30,7 @@ _CONFIG = "node_repro.config"
 
 @cache
 def root_options() -> Mapping[str, Option]:
-    """Key -> option of the keys that belong to no group."""
+    """Key -> option for the keys that belong to no group."""
     return {
         **source.options(f"{_CONFIG}.Settings"),
         **source.options(f"{_CONFIG}.Tolerances"),
@@ -44,27 +44,33 @@ def backward_options() -> list[str]:
 
 
 def component_options(group: str, section: Mapping[str, Any]) -> dict[str, Option]:
-    """Dotted key -> option of one choice, whose keys `section` has.
+    """Dotted key -> option of one choice.
+
+    Args:
+        group: Group of the choice.
+        section: The entries of its yaml.
 
     Raises:
-        ConfigError: The class that the section names does not exist, or has no such option.
+        ConfigError: The class named by the section does not exist or lacks one of the options.
     """
     target = class_path(group, section)
     if target is None:
         return {}
     declared = _declared(group, target)
-    found = {}
+    chosen = {}
     for name in section:
         if not name.startswith("_"):
             if name not in declared:
                 names = ", ".join(sorted(declared))
-                raise ConfigError(f"{target} has no argument {name!r} ({group}.{name}): {names}")
-            found[f"{group}.{name}"] = declared[name]
-    return found
+                raise ConfigError(
+                    f"{target} has no argument {name!r} ({group}.{name}); it has: {names}"
+                )
+            chosen[f"{group}.{name}"] = declared[name]
+    return chosen
 
 
 def class_path(group: str, section: Mapping[str, Any]) -> str | None:
-    """The class of a choice; None for a solver's own controller."""
+    """The dotted path of a choice's class; None for the controller of a solver that has its own."""
     if group == "solver" and "_target_" not in section:
         return RUNGE_KUTTA
     if "_target_" not in section:

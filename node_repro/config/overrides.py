@@ -1,7 +1,7 @@
-"""Check what was typed on the command line before hydra composes it.
+"""Check the overrides of a command line before hydra composes them.
 
-hydra would refuse most of it too, but with several lines and without the nearest right name; and it
-lets `+typo=1` through.
+hydra would refuse most wrong overrides too, but with several lines and without suggesting the right
+name, and it accepts `+typo=1`.
 """
 
 import re
@@ -20,7 +20,7 @@ _SECTIONS = ("trainer", *GROUPS)
 
 @dataclass(frozen=True)
 class Given:
-    """One override. `values` has several entries in a sweep over listed values."""
+    """A parsed override. `values` has several entries in a sweep over listed values."""
 
     text: str  # as typed
     action: str  # "", "+", "++" or "~"
@@ -30,12 +30,18 @@ class Given:
 
 
 def refuse_wrong(given: Iterable[Given], choices: Choices, *, multirun: bool) -> None:
-    """Raise ConfigError for the first override that is wrong in every configuration."""
+    """Raise ConfigError for the first override that is wrong regardless of the other ones.
+
+    Args:
+        given: The overrides.
+        choices: The choices and keys that exist.
+        multirun: Whether several values may be listed (`-m`).
+    """
     for one in given:
         if one.key.startswith(("hydra.", "hydra/")):
             continue
         if one.action == "~":
-            raise ConfigError(f"{one.text!r}: no key can be removed; give it another value")
+            raise ConfigError(f"{one.text!r}: keys cannot be removed; set another value instead")
         if one.sweep and not multirun:
             raise ConfigError(
                 f"{one.text!r} lists several values: add -m to run them all, or quote the value: "
@@ -62,10 +68,10 @@ def _check_value(one: Given, choices: Choices) -> None:
     options, group = declared(one.key, choices), one.key.partition(".")[0]
     if not options:
         if group in GROUPS and choices.owners(one.key):  # _target_
-            raise _fact(one.key, choices)
+            raise _fixed_key(one.key, choices)
         raise unknown_key(one.key, choices)
     if options[0].dotted:
-        raise _fact(one.key, choices)
+        raise _fixed_key(one.key, choices)
     if one.action and group not in GROUPS:
         raise ConfigError(f"{one.text!r}: the key exists; write it without {one.action!r}")
     if not one.sweep and "${" not in one.text:
@@ -80,18 +86,18 @@ def _check_value(one: Given, choices: Choices) -> None:
 
 
 def declared(key: str, choices: Choices) -> list[Option]:
-    """The option of a key; different ones if several choices of a group have the key."""
+    """The options of a key; several if choices of its group declare it differently."""
     if key in root_options():
         return [root_options()[key]]
-    found = []
+    options: list[Option] = []
     for owner in choices.owners(key):
         option = options_of(choices, *owner.split("=", 1)).get(key)
-        if option is not None and option not in found:
-            found.append(option)
-    return found
+        if option is not None and option not in options:
+            options.append(option)
+    return options
 
 
-def _fact(key: str, choices: Choices) -> ConfigError:
+def _fixed_key(key: str, choices: Choices) -> ConfigError:
     group = key.partition(".")[0]
     names = ", ".join(choices.names(group))
     return ConfigError(
@@ -100,7 +106,7 @@ def _fact(key: str, choices: Choices) -> ConfigError:
 
 
 def unknown_key(key: str, choices: Choices) -> ConfigError:
-    """The error for a key that does not exist: the nearest one and where it belongs."""
+    """The error for a key that does not exist; names the nearest key and its choices."""
     known = [*GROUPS, *root_options()]
     for group in GROUPS:
         if group not in ("profile", "experiment"):
@@ -116,14 +122,14 @@ def unknown_key(key: str, choices: Choices) -> ConfigError:
 
 
 def misplaced_key(key: str, chosen: str, choices: Choices) -> ConfigError:
-    """The error for a key that the choice that was made does not have."""
+    """The error for a key that the current choice of its group does not have."""
     if key in root_options() or not choices.owners(key):
         return unknown_key(key, choices)
     return ConfigError(f"{chosen} has no key {key!r}.{belonging(key, choices)}")
 
 
 def belonging(key: str, choices: Choices) -> str:
-    """Which choices have a key, as a sentence; empty for keys of no group."""
+    """A sentence that names the choices that have a key; "" for keys of no group."""
     owners = choices.owners(key)
     return f" It belongs to {' or '.join(owners)}." if owners else ""
 
@@ -131,26 +137,26 @@ def belonging(key: str, choices: Choices) -> str:
 def unreadable(text: str, choices: Choices) -> ConfigError:
     """The error for an override that hydra's grammar cannot read."""
     if "=" not in text and not text.startswith("~"):
-        found = choices.groups_with(text)
-        hint = f"did you mean {' or '.join(found)}?" if found else "`node-run --help` has examples"
+        groups = choices.groups_with(text)
+        hint = f"did you mean {' or '.join(groups)}?" if groups else "see `node-run --help`"
         return ConfigError(f"{text!r} has no '='; overrides are key=value; {hint}")
     return ConfigError(f"cannot read {text!r}: put the value in quotes: {quoted(text)}")
 
 
 def quoted(text: str) -> str:
-    """An override as it must be typed in a shell so that its value is taken literally."""
+    """An override quoted for a shell and for hydra, so that its value is read literally."""
     key, _, value = text.partition("=")
     return shlex.quote(f"{key}={_in_quotes(value)}")
 
 
 def literal(key: str, value: str) -> str:
-    """An override that hydra reads as this very text: quoted if hydra would see more in it."""
+    """An override whose value hydra reads as this text, quoted if necessary."""
     bare = re.fullmatch(r"[\w/.:@+-]([\w/.:@+ -]*[\w/.:@+-])?", value, re.ASCII)
     return f"{key}={value if bare and not _is_typed(value) else _in_quotes(value)}"
 
 
 def unquoted(value: str) -> str:
-    """A value as hydra would take it: without the quotes around it."""
+    """A value without its quotes, as hydra would read it."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         ends = re.compile(rf"(\\+)({value[0]}|$)")
         return ends.sub(lambda end: end[1][: len(end[1]) // 2] + end[2], value[1:-1])
@@ -163,7 +169,7 @@ def _in_quotes(value: str) -> str:
 
 
 def _is_typed(value: str) -> bool:
-    """Whether hydra takes a text for a number, a truth value or null."""
+    """Whether hydra reads a text as a number, a boolean or null."""
     try:
         float(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which runs are the same run: a hash over every key that changes results, and the run's folder."""
+"""Signature of a run: a hash over every key that changes results; and the run's folder."""
 
 import hashlib
 import json
@@ -21,8 +21,9 @@ UNSIGNED = frozenset(
         *("profile", "experiment"),
     }
 )
-"""Keys without effect on results, but for the seed, which has its own folder, and the places that
-data are read from: the data set's name, which is signed, says which data were found there.
+"""Keys that are not part of the signature. They have no effect on results, with two exceptions: the
+seed, which has its own folder, and the location of the data, for which the name of the data set is
+part of the signature.
 """
 
 FORMER_MODULES = {
@@ -33,10 +34,10 @@ FORMER_MODULES = {
     "node_repro.data.noisy_function.NoisyFunction": "node_repro.data.curve.Curve",
     "node_repro.data.noisy_function.": "node_repro.data.curve.",
 }
-"""Prefixes of dotted paths of classes that have moved -> the prefix that signatures are made with.
+"""Prefixes of dotted paths of moved classes -> the prefix used in signatures.
 
-A signature contains the dotted paths of the chosen classes. A class that moves to another module is
-still signed by its first path, so that its finished runs are found.
+A signature contains the dotted paths of the chosen classes. For a class that has moved to another
+module its first path is used, so that its finished runs are found.
 """
 
 FORMER_PATHS = {
@@ -53,13 +54,13 @@ FORMER_PATHS = {
         "RK38",
     )
 }
-"""The same for single objects: methods that had a module each."""
+"""The same for single objects: methods that had separate modules."""
 
 
 def plain(config: Config) -> dict[str, Any]:
-    """The whole configuration as nested plain values under the keys that a user types.
+    """The whole configuration as nested plain values.
 
-    Beside its keys each group has `choice`, the name of its yaml.
+    In addition to its keys, each group has `choice`, the name of its yaml.
     """
     content: dict[str, Any] = {
         key: getattr(config, key)
@@ -79,7 +80,9 @@ def plain(config: Config) -> dict[str, Any]:
 def semantic(config: Config, data_name: str) -> dict[str, Any]:
     """Dotted key -> value of everything that changes results.
 
-    `data_name` is the name of the data set that was found ("mnist", "mnist-embedded").
+    Args:
+        config: The configuration.
+        data_name: Name of the loaded data set ("mnist", "mnist-embedded").
     """
     values = _values(config) | _trainer(config) | {"precision": config.precision}
     values |= {"deterministic": config.deterministic}
@@ -90,12 +93,12 @@ def semantic(config: Config, data_name: str) -> dict[str, Any]:
 
 
 def harmless() -> frozenset[str]:
-    """The dotted keys of `plain` that two runs with the same results may differ in."""
+    """The dotted keys of `plain` in which runs with the same signature may differ."""
     return UNSIGNED
 
 
 def signed_keys() -> dict[str, type]:
-    """Every key of every choice that changes results, with the type of its values."""
+    """All keys, of all choices, that are part of a signature, with the type of their values."""
     choices = Choices([conf_folder()])
     options = dict(root_options())
     for group in (*COMPONENTS, "solver"):
@@ -122,7 +125,7 @@ def _components(config: Config) -> dict[str, Component]:
 
 
 def _values(config: Config) -> dict[str, Any]:
-    """Dotted key -> value of what the groups chose, with the solve's tolerances."""
+    """Dotted key -> value of the chosen components, and the tolerances of the solve."""
     values: dict[str, Any] = {}
     for group, part in _components(config).items():
         values[f"{group}._target_"] = _first_path(part.target)
@@ -139,13 +142,13 @@ def _values(config: Config) -> dict[str, Any]:
         values |= {f"solver.{key}": value for key, value in solver.options.items()}
         for key in ("controller", "step_size", "max_steps"):
             values.pop(f"gradient.{key}", None)
-        values |= differences(config.ode)  # without differences the keys are not signed
+        values |= differences(config.ode)  # keys without a difference are left out
         values |= {"rtol": config.ode.rtol, "atol": config.ode.atol}
     return values
 
 
 def _first_path(path: str | None) -> str | None:
-    """A dotted path as it was before its class moved."""
+    """The first dotted path of a class that has moved."""
     if path in FORMER_PATHS:
         return FORMER_PATHS[path]
     for now, before in FORMER_MODULES.items():
@@ -157,26 +160,36 @@ def _first_path(path: str | None) -> str | None:
 def _trainer(config: Config) -> dict[str, Any]:
     values = asdict(config.trainer)
     for name in ("evaluate_every", "clip"):
-        if values[name] is None:  # the default: not signed
+        if values[name] is None:  # the default is left out
             del values[name]
     return {f"trainer.{key}": value for key, value in values.items()}
 
 
 def signature(config: Config, data_name: str) -> str:
-    """Eight hexadecimal digits, equal for two runs that differ in nothing that changes results."""
+    """Hash of everything that changes results, as eight hexadecimal digits.
+
+    Args:
+        config: The configuration.
+        data_name: Name of the loaded data set.
+    """
     text = json.dumps(semantic(config, data_name), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def run_name(config: Config) -> str:
-    """The name given, else the experiment's, else "<task>_<model>"."""
+    """`name=`, else the experiment's name, else "<task>_<model>"."""
     return config.name or config.experiment or f"{config.task.name}_{config.model.name}"
 
 
 def run_path(config: Config, data_name: str) -> Path:
-    """The run's folder, which need not exist. A name given by the user is taken as it is.
+    """The run's folder, which need not exist.
 
-    A run that began under a former name of its experiment keeps its folder.
+    It is <name>/seed<k> with `name=`, else <experiment>/<profile>-<data>-<signature>/seed<k>. A run
+    started under a former name of its experiment keeps its folder.
+
+    Args:
+        config: The configuration.
+        data_name: Name of the loaded data set.
     """
     outputs, seed = Path(config.outputs), f"seed{config.seed}"
     if config.name is not None:

@@ -2,9 +2,9 @@
 
 `--help` and a configuration error need the constructor's annotations and docstring, but importing
 the class would import torch, which takes seconds. Files are found by path, below the project, the
-working directory and `sys.path`, and parsed with `ast`. Only the expressions of annotations are
-evaluated, with the names of `typing` and `annotated_types`; every other name is looked up in the
-source of the project and of the class's own package. A constructor declares an option like this:
+working directory and `sys.path`, and parsed with `ast`. Only annotations are evaluated, with the
+names of `typing` and `annotated_types`; other names are looked up in the source of the project and
+of the class's package. A constructor declares an option like this:
 
     class Cosine:
         '''Half a cosine.
@@ -50,20 +50,20 @@ class Definition:
 
     @property
     def path(self) -> str:
-        """The dotted path, whatever it was imported through."""
+        """The dotted path of the definition, not of a re-export."""
         return f"{self.module.name}.{self.name}"
 
 
 @cache
 def find(path: str) -> Definition | None:
-    """The definition at a dotted path; None if there is no such file or name."""
+    """Find the definition at a dotted path; None if there is no such file or name."""
     module_name, _, name = path.rpartition(".")
     module = read_module(module_name) if module_name else None
     return _look_up(module, name) if module else None
 
 
 def require(path: str) -> Definition:
-    """As `find`; raises ConfigError where there is nothing."""
+    """Like `find`, but raises ConfigError if there is no definition."""
     definition = find(path)
     if definition is None:
         module, _, name = path.rpartition(".")
@@ -76,7 +76,7 @@ def require(path: str) -> Definition:
 
 
 def ancestors(definition: Definition) -> list[Definition]:
-    """A class followed by its bases, as far as their source is in the same package."""
+    """A class followed by its bases, if their source is in the same package or in the project."""
     found = [definition]
     for base in definition.node.bases if isinstance(definition.node, ast.ClassDef) else ():
         parent = _look_up(definition.module, ast.unparse(base).partition("[")[0])
@@ -99,19 +99,20 @@ def options(path: str) -> dict[str, Option]:
 
 
 def parameters(path: str) -> Mapping[str, Any]:
-    """Name -> annotation of what can be passed by keyword to a class or function."""
+    """Name -> annotation of the keyword parameters of a class or function."""
     return _parameters(ancestors(require(path)))
 
 
 def types_of(annotation: object) -> set[str]:
-    """The dotted paths of the project's classes in an annotation."""
+    """The dotted paths of the project's classes in an evaluated annotation."""
     parts = (annotation, *get_args(annotation))
     return {part.path for part in parts if isinstance(part, _StandIn) and part.path}
 
 
 def method_types(path: str, name: str) -> list[object] | None:
-    """The annotations of a method's arguments after self, then of what it returns; None if the
-    class has no such method in its source.
+    """The annotations of a method's arguments after self, and of its result as the last entry.
+
+    None if the class has no such method in its source.
     """
     for owner in ancestors(require(path)):
         for node in getattr(owner.node, "body", ()):
@@ -144,13 +145,13 @@ def variable_class(path: str) -> str | None:
 
 
 def constant(path: str) -> Any:  # noqa: ANN401
-    """The value of a variable that is defined by a number."""
+    """The value of a variable that is assigned a number."""
     definition = require(path)
     return _evaluate(definition.module, getattr(definition.node, "value", None))
 
 
 class _StandIn(type):
-    """A class that stands for another one in an annotation; `path` is "" if it is not known."""
+    """A placeholder for a class in an annotation; `path` is "" if it is unknown."""
 
     path: str
 
@@ -168,7 +169,7 @@ def _stand_in(path: str) -> _StandIn:
 
 
 class _Names(dict[str, Any]):
-    """What the names in an annotation stand for."""
+    """Namespace in which an annotation is evaluated."""
 
     def __init__(self, module: Module) -> None:
         super().__init__()
@@ -185,7 +186,7 @@ class _Names(dict[str, Any]):
 
 
 def _evaluate(module: Module, node: ast.expr | None) -> Any:  # noqa: ANN401
-    """An annotation as an object, with stand-ins for classes; None for a missing one."""
+    """Evaluate an annotation, with stand-ins for classes; Any for a missing one."""
     names = _Names(module)
     try:
         value = Any if node is None else eval(ast.unparse(node), {"__builtins__": {}}, names)
@@ -196,7 +197,7 @@ def _evaluate(module: Module, node: ast.expr | None) -> Any:  # noqa: ANN401
 
 
 def _parameters(found: Sequence[Definition]) -> dict[str, Any]:
-    """Of the first constructor among a class and its bases; `**options` passes on to the next."""
+    """Parameters of the first constructor of a class and its bases; `**options` adds the next."""
     for i, owner in enumerate(found):
         node = owner.node
         if isinstance(node, ast.ClassDef):
@@ -216,7 +217,7 @@ def _parameters(found: Sequence[Definition]) -> dict[str, Any]:
 
 
 def _fields(found: Iterable[Definition]) -> dict[str, Any]:
-    """The fields of a dataclass, its bases' first."""
+    """The fields of a dataclass, those of its bases first."""
     fields: dict[str, Any] = {}
     for owner in reversed(list(found)):
         for node in getattr(owner.node, "body", ()):
@@ -226,7 +227,7 @@ def _fields(found: Iterable[Definition]) -> dict[str, Any]:
 
 
 def _meanings(node: ast.stmt) -> dict[str, str]:
-    """The entries of the section `Args:` of a docstring, each on one line."""
+    """Name -> text of the entries in the section `Args:` of a docstring."""
     found: dict[str, str] = {}
     inits = [one for one in getattr(node, "body", ()) if getattr(one, "name", "") == "__init__"]
     for documented in (node, *inits):
@@ -245,7 +246,7 @@ def _meanings(node: ast.stmt) -> dict[str, str]:
 
 
 def _look_up(module: Module, name: str) -> Definition | None:
-    """The definition that a name, or a name of an imported module, refers to."""
+    """The definition to which a name or dotted name in a module refers."""
     first, _, rest = name.partition(".")
     if not rest and first in module.definitions:
         return Definition(module, first, module.definitions[first])

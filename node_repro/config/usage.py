@@ -1,4 +1,4 @@
-"""What `node-run --help` prints, made from the declared options and the yaml files."""
+"""Text of `node-run --help`, made from the declared options and the yaml files."""
 
 from collections.abc import Iterable, Mapping
 from textwrap import fill
@@ -16,10 +16,10 @@ node-run trains the networks of "Neural Ordinary Differential Equations" (Chen e
 usage: node-run [group=choice ...] [key=value ...]
        node-run -m key=a,b,c ...     one run for each value (and each combination)
        node-run --cfg job ...        print the configuration and do not run
-       node-run list ...             every experiment: purpose, cost, state; seed=0,1,2 profile=
+       node-run list ...             all experiments: purpose, cost, state; seed=0,1,2 profile=
        node-run reproduce ...        run them all, their probes and the report; jobs=2 seed=0,1,2
        node-run job=compare runs=[a,b]   differences and results side by side
-       node-run --config-dir DIR ... with yaml files of your own in DIR/model/, DIR/experiment/, ...
+       node-run --config-dir DIR ... with your own yaml files in DIR/model/, DIR/experiment/, ...
        node-run --hydra-help         the remaining flags; tab completion: node-run -sc install=bash
 """
 _TAIL = """\
@@ -35,7 +35,7 @@ examples:
   node-run model=resnet model.blocks=1 data=fashion_mnist name=tiny trainer.epochs=1
 
 Rerun the same command to resume an interrupted run. An override whose value contains '=', ',' or a
-space needs quotes twice: 'data.root="/my data"'.
+space needs two pairs of quotes: 'data.root="/my data"'.
 
 exit codes: 0 done, 1 internal error, 2 configuration or usage, 3 data, 4 numerics, 5 resources,
   6 output directory or lock, 7 checkpoint, 130 and 143 interrupted, with a checkpoint saved

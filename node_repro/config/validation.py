@@ -1,5 +1,6 @@
-"""From what hydra composed to a `Config`: every key known, every value in range, all of it fitting
-together.
+"""Convert the configuration composed by hydra to a validated `Config`.
+
+All keys must exist, all values must be in range, and they must be consistent.
 """
 
 from collections.abc import Mapping
@@ -33,13 +34,13 @@ def validate(
     """Check a composed configuration and return it as plain objects.
 
     Args:
-        cfg: What hydra composed.
+        cfg: The configuration composed by hydra.
         chosen: Group -> name of the choice.
-        typed: The keys and groups on the command line.
+        typed: Keys and groups of the command line.
         choices: The folders of yaml files.
 
     Raises:
-        ConfigError: What is wrong, in one sentence.
+        ConfigError: The configuration is wrong.
     """
     content = _resolved(cfg)
     sections = _sections(content, chosen, choices)
@@ -67,7 +68,7 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise ConfigError(f"{error.full_key} has no value; give {error.full_key}=...") from error
+        raise ConfigError(f"{error.full_key} has no value; set {error.full_key}=...") from error
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         key = error.full_key or "a key"
@@ -79,28 +80,28 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
 def _sections(
     content: Mapping[str, Any], chosen: Mapping[str, str | None], choices: Choices
 ) -> dict[str, Mapping[str, Any]]:
-    """Group -> content of every group that is called with options."""
+    """Group -> content of every group whose choice has a class."""
     probe = ("probe",) if chosen.get("probe") else ()
-    found = {}
+    sections = {}
     for group in (*COMPONENTS, "solver", *probe):
         if chosen.get(group) is None or not isinstance(content.get(group), Mapping):
             names = ", ".join(choices.names(group))
             raise ConfigError(f"no {group} is chosen; there are: {names}")
-        found[group] = content[group]
-    return found
+        sections[group] = content[group]
+    return sections
 
 
 def _root_values(content: Mapping[str, Any], choices: Choices) -> dict[str, Value]:
-    """Dotted key -> value of the keys of no group, checked."""
+    """Dotted key -> checked value of the keys that belong to no group."""
     options = root_options()
-    found = dict(leaves({key: one for key, one in content.items() if key not in _NO_KEYS}))
-    for key in found:
+    values = dict(leaves({key: one for key, one in content.items() if key not in _NO_KEYS}))
+    for key in values:
         if key not in options:
             raise unknown_key(key, choices)
     for key in options:
-        if key not in found:
+        if key not in values:
             raise ConfigError(f"the key {key!r} is missing; it must be {options[key].allowed}")
-    return {key: options[key].check(value) for key, value in found.items()}
+    return {key: options[key].check(value) for key, value in values.items()}
 
 
 def _component_values(
@@ -108,7 +109,7 @@ def _component_values(
     chosen: Mapping[str, str | None],
     choices: Choices,
 ) -> dict[str, Value]:
-    """Dotted key -> value of the groups' options, checked."""
+    """Dotted key -> checked value of the groups' options."""
     values: dict[str, Value] = {}
     for group, section in sections.items():
         name = str(chosen[group])

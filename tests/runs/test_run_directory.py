@@ -100,7 +100,7 @@ def test_another_signature_is_refused_with_the_keys_that_differ(tmp_path: Path) 
 
 def test_another_signature_with_equal_keys_is_refused_too(tmp_path: Path) -> None:
     opened(tmp_path / "a").close()
-    with pytest.raises(OutputError, match="the same keys"):
+    with pytest.raises(OutputError, match="equal keys"):
         opened(tmp_path / "a", CONFIG, "s2")
 
 
