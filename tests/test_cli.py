@@ -290,7 +290,7 @@ def test_a_failure_in_a_worker_process_is_told_by_the_first_process(
     summary = err[err.index("node-run: 2 jobs failed:") :].splitlines()
     assert summary[1:] == [
         "  job 2 (seed=1 outputs=here): it blew up",
-        "  job 3 (seed=2 outputs=here): left with exit code 75",
+        "  job 3 (seed=2 outputs=here): exit code 75",
     ]
     assert [path.name for path in (tmp_path / "here" / ".sweep").iterdir()] == ["multirun.yaml"]
 
@@ -352,5 +352,5 @@ def test_the_whole_is_no_work_for_torchrun(verb: str, tmp_path: Path) -> None:
     launched = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
     done = shell(f"python -m node_repro.cli {verb} experiment=table1_mlp", tmp_path, **launched)
     assert done.returncode == 2
-    assert f"`{verb}` takes one" in done.stderr
+    assert f"`{verb}` needs one process" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The command `node-run`. Every failure ends as one line on stderr and an exit code."""
+"""The command `node-run`. Every failure is reported as one line on stderr and an exit code."""
 
 from node_repro.cli.command import main
 

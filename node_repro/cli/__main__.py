@@ -1,4 +1,4 @@
-"""`python -m node_repro.cli` is `node-run`."""
+"""Run `node-run` as `python -m node_repro.cli`."""
 
 import sys
 

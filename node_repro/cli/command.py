@@ -1,7 +1,8 @@
-"""`main`: from the words of a command line to jobs.
+"""`main`: parse the command line and run its jobs.
 
-hydra composes, sweeps and completes words. It is kept from printing tracebacks, making directories
-and setting up logging. torch is imported after the configuration has been checked.
+hydra composes configurations, sweeps, and completes words for the shell. It is configured not to
+print tracebacks, create directories or set up logging. torch is imported after the configuration
+has been checked.
 """
 
 import gc
@@ -28,8 +29,8 @@ _INTERRUPTED, _CLOSED_PIPE = 130, 141
 
 
 def main() -> int:
-    """Runs the command line of this process; returns the exit code."""
-    gc.disable()  # imports make a million objects: looking at them is a quarter of a start
+    """Run the command line of this process; returns the exit code."""
+    gc.disable()  # imports create a million objects; scanning them takes a quarter of the start
     try:
         code = _command(sys.argv[1:])
         if sys.stdout:  # None if it was closed before the start
@@ -76,7 +77,7 @@ def _command(argv: Sequence[str]) -> int:
 
 
 def _all_experiments(verb: str, words: Sequence[str]) -> int:
-    """`node-run list` and `node-run reproduce`."""
+    """Run `node-run list` or `node-run reproduce`."""
     from node_repro.reproduce.request import read_request
 
     refuse_torchrun(f"`{verb}`")
@@ -92,7 +93,7 @@ def _all_experiments(verb: str, words: Sequence[str]) -> int:
 
 
 def _hydra_jobs(argv: Sequence[str]) -> int:
-    """Checks the words, then hydra composes a configuration for every job and calls `Jobs`."""
+    """Check the overrides; hydra then composes a configuration for every job and calls `Jobs`."""
     import hydra
     import hydra.errors
 
@@ -106,7 +107,7 @@ def _hydra_jobs(argv: Sequence[str]) -> int:
     given = [] if args.shell_completion else read(args.overrides, choices)
     if args.multirun:
         if not given:
-            raise ConfigError("-m runs one job for each value of a list: give one, as in seed=0,1")
+            raise ConfigError("-m runs one job per value of a list: add one, as in seed=0,1")
         refuse_torchrun("`-m`")
     refuse_wrong(given, choices, multirun=args.multirun)
     register_experiments(choices)
@@ -126,7 +127,7 @@ def _hydra_jobs(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> Namespace:
-    """The flags as hydra will read them; ConfigError in place of argparse's usage lines."""
+    """Parse the flags as hydra will; raises ConfigError instead of printing argparse's usage."""
     from hydra._internal.utils import get_args_parser
 
     def refuse(message: str) -> NoReturn:

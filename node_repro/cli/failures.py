@@ -1,4 +1,4 @@
-"""Failures: an exit code and one sentence for every exception, and how worker processes report."""
+"""Failures: exit code and one-line message of exceptions, and reports of worker processes."""
 
 import json
 import os
@@ -15,7 +15,14 @@ INTERNAL, USAGE, RESOURCES, OUTPUT = 1, 2, 5, 6
 
 
 class Failure(NamedTuple):
-    """A failed job. number: its place in the sweep, from 1; reason: "" if the run printed it."""
+    """A failed job.
+
+    Attributes:
+        number: Position in the sweep, from 1.
+        overrides: Overrides of the job.
+        code: Exit code.
+        reason: The message; "" if the run has printed it.
+    """
 
     number: int
     overrides: str
@@ -23,20 +30,20 @@ class Failure(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        reason = self.reason or f"left with exit code {self.code}"
+        reason = self.reason or f"exit code {self.code}"
         return f"job {self.number} ({self.overrides}): {reason}"
 
 
 def describe(error: Exception, *, in_job: bool) -> tuple[int, str]:
-    """Exit code and sentence for an exception.
+    """Exit code and message of an exception.
 
     Args:
-        error: The exception. One with an `exit_code` speaks for itself.
-        in_job: Whether a job raised it. Before, between and after jobs, hydra and the user's words
-            are the cause of what in a job would be an error of this program.
+        error: The exception. If it has an `exit_code`, its text is the message.
+        in_job: Whether it was raised inside a job. Outside of jobs, errors of hydra, of yaml and of
+            values are caused by the command line; inside, by a bug of this program.
 
     Raises:
-        BrokenPipeError: `error` is one, which is no failure.
+        BrokenPipeError: `error` is one, which is not a failure.
     """
     code = getattr(error, "exit_code", None)
     if code is not None:
@@ -62,7 +69,7 @@ def _is_usage(error: Exception) -> bool:
 
 
 def in_one_line(error: Exception) -> str:
-    """The message of an exception without line breaks, its notes in brackets."""
+    """The message of an exception without line breaks, with its notes in parentheses."""
     from yaml import MarkedYAMLError
 
     if isinstance(error, MarkedYAMLError):
@@ -73,12 +80,13 @@ def in_one_line(error: Exception) -> str:
 
 
 def show(sentence: str, *, every_rank: bool = False) -> None:
-    """Prints a sentence on stderr.
+    """Print a sentence on stderr.
 
     Args:
         sentence: The sentence.
-        every_rank: False for what all processes of a run find alike, as in the configuration: then
-            rank 0 prints it, and the others wait, since torchrun ends all once one has left.
+        every_rank: Whether every process of a run prints. False for an error that all processes
+            have in common, such as a wrong configuration: rank 0 prints it, and the others wait,
+            since torchrun kills all processes once one has exited.
     """
     if not every_rank and processes() > 1 and os.environ["RANK"] != "0":
         time.sleep(EXIT_DELAY)
@@ -87,24 +95,24 @@ def show(sentence: str, *, every_rank: bool = False) -> None:
 
 
 def wants_traceback(words: Sequence[str]) -> bool:
-    """Whether debug=true was typed, which holds although the configuration may be at fault."""
+    """Whether debug=true is among the words; also works if the configuration is invalid."""
     return any(word.lower() == "debug=true" for word in words)
 
 
 def failures_file(outputs: Path) -> Path:
-    """Where worker processes report failures: beside the runs, as other hosts see that folder."""
+    """The file to which worker processes report failures; other hosts share the output folder."""
     return outputs.absolute() / ".sweep" / f"failures-{os.uname().nodename}-{os.getpid()}.jsonl"
 
 
 def append_failure(path: Path, failure: Failure) -> None:
-    """Appends a failure to a file that several processes write to, in one write."""
+    """Append a failure, in one write, to a file shared by several processes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(failure) + "\n")
 
 
 def take_failures(path: Path) -> list[Failure]:
-    """The reported failures, by number; the file is removed."""
+    """Read the reported failures, sorted by number, and remove the file."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()

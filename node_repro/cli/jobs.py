@@ -1,4 +1,4 @@
-"""What hydra calls for every job of a command: check the configuration, then train, probe, ..."""
+"""The jobs of a command: hydra calls `Jobs` for each one to check its configuration and run it."""
 
 import gc
 import os
@@ -30,16 +30,19 @@ def _this_process() -> str:
 
 @dataclass
 class Jobs:
-    """The function that hydra calls once per job; a failing job does not end the others.
+    """The function that hydra calls once per job; a failing job does not stop the others.
 
-    A parallel launcher calls a copy of this object in a worker process, on this host or another.
-    Such a copy reports failures in a file; raised, hydra would bring back only the first one.
+    A parallel launcher calls a copy of this object in a worker process, possibly on another host.
+    The copy reports failures in a file, because hydra would return only the first exception.
 
     Args:
         choices: The choices of the configuration.
         command: The command line.
         sweep: Whether there may be several jobs.
         reports: The file for failures in worker processes.
+        process: Host and id of the process that made the object.
+        count: Number of jobs called in this process.
+        failures: Failures of these jobs.
     """
 
     choices: Choices
@@ -59,7 +62,7 @@ class Jobs:
         try:
             config = validated(cfg, self.choices)
             _refuse_unless_alone(config)
-            every_rank = True  # from here on the processes of a run may fail differently
+            every_rank = True  # from here on, the processes of a run may fail for different reasons
             code = run_job(config, overrides, self.command)
         except Exception as error:
             if wants_traceback(overrides):
@@ -78,7 +81,7 @@ class Jobs:
             raise SystemExit(code)
 
     def end(self) -> int:
-        """Lists the failures of a sweep; returns the exit code, that of the first failed job."""
+        """Print the failures of a sweep; returns the exit code of the first failed job, or 0."""
         self.failures += take_failures(self.reports)
         if self.sweep and self.failures:
             of = f" of {self.count}" if self.count else ""
@@ -90,7 +93,7 @@ class Jobs:
 
 
 def run_job(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
-    """Does the configured job; returns the exit code. torch is imported here, if it is needed."""
+    """Run the configured job; returns the exit code. torch is imported only if it is needed."""
     if config.job == "report":
         from node_repro.report.job import report
 
@@ -115,7 +118,7 @@ def run_job(config: Config, overrides: Sequence[str], command: Sequence[str]) ->
 
 
 def _resume_garbage_collection() -> None:
-    """Turns it on after the imports, whose objects it need not look at again."""
+    """Enable garbage collection after the imports, excluding the objects that exist."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
@@ -127,6 +130,6 @@ def _refuse_unless_alone(config: Config) -> None:
 
 
 def refuse_torchrun(what: str) -> None:
-    """Raises ConfigError if torchrun started several processes for something else than a run."""
+    """Raise ConfigError if torchrun started several processes for anything but a training run."""
     if processes() > 1:
-        raise ConfigError(f"torchrun trains one run on several processes; {what} takes one")
+        raise ConfigError(f"torchrun trains one run on several processes; {what} needs one process")

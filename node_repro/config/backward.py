@@ -74,7 +74,7 @@ def _check_name(group: str, name: object, choices: Choices) -> str:
 
 
 def _controller(asked: object, solver: SolverConfig, ode: ODEConfig, choices: Choices) -> Component:
-    """The requested controller; else the forward solve's if it was chosen and fits; else the default."""
+    """The requested controller, else the forward solve's if chosen and fitting, or the default."""
     if asked is None:
         chosen = ode.controller.name != choices.brings("solver", ode.solver.name, "controller")
         fitting = fits(ode.controller, solver, error_controlled=ode.error_controlled)

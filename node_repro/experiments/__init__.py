@@ -1,12 +1,12 @@
-"""The experiments, each described once.
+"""Descriptions of the experiments.
 
-The modules of this package list every row and panel of the paper and a few experiments beside it.
+The modules of this package list every row and panel of the paper and a few additional experiments.
 Composition (`experiment=NAME`), `node-run list`, `node-run reproduce`, the probes and the report
 read these descriptions. To add an experiment, append it to one of the lists, or put a yaml file
 into the folder `experiment/` of `conf/` or of `--config-dir` (docs/tutorials/new_experiment.md);
 `config.choices.Choices.experiments` returns both kinds.
 
-This package imports nothing else of the project, and neither torch nor hydra.
+This package imports neither other parts of the project nor torch or hydra.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from node_repro.experiments.description import Experiment as Experiment
 
 @cache
 def all_experiments() -> Mapping[str, Experiment]:
-    """Every experiment that the program itself describes, by name."""
+    """The experiments described in this package, by name."""
     modules = (images, small, flows, series)
     return {one.name: one for module in modules for one in module.EXPERIMENTS}
 
@@ -29,5 +29,5 @@ def _current_names() -> Mapping[str, str]:
 
 
 def current_name(name: str) -> str:
-    """The name of an experiment that may be given by a former name; other names as they are."""
+    """The current name of an experiment given by a former name; other names are returned as is."""
     return _current_names().get(name, name)

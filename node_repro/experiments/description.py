@@ -1,4 +1,4 @@
-"""`Experiment`: what there is to say about one experiment."""
+"""`Experiment`: description of one experiment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Experiment:
-    """A named configuration: what it is for and how it differs from the defaults.
+    """A named configuration: its purpose and its differences from the defaults.
 
     Args:
         name: The name in `experiment=NAME`, which is also the folder of its runs.
-        purpose: One line for people, shown by `node-run list` and `--help`.
+        purpose: One line, shown by `node-run list` and `--help`.
         feeds: The table or figure that reports its runs, as in "Table 1"; None if there is none.
-        overrides: What a user would type instead of `experiment=NAME`: a group's choice
+        overrides: Overrides equivalent to `experiment=NAME`: the choice of a group
             ("model": "odenet") or the value of a key ("model.stem": "conv"). Values may
             interpolate other keys (`${...}`).
         probes: The probes that `node-run reproduce` runs on the experiment's first seed.
-        former_names: Names that this experiment had before. They are accepted in `experiment=`,
-            and runs in folders of these names are found.
+        former_names: Earlier names of the experiment, which are accepted in `experiment=` and under
+            which its runs are found.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Experiment:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name, then the former ones."""
+        """The current name, followed by the former ones."""
         return (self.name, *self.former_names)
 
     def choice(self, group: str) -> str | None:
-        """The choice that the experiment makes in a group; None if it leaves the default."""
+        """The experiment's choice in a group; None for the default."""
         value = self.overrides.get(group)
         return value if isinstance(value, str) else None

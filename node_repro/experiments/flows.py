@@ -1,4 +1,4 @@
-"""Figures 4 and 5: continuous flows beside planar flows."""
+"""Figures 4 and 5: continuous flows compared with planar flows."""
 
 from node_repro.experiments.description import Experiment
 

@@ -1,4 +1,4 @@
-"""Figure 1, small problems beside the paper (docs/toys.md), and the smallest run."""
+"""Figure 1, small problems that are not in the paper (docs/toys.md), and the smallest run."""
 
 from node_repro.experiments.description import Experiment
 
@@ -47,7 +47,7 @@ def _encoded(task: str, data: str, **dimensions: int) -> dict[str, object]:
 _TOY_EXPERIMENTS = (
     _toy(
         "regression",
-        "encoder, ODE and decoder fit a noisy function that no increasing map is",
+        "encoder, ODE and decoder fit a noisy function that is not monotonic",
         _encoded("regression", "wave"),
     ),
     _toy(
@@ -62,12 +62,12 @@ _TOY_EXPERIMENTS = (
     ),
     _toy(
         "rings_lifted",
-        "two rings encoded in one dimension more, where an ODE separates them",
+        "two rings encoded in three dimensions, where an ODE separates them",
         _encoded("classification", "labelled_circles", dimensions=3),
     ),
     _toy(
         "linear",
-        "dy/dx = a from a known start: one parameter where y = a x + b has two",
+        "dy/dx = a from a known start: one parameter instead of the two of y = a x + b",
         {
             "task": "line",
             "data": "line",
@@ -78,7 +78,7 @@ _TOY_EXPERIMENTS = (
     ),
     Experiment(
         "demo_field_fit",
-        "the smallest run that shows everything: the adjoint method learns a known field",
+        "the smallest complete run: the adjoint method learns a known field",
         None,
         {"task": "field_fit", "gradient": "adjoint"},
         probes=("gradient_error", "memory", "sensitivity_cost"),

@@ -1,8 +1,8 @@
 """`node-run reproduce` and `node-run list`: all experiments, their probes and the report.
 
-`request` reads the command line. `plan` makes a list of jobs from it, and finds those that are
-done. `pool` runs the others as `node-run` processes, `run` adds the report and the summary.
-`listing` prints what there is, `cost` estimates seconds. Nothing here imports torch.
+`request` parses the command line. `plan` derives the list of jobs and finds those that are done.
+`pool` runs the others as `node-run` processes, `run` adds the report and the summary. `listing`
+prints a table of the experiments, `cost` estimates times. This package does not import torch.
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be reproduced or listed.
+    """The experiments to reproduce or list, and their settings.
 
     Args:
-        experiments: Names.
-        profile: How much work each run is.
-        seeds: Each experiment is trained with each of them; probes measure the first.
+        experiments: Names of the experiments.
+        profile: Amount of work of each run.
+        seeds: Seeds of the runs of each experiment; probes measure the first.
         outputs: The folder of all runs.
-        jobs: Processes at a time.
-        extra: Overrides for every experiment that reads their keys.
-        folders: Folders of yaml files beside the program's own (`--config-dir`).
+        jobs: Number of concurrent processes.
+        extra: Overrides for every experiment that has their keys.
+        folders: Additional folders of yaml files (`--config-dir`).
     """
 
     experiments: tuple[str, ...]
@@ -43,10 +43,10 @@ class Job:
 
     Args:
         name: "table1_odenet-seed0", or "tolerance-table1_odenet-seed0" for a probe.
-        words: The command line after `node-run`.
-        after: The name of the run that a probe measures; None for a run.
+        words: Arguments of `node-run`.
+        after: Name of the job whose run a probe measures; None for a run.
         seconds: Estimated time on one thread; None if unknown.
-        done: The result is there already.
+        done: Whether the result exists.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Estimated seconds of runs and probes on one CPU thread, from finished ones.
 
-`seconds.csv` holds the seconds per iteration of finished runs, with their evaluations, and the
-seconds of finished probes; `scripts/measure_costs.py` writes it. An experiment that it does not
-name is taken to cost as much as others of its task and model.
+`seconds.csv` contains the seconds per iteration of finished runs, including their evaluations, and
+the seconds of finished probes; `scripts/measure_costs.py` writes it. For other experiments, the
+median of those with the same task and model, or else with the same task, is used.
 """
 
 import csv
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import Any
+
 
 from node_repro.config.choices import Choices
 from node_repro.experiments import Experiment, all_experiments
@@ -18,14 +18,14 @@ from node_repro.reproduce.stored import FIRST_TASK, digits_budget
 
 TABLE = Path(__file__).with_name("seconds.csv")
 _TRAINING_DIGITS = {True: 4_000 - 500, False: 60_000 - 5_000}
-"""Without those held out for validation; by whether they are the embedded ones."""
+"""Number of training digits without the validation set, by whether they are the embedded ones."""
 _BATCH = 128
 _BUDGET = "${budget.${profile}."
 
 
 @cache
 def _measured() -> Mapping[tuple[str, str], float]:
-    """Seconds by kind ("start", "iteration", "probe") and name."""
+    """Seconds by kind ("start", "iteration", "probe") and name of the experiment or probe."""
     with TABLE.open(newline="", encoding="utf-8") as file:
         return {(row["kind"], row["name"]): float(row["seconds"]) for row in csv.DictReader(file)}
 
@@ -33,23 +33,23 @@ def _measured() -> Mapping[tuple[str, str], float]:
 def training_seconds(
     experiment: Experiment, profile: str, choices: Choices, *, embedded: bool
 ) -> float | None:
-    """One run from its start to its result; None if nothing like it was ever measured.
+    """Estimated time of a whole run; None if no similar experiment was measured.
 
     Args:
-        experiment: What is trained.
-        profile: How long it is trained.
-        choices: Where the task is looked up.
-        embedded: The digits are the 5,000 embedded ones.
+        experiment: The experiment.
+        profile: The profile, which sets the number of iterations.
+        choices: The choices that define the task.
+        embedded: Whether the digits are the 5,000 embedded ones.
     """
-    an_iteration = _seconds_an_iteration(experiment)
+    per_iteration = _seconds_per_iteration(experiment)
     iterations = _iterations(experiment, profile, choices, embedded=embedded)
-    if an_iteration is None or iterations is None:
+    if per_iteration is None or iterations is None:
         return None
-    return _measured()["start", ""] + iterations * an_iteration
+    return _measured()["start", ""] + iterations * per_iteration
 
 
 def probe_seconds(probe: str, *, smallest: bool) -> float | None:
-    """One probe with its default options, or with the smallest ones; None if unknown."""
+    """Estimated time of a probe with its default or with the smallest options; None if unknown."""
     return _measured()["start", ""] if smallest else _measured().get(("probe", probe))
 
 
@@ -60,7 +60,7 @@ def _iterations(
     budget = digits_budget(task, profile)
 
     def number(key: str) -> int | None:
-        """The trainer's value, which may name an entry of the task's budget."""
+        """The value of trainer.<key>, which may refer to an entry of the task's budget."""
         value = experiment.overrides.get(f"trainer.{key}", task.get("trainer", {}).get(key))
         if isinstance(value, str) and value.startswith(_BUDGET):
             value = budget.get(value.removeprefix(_BUDGET).removesuffix("}"))
@@ -72,12 +72,12 @@ def _iterations(
     return None if epochs is None else epochs * (_TRAINING_DIGITS[embedded] // _BATCH)
 
 
-def _seconds_an_iteration(experiment: Experiment) -> float | None:
+def _seconds_per_iteration(experiment: Experiment) -> float | None:
     measured = _measured()
     if ("iteration", experiment.name) in measured:
         return measured["iteration", experiment.name]
 
-    def alike(groups: tuple[str, ...]) -> list[float]:
+    def similar(groups: tuple[str, ...]) -> list[float]:
         return [
             measured["iteration", other.name]
             for other in all_experiments().values()
@@ -85,5 +85,5 @@ def _seconds_an_iteration(experiment: Experiment) -> float | None:
             and all(other.choice(group) == experiment.choice(group) for group in groups)
         ]
 
-    found: Any = alike(("task", "model")) or alike(("task",))
-    return median(found) if found else None
+    seconds = similar(("task", "model")) or similar(("task",))
+    return median(seconds) if seconds else None

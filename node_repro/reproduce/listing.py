@@ -1,4 +1,4 @@
-"""`node-run list`: experiments and probes, what they cost, what they are for, how far they are."""
+"""`node-run list`: cost, state and purpose of experiments and probes."""
 
 from collections import Counter
 from statistics import mean
@@ -16,11 +16,11 @@ _NOTE = "~: estimated for one thread from finished runs that shared their machin
 
 
 def format_list(request: Request, choices: Choices) -> str:
-    """The table as text.
+    """Format the table as text.
 
-    A cost is that of one seed on one thread: estimated (~) or unknown (?), or the mean of the
-    finished runs. States are read from the runs' files. Whether a finished run has the
-    configuration of today, only `node-run` and `node-run reproduce` find out.
+    A cost is that of one seed on one thread: the mean of the finished runs, else an estimate (~) or
+    unknown (?). States are read from the runs' files; whether a finished run has the current
+    configuration is only checked by `node-run` and `node-run reproduce`.
     """
     stored = StoredRuns(request, choices)
     experiments = [choices.experiment(name) for name in request.experiments]
@@ -39,14 +39,14 @@ def format_list(request: Request, choices: Choices) -> str:
         lines.append(f"{one.name:<{width}}{cost:>8}  {_format_states(states):<26}{one.title}")
     lines += ["", f"{'probe':<{width}}{'cost':>8}  {'state':<26}purpose"]
     for probe in probes:
-        of_probe = [one for one in experiments if probe in one.probes]
-        runs = [stored.best(one.name, request.seeds[0]) for one in of_probe]
+        probed = [one for one in experiments if probe in one.probes]
+        runs = [stored.best(one.name, request.seeds[0]) for one in probed]
         done = sum(run is not None and run.file(f"probes/{probe}.json") is not None for run in runs)
         seconds = probe_seconds(probe, smallest=is_smallest(request))
         to_go += (seconds or 0) * (len(runs) - done)
-        told = f"{done} of {_count(len(runs), 'run')}" if runs else "of no run here"
+        progress = f"{done} of {_count(len(runs), 'run')}" if runs else "no run listed"
         purpose = choices.comment("probe", probe)
-        lines.append(f"{probe:<{width}}{_format_cost([], seconds):>8}  {told:<26}{purpose}")
+        lines.append(f"{probe:<{width}}{_format_cost([], seconds):>8}  {progress:<26}{purpose}")
     total = len(experiments) * len(request.seeds)
     digits = "the 5,000 embedded digits" if stored.embedded else "all digits"
     lines += [
@@ -80,7 +80,7 @@ def _format_cost(measured: list[float], guess: float | None) -> str:
 
 
 def _format_states(states: list[str]) -> str:
-    """ "2 of 3 done, 1 failed"; a single seed's state alone."""
+    """ "2 of 3 done, 1 failed"; the state itself for a single seed."""
     words = Counter(states)
     if len(states) == 1:
         return states[0]

@@ -1,8 +1,8 @@
-"""A process that `node-run reproduce` started ends when that one has ended, kill -9 included.
+"""Stop the processes started by `node-run reproduce` when it ends, even by kill -9.
 
-Its standard input is a pipe that the parent holds open and never writes to. When the parent ends,
-the kernel closes the pipe, and reading it returns. This works on every POSIX system; a process
-that is stopped so saves, as for any SIGTERM, and gives its lock free.
+Their standard input is a pipe that the parent holds open and never writes to. When the parent ends,
+the kernel closes the pipe, and a pending read returns. This works on every POSIX system. A process
+stopped in this way saves a checkpoint and releases its lock, as for any SIGTERM.
 """
 
 import os
@@ -10,12 +10,12 @@ import signal
 import threading
 
 STOPS_WITH_PARENT = "NODE_REPRO_STOPS_WITH_PARENT"
-"""The environment variable that says that standard input is such a pipe."""
+"""The environment variable that is set if standard input is such a pipe."""
 
 
 def stop_with_parent() -> None:
-    """If a parent holds the pipe, send this process SIGTERM when the parent ends."""
-    if os.environ.pop(STOPS_WITH_PARENT, None):  # not for this process' own children
+    """If standard input is such a pipe, send this process SIGTERM when the parent ends."""
+    if os.environ.pop(STOPS_WITH_PARENT, None):  # removed, since children must not inherit it
         threading.Thread(target=_wait_for_end, daemon=True).start()
 
 

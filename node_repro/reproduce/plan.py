@@ -1,8 +1,8 @@
-"""From a request to jobs: every experiment with every seed, and the probes of the first seed.
+"""Plan the jobs of a request: every experiment with every seed, and the probes of the first seed.
 
-A run is done if a finished run of the same signature is there, a probe if it was measured on that
-run with the same options. Experiments are composed in this process to know their signatures, so
-that no process is started for what is done.
+A run is done if there is a finished run with the same signature, a probe if it was measured on that
+run with the same options. The configurations are composed in this process to compute signatures, so
+that no process is started for a job that is done.
 """
 
 import json
@@ -28,11 +28,11 @@ _SMALLEST = {
     "repeats": "1",
     "reference": "1e-4",
 }
-"""Options of probes in profile=smoke, which only shows that everything runs."""
+"""Options of probes in profile=smoke, which only tests that everything runs."""
 
 
 def make_plan(request: Request, choices: Choices) -> list[Job]:
-    """All jobs, the longest first, so that processes beside each other end together.
+    """All jobs, the longest first, so that concurrent processes end at about the same time.
 
     Raises:
         ConfigError: An override in `request.extra` fits no experiment.
@@ -46,7 +46,7 @@ def make_plan(request: Request, choices: Choices) -> list[Job]:
 
 
 def is_smallest(request: Request) -> bool:
-    """Whether the profile only shows that everything runs."""
+    """Whether probes use their smallest options, as the profile only tests that everything runs."""
     return request.profile == "smoke"
 
 
@@ -93,7 +93,7 @@ def _smallest(request: Request, probe: str, choices: Choices) -> list[str]:
 
 
 def _matching(config: Config | None, finished: Sequence[StoredRun]) -> StoredRun | None:
-    """The finished run of the configuration; its data set's name is that of the stored run."""
+    """The finished run whose signature is that of the configuration with the run's data set."""
     if config is None:
         return None
     return next((run for run in finished if run.signature == signature(config, run.data)), None)
@@ -108,7 +108,7 @@ def _is_measured(run: StoredRun, probe: str, words: Sequence[str], request: Requ
 
 
 def _fitting_overrides(request: Request) -> dict[str, list[str]]:
-    """Experiment -> those of `request.extra` that it can be composed with."""
+    """Experiment -> the overrides in `request.extra` with which it can be composed."""
     refusals: dict[str, ConfigError] = {}
     fitting = {}
     for name in request.experiments:
@@ -116,12 +116,12 @@ def _fitting_overrides(request: Request) -> dict[str, list[str]]:
         fitting[name] = _fitting(words, request, refusals)
     for word in request.extra:
         if not any(word in kept for kept in fitting.values()):
-            raise ConfigError(f"{word}: none of the experiments takes it ({refusals[word]})")
+            raise ConfigError(f"{word}: none of the experiments accepts it ({refusals[word]})")
     return fitting
 
 
 def _fitting(words: list[str], request: Request, refusals: dict[str, ConfigError]) -> list[str]:
-    """First all of them together, else one after the other: a word may need another one."""
+    """Try all overrides together, then add them one by one; an override may depend on another."""
     kept: list[str] = []
     waiting = list(request.extra)
     try:

@@ -1,9 +1,9 @@
-"""Runs jobs as `node-run` processes, some at a time.
+"""Run jobs as `node-run` processes, a limited number at a time.
 
-Each process is the leader of a group of its own, so that a terminal's Ctrl-C reaches this process
-alone, which passes it on: at the first signal, every process saves and ends; at the second one,
-the groups are killed. The standard input of each process is a pipe from this one; if this process
-dies in any way, the pipe closes and the others end, too (`parent.stop_with_parent`).
+Each process leads its own process group, so that Ctrl-C in a terminal reaches only this process,
+which forwards it: at the first signal, every process saves a checkpoint and ends; at the second
+one, the groups are killed. The standard input of each process is a pipe from this process. If this
+process ends for any reason, the pipe closes and the others end too (`parent.stop_with_parent`).
 """
 
 import os
@@ -26,13 +26,12 @@ _POLL_SECONDS = 0.1
 
 @dataclass
 class Pool:
-    """Runs jobs, at most some at a time.
+    """Runs jobs as processes.
 
     Args:
-        processes: How many run at a time.
-        folder: Where their output is written, one file NAME.log each.
-        exit_codes: Exit codes of the processes that ended, by the jobs' names; negative for a
-            signal that ended them.
+        processes: Largest number of concurrent processes.
+        folder: Folder of their output, one file NAME.log each.
+        exit_codes: Job -> exit code of the processes that ended; negative for a signal.
         stopped: The exit code of this process if a signal stopped it (130, 143), else 0.
     """
 
@@ -46,17 +45,18 @@ class Pool:
         return 128 + self._signals[0] if self._signals else 0
 
     def log(self, job: Job) -> Path:
-        """The file that a job's process writes its output to."""
+        """The file with the output of a job."""
         return self.folder / f"{job.name}.log"
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Run the jobs in their order; one that another must precede waits for it.
+        """Run the jobs in order; a job with `after` waits for that job and is skipped if it fails.
 
-        A job is left out if the one before it fails. Raises OSError if a log cannot be written.
+        Raises:
+            OSError: A log cannot be written.
         """
         waiting = {job.name: job for job in jobs}
         running: dict[str, subprocess.Popen[bytes]] = {}
-        told = 0  # signals that were passed on
+        forwarded = 0  # number of signals
         with _handling_signals(self._signals):
             try:
                 while True:
@@ -64,9 +64,9 @@ class Pool:
                         running[job.name] = self._start(waiting.pop(job.name))
                     if not running:
                         break
-                    for number in range(told, len(self._signals)):
+                    for number in range(forwarded, len(self._signals)):
                         _stop(running.values(), kill=number > 0)
-                    told = len(self._signals)
+                    forwarded = len(self._signals)
                     time.sleep(_POLL_SECONDS)
                     for name, process in list(running.items()):
                         if (code := process.poll()) is not None:
@@ -74,13 +74,13 @@ class Pool:
                             running.pop(name)
                             _close(process)
                             _print_event("done" if code == 0 else "ended", name)
-            finally:  # an error here leaves no process behind
+            finally:  # after an error, stop all processes
                 _stop(running.values(), kill=False)
                 for process in running.values():
                     _close(process)
 
     def _next(self, waiting: Mapping[str, Job], running: Mapping[str, object]) -> Job | None:
-        """The first job that may start; None if there is none now."""
+        """The first job that can start now; None if there is none."""
         if self.stopped:
             return None
         for job in waiting.values():
@@ -106,7 +106,7 @@ class Pool:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
+    """Number of CPU cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

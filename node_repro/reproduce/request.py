@@ -19,16 +19,17 @@ _OWN = ("profile", "seed", "outputs", "jobs", "experiment")
 def read_request(
     words: Sequence[str], environment: Mapping[str, str] = os.environ
 ) -> tuple[Request, Choices]:
-    """The request and the choices that it is made among.
+    """Parse the command line; returns the request and the available choices.
 
     Args:
         words: `profile=`, `seed=0,1`, `outputs=`, `jobs=`, `experiment=table1_*,fig1_odenet`,
             `--config-dir=DIR`, and overrides for all experiments. `experiment=glob(table1_*)`, as
-            in hydra's sweeps, is understood too.
-        environment: `make -j4 reproduce-all` gives the number of jobs in $MAKEFLAGS.
+            in hydra's sweeps, is accepted too.
+        environment: Environment variables; `make -j4 reproduce-all` sets the number of jobs in
+            $MAKEFLAGS.
 
     Raises:
-        ConfigError: A word is none of these, or has no valid value.
+        ConfigError: A word is none of these, or its value is not valid.
     """
     words, folders = split_config_dirs(words)
     choices = choices_in(folders)
@@ -39,7 +40,7 @@ def read_request(
         if not equals or not value:
             raise ConfigError(f"{word!r} is not key=value; `node-run --help` has examples")
         if key in _NOT_FOR_ALL:
-            raise ConfigError(f"{word!r}: {key}= differs from process to process; remove it")
+            raise ConfigError(f"{word!r}: {key}= is set for each process separately; remove it")
         if key in _OWN:
             given[key] = value
         elif key in GROUPS or declared(key, choices):
@@ -68,20 +69,20 @@ def read_request(
 
 
 def _match_experiments(patterns: str, choices: Choices) -> tuple[str, ...]:
-    """The experiments that match any of the patterns, by their names or former names."""
+    """The experiments whose current or former name matches any of the patterns."""
     if patterns.startswith("glob(") and patterns.endswith(")"):
         patterns = patterns[len("glob(") : -1]
-    found = dict.fromkeys(choices.names("experiment"), False)
+    selected = dict.fromkeys(choices.names("experiment"), False)
     for pattern in patterns.split(","):
         matching = [
             name
-            for name in found
+            for name in selected
             if any(fnmatchcase(one, pattern) for one in (name, *_former_names(name, choices)))
         ]
         if not matching:
-            raise unknown_choice("experiment", pattern, list(found))
-        found |= dict.fromkeys(matching, True)
-    return tuple(name for name, wanted in found.items() if wanted)
+            raise unknown_choice("experiment", pattern, list(selected))
+        selected |= dict.fromkeys(matching, True)
+    return tuple(name for name, matches in selected.items() if matches)
 
 
 def _former_names(name: str, choices: Choices) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`node-run reproduce`: the jobs, then the report, then what failed and how to go on."""
+"""`node-run reproduce`: run the jobs, write the report, and summarise failures."""
 
 import subprocess
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from node_repro.runs.duration import format_duration
 from node_repro.runs.lock import Lock
 
 _SAVED = (75, 130, 143)
-"""Exit codes of a run that a signal stopped and that saved its state."""
+"""Exit codes of a run that was stopped by a signal and saved a checkpoint."""
 
 
 def reproduce(request: Request, choices: Choices) -> int:
-    """Run what is not done yet, and write the report.
+    """Run the jobs that are not done, and write the report.
 
     Returns:
         0, 1 if a job or the report failed, 130 or 143 if a signal stopped the reproduction.
 
     Raises:
         ConfigError: The request cannot be composed.
-        OutputError: The folder cannot be written, or another reproduction works in it.
+        OutputError: The folder cannot be written, or another reproduction is using it.
     """
     plan = make_plan(request, choices)
     left = [job for job in plan if not job.done]
@@ -51,14 +51,14 @@ def _run(request: Request, plan: Sequence[Job], left: Sequence[Job]) -> int:
     for job in failed:
         if line := _describe(job, pool):
             print(line)
-    again = "; the same command continues" if failed or report else ""
+    again = "; rerun the same command to continue" if failed or report else ""
     done = f"{len(plan) - len(failed)} of {len(plan)} are done{again}"
     print(f"{'stopped' if pool.stopped else 'end   '} {done}")
     return pool.stopped or (1 if failed or report else 0)
 
 
 def _outlook(plan: Sequence[Job], left: Sequence[Job], processes: int) -> str:
-    """How many processes there are, and how long those that are left will take."""
+    """The number of processes and the estimated time of the remaining ones."""
     seconds = sum(job.seconds or 0 for job in left) / processes
     unknown = sum(job.seconds is None for job in left)
     besides = f" and {unknown} of unknown length" if unknown else ""
@@ -67,7 +67,7 @@ def _outlook(plan: Sequence[Job], left: Sequence[Job], processes: int) -> str:
 
 
 def _write_report(request: Request) -> int:
-    """The report of whatever there is; returns its exit code."""
+    """Write the report of all finished runs; returns its exit code."""
     outputs = literal("outputs", str(request.outputs))
     words = ["job=report", f"profile={request.profile}", outputs]
     log = request.folder / "report.log"
@@ -82,7 +82,7 @@ def _write_report(request: Request) -> int:
 
 
 def _describe(job: Job, pool: Pool) -> str | None:
-    """What became of a job that is not done; None for one that a signal kept from starting."""
+    """A line on a job that is not done; None if a signal prevented its start."""
     code, log = pool.exit_codes.get(job.name), pool.log(job)
     if code is None:
         return None if pool.stopped else f"left    {job.name}: {job.after} failed"

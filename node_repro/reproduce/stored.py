@@ -1,4 +1,4 @@
-"""Which runs of a request there are, read from their directories."""
+"""The existing runs of a request, read from their directories."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ from node_repro.reproduce import Request
 from node_repro.runs.stored_run import StoredRun, find_runs
 
 FIRST_TASK = "mnist"
-"""The task of an experiment that names none (conf/config.yaml)."""
+"""The default task (conf/config.yaml)."""
 
 
 class StoredRuns:
-    """The runs of a request's profile below its outputs folder.
+    """The runs of a request's profile in its outputs folder.
 
-    Runs on the 5,000 embedded digits count only where the embedded digits are what a new run would
-    train on, and the other way round.
+    Runs on the 5,000 embedded digits are included only if a new run would use the embedded digits,
+    and runs on the full data only if it would not.
     """
 
     def __init__(self, request: Request, choices: Choices) -> None:
@@ -30,8 +30,8 @@ class StoredRuns:
 
     def finished(self, experiment: str, seed: int) -> list[StoredRun]:
         """The finished runs of an experiment with a seed, the newest first."""
-        found = [run for run in self._runs.get((experiment, seed), ()) if run.result]
-        return sorted(found, key=lambda run: run.since, reverse=True)
+        runs = [run for run in self._runs.get((experiment, seed), ()) if run.result]
+        return sorted(runs, key=lambda run: run.since, reverse=True)
 
     def best(self, experiment: str, seed: int) -> StoredRun | None:
         """The newest finished run, else the newest one, else None."""
@@ -41,18 +41,18 @@ class StoredRuns:
 
 
 def digits_budget(task: Mapping[str, Any], profile: str) -> Mapping[str, Any]:
-    """What a profile spends on a task, by the content of the task's yaml."""
+    """The entry of a profile in the `budget` of a task's yaml; empty if there is none."""
     return (task.get("budget") or {}).get(profile) or {}
 
 
 def uses_embedded_digits(request: Request, choices: Choices) -> bool:
-    """Whether task=mnist would train on the embedded digits: by profile, or for want of others."""
+    """Whether task=mnist would train on the embedded digits: set by the profile, or no other files."""
     budget = digits_budget(choices.content("task", "mnist"), request.profile)
     return budget.get("source") == "embedded" or not has_digits(request.extra)
 
 
 def has_digits(extra: Sequence[str], environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether data=mnist would find files: in data.root=, $NODE_REPRO_DATA or the cache folder."""
+    """Whether there are MNIST files in data.root=, $NODE_REPRO_DATA or the cache folder."""
     given = {key: unquoted(value) for key, _, value in (word.partition("=") for word in extra)}
     if given.get("data.source") == "embedded":
         return False
