@@ -1,9 +1,9 @@
 """Probes: measurements of finished runs.
 
-A probe is given a run with its trained weights, measures one thing and returns a `Measurement`; it
-writes nothing. `measure` writes the measurement to the run's folder probes/, from which the report
-draws its figures. A new probe is a class with a method `measure`, and a yaml in conf/probe/ with
-its options; experiments name the probes that `node-run reproduce` runs on them.
+A probe gets a run with its trained weights, measures one property and returns a `Measurement`,
+without writing files. `measure` writes the measurement to the run's folder probes/, from which the
+report draws its figures. To add a probe, write a class with a method `measure` and a yaml with its
+options in conf/probe/; experiments list the probes that `node-run reproduce` runs on them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from node_repro.config import Config
 from node_repro.tasks import Batch, Task
 
 Weights = Literal["fresh", "selected", "last"]
-"""The weights drawn from the run's seed, those that validation selected, or those of the end."""
+"""Initial weights (from the run's seed), weights selected by validation, or last weights."""
 
 Row = dict[str, Any]
 """One point of a figure: plain values by name."""
@@ -29,18 +29,18 @@ Tolerances = Annotated[tuple[Positive, ...], MinLen(1)]
 
 
 class NotApplicable(Exception):
-    """The probe cannot measure this run; the text says what a run needs."""
+    """The probe cannot measure this run; the text says what the probe needs."""
 
     exit_code: ClassVar[int] = 2
 
 
 class Measurement(NamedTuple):
-    """What a probe measured, in plain values.
+    """The result of a probe, in plain values.
 
     Args:
-        facts: What holds for the whole measurement.
-        rows: One for each point of a figure.
-        files: Pictures by file name.
+        facts: Facts about the whole measurement.
+        rows: One row for each point of a figure.
+        files: File name -> content of the pictures.
     """
 
     facts: Mapping[str, object]
@@ -52,10 +52,11 @@ class TrainedRun(Protocol):
     """A finished run with its models.
 
     Attributes:
-        config: Its configuration.
-        task: The task on the run's data, built anew at each access.
-        device, dtype: Where and in which precision the models compute.
-        metrics: The lines of its metrics.jsonl.
+        config: The run's configuration.
+        task: The task on the run's data; a new object at each access.
+        device: Device of the models.
+        dtype: Floating-point type of the models.
+        metrics: The lines of metrics.jsonl.
     """
 
     @property
@@ -74,11 +75,11 @@ class TrainedRun(Protocol):
     def metrics(self) -> Sequence[Mapping[str, Any]]: ...
 
     def model(self, weights: Weights = "selected") -> nn.Module:
-        """A new model with these weights, in evaluation mode."""
+        """Build a model with these weights, in evaluation mode."""
         ...
 
     def step(self, weights: Weights) -> int:
-        """The training iteration after which the model had these weights."""
+        """The number of training iterations of these weights."""
         ...
 
     def test_batches(self, size: int, count: int) -> Sequence[Batch]:
@@ -95,8 +96,8 @@ class TrainedRun(Protocol):
 
 
 class Probe(Protocol):
-    """Is constructed with the options of its yaml."""
+    """Interface of a probe. The options of its yaml are its constructor's arguments."""
 
     def measure(self, run: TrainedRun) -> Measurement:
-        """Measure the run. Raises NotApplicable if this run lacks what the probe needs."""
+        """Measure the run. Raises NotApplicable if the probe does not apply to it."""
         ...

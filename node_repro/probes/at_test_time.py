@@ -1,11 +1,11 @@
-"""Test error against the tolerance used at test time.
+"""Test error as a function of the tolerance used at test time.
 
 Section 3.2 of the paper: "train tight, test loose". It also shows how far a trained model depends
 on its solver (Ott et al. 2021, https://arxiv.org/abs/2007.15386).
 
 The selected model is tested at other tolerances and with other methods in constant steps. Each
-score is a mean over test examples with its standard error. The difference from the model's own
-solver is taken example by example, so that its standard error is far smaller.
+score is a mean over test examples with its standard error. The difference from the score with the
+model's own solver is computed per example, so that its standard error is far smaller.
 """
 
 import math
@@ -29,11 +29,11 @@ STEPPING = ("euler", "midpoint", "rk4")
 
 @dataclass(frozen=True)
 class AtTestTime:
-    """Test scores and evaluations of f by the solver that is used at test time.
+    """Test scores and evaluations of f by the solver used at test time.
 
     Args:
         tolerances: rtol = atol of the adaptive solvers.
-        steps: Numbers of constant steps of the other ones.
+        steps: Numbers of constant steps of the other solvers.
         examples: Number of test examples.
         batch: Examples in a batch.
     """
@@ -79,9 +79,9 @@ class AtTestTime:
     def _test(
         self, run: TrainedRun, model: nn.Module, part: nn.Module, solver: Solver
     ) -> tuple[dict[str, Tensor], Row]:
-        """Of each example the scores, by name; and what they cost."""
+        """The scores of each example, by metric, and their cost."""
         part.solver = solver  # pyright: ignore[reportArgumentType]
-        # nothing is solved backwards, for which the run's tolerances would be refused by some
+        # there is no backward solve, and some solvers would refuse its tolerances
         part.gradient = Adjoint()  # pyright: ignore[reportArgumentType]
         task, values = run.task, {}
         nfe, began = [], time.perf_counter()

@@ -1,10 +1,9 @@
-"""Figure 3 d: evaluations of f over the training.
+"""Figure 3 d: evaluations of f during training.
 
-"recorded" rows are what the run logged: evaluations on the validation set, which is the same in
-every epoch, and the mean over the training batches of the epoch, with those of the backward pass.
-Weights of single epochs are not stored, so that "measured" rows are of the first (drawn from the
-seed), the selected and the last weights: on single test examples, at several tolerances, by the
-default solver and by the paper's.
+"recorded" rows come from the run's log: evaluations of f on the validation set, which is the same
+in every epoch, and means over the training batches of an epoch, forward and backward. Weights of
+single epochs are not stored, so "measured" rows use the initial, the selected and the last weights,
+on single test examples, at several tolerances, with the default solver and the paper's.
 """
 
 from collections.abc import Iterator
@@ -20,11 +19,11 @@ WEIGHTS: tuple[Weights, ...] = ("fresh", "selected", "last")
 
 @dataclass(frozen=True)
 class Epochs:
-    """Evaluations of f over the training.
+    """Evaluations of f during training.
 
     Args:
-        tolerances: rtol = atol of the solves by the stored weights.
-        examples: Number of test examples, each solved alone.
+        tolerances: rtol = atol of the solves with stored weights.
+        examples: Number of test examples, each solved separately.
     """
 
     tolerances: Tolerances
@@ -57,8 +56,8 @@ class Epochs:
 
 
 def _cost(solves: list[Solve], solver: str, gradient: str, tolerance: float) -> Row:
-    solving, way = named_solver(solver, tolerance), named_gradient(gradient, tolerance)
-    passes = [differentiate(solve, solving, way) for solve in solves]
+    method, differentiator = named_solver(solver, tolerance), named_gradient(gradient, tolerance)
+    passes = [differentiate(solve, method, differentiator) for solve in solves]
     forward = [each.stats.nfe for each in passes]
     backward = [each.backward.nfe for each in passes]
     return {
@@ -75,7 +74,7 @@ def _cost(solves: list[Solve], solver: str, gradient: str, tolerance: float) -> 
 
 
 def _recorded(run: TrainedRun) -> Iterator[Row]:
-    """One row for each evaluation during training."""
+    """One row for each validation during training."""
     training = {line["step"]: line for line in run.metrics if line["split"] == "epoch"}
     for line in run.metrics:
         if line["split"] == "validation":

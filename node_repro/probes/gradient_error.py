@@ -1,10 +1,10 @@
-"""Errors of the gradient methods against the tolerance.
+"""Errors of the gradient methods as functions of the tolerance.
 
-The solve is the run's own, of a small training batch. The reference is the direct method in float64
-at a far smaller tolerance. The loss is replaced by its linear part at the run's own solution, the
-same for all, so that gradient methods are compared and not values of the loss. Backward solves use
-the tolerance of the forward one; the discrete methods have no error beyond that of the forward
-solve.
+The solve is that of the run, on a small training batch. The reference is the direct method in
+float64 at a far smaller tolerance. The loss is replaced by its linearisation at the run's own
+solution, the same for all, so that gradient methods are compared and not values of the loss.
+Backward solves use the tolerance of the forward solve; the discrete methods have no error beyond
+that of the forward solve.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ METHOD, REVERSIBLE = "dopri5", "reversible_dopri5"
 
 
 class Gradient(NamedTuple):
-    """With respect to the parameters and to y0, as vectors in float64."""
+    """Gradients with respect to the parameters and to y0, as vectors in float64."""
 
     parameters: Tensor
     y0: Tensor
@@ -39,23 +39,23 @@ class Gradient(NamedTuple):
         return cls(passed.by_parameters.double(), passed.by_y0.double().reshape(-1))
 
     def against(self, true: "Gradient") -> dict[str, float]:
-        """relative: |g - g*| / |g*|. cosine: of the angle between them, as 1 - cos."""
-        found = {}
+        """Relative error |g - g*| / |g*| and 1 - cos(g, g*), for both gradients."""
+        errors = {}
         for name, g, exact in zip(self._fields, self, true, strict=True):
-            angle = (g @ exact) / (g.norm() * exact.norm())
-            found[f"{name}_relative"] = float((g - exact).norm() / exact.norm())
-            found[f"{name}_one_minus_cosine"] = float(1 - angle)
-        return found
+            cosine = (g @ exact) / (g.norm() * exact.norm())
+            errors[f"{name}_relative"] = float((g - exact).norm() / exact.norm())
+            errors[f"{name}_one_minus_cosine"] = float(1 - cosine)
+        return errors
 
 
 @dataclass(frozen=True)
 class GradientError:
-    """Relative errors of the gradients by each gradient method.
+    """Relative errors of the gradients, by gradient method.
 
     Args:
         tolerances: rtol = atol of the solves.
         batch: Examples in the training batch.
-        reference: Tolerance of the gradient that the others are compared with.
+        reference: Tolerance of the reference gradient.
     """
 
     tolerances: Tolerances
@@ -84,8 +84,9 @@ class GradientError:
                 rows.append(row)
                 if "failure" not in row:
                     run.print_progress(
-                        f"{name} at {tolerance:g}: relative error {row['parameters_relative']:.1e} "
-                        f"of the parameters', {row['y0_relative']:.1e} of y0's"
+                        f"{name} at {tolerance:g}: relative error of the gradient "
+                        f"{row['parameters_relative']:.1e} (parameters), "
+                        f"{row['y0_relative']:.1e} (y0)"
                     )
         facts = {
             "examples": self.batch,

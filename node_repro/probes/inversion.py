@@ -1,9 +1,9 @@
-"""Error control on inversion: how exactly a trained continuous flow is inverted, by tolerance.
+"""Inversion error of a trained continuous flow as a function of the tolerance.
 
-The selected model computes in float64, on test points x of its data. For every tolerance: the
-error of x -> z -> x', the evaluations of f in both directions, the error of log p against a far
-smaller tolerance, and the mass of the density on a grid, whose exact value is 1. A picture shows
-densities and samples at two tolerances beside the data.
+The selected model is evaluated in float64 on test points x of its data. For every tolerance, the
+probe measures the error of x -> z -> x', the evaluations of f in both directions, the error of
+log p relative to a far smaller tolerance, and the mass of the density on a grid, whose exact value
+is 1. A picture compares densities and samples at two tolerances with the data.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from node_repro.tasks.density_grid import GRID, Square, density_on, mass_on
 
 
 class Trained(NamedTuple):
-    """A run's selected model, in float64, and its task; like: a number where it computes."""
+    """A run's selected model in float64, its task, and a scalar like the model's parameters."""
 
     flow: ContinuousFlow
     task: CNF
@@ -35,7 +35,7 @@ class Inversion:
     Args:
         tolerances: rtol = atol of the solves.
         shown: Tolerances in the picture.
-        reference: Tolerance of the log p that the others are compared with.
+        reference: Tolerance of the reference log p.
         examples: Number of data points.
     """
 
@@ -50,7 +50,7 @@ class Inversion:
             raise NotApplicable("a continuous flow trained on points (task=cnf)")
         ode = run.config.ode
         if ode is None or not ode.error_controlled:
-            raise NotApplicable("a solver with tolerances, as the tolerance is what is varied")
+            raise NotApplicable("a solver with tolerances, since the probe varies the tolerance")
         like = torch.zeros((), dtype=torch.float64, device=run.device)
         trained = Trained(flow.double(), task, like)
         with torch.no_grad():
@@ -70,7 +70,7 @@ class Inversion:
         return Measurement(facts, rows, {"inversion.png": picture})
 
     def _draw(self, trained: Trained, x: Tensor) -> bytes:
-        """Density and samples at the shown tolerances, beside the data's."""
+        """Draw densities and samples at the shown tolerances, and those of the data."""
         from node_repro.figures.flows import columns
 
         flow, task, like = trained
@@ -88,7 +88,7 @@ class Inversion:
 
 
 def _row(trained: Trained, tolerance: float, x: Tensor, exact: Tensor) -> dict[str, float]:
-    """exact: (N,), the true log densities of x."""
+    """Measure one tolerance; x (N, 2): points, exact (N,): their log densities."""
     flow, task, like = trained
     _set_tolerance(flow, tolerance)
     z = flow.encode(x)
@@ -112,5 +112,5 @@ def _row(trained: Trained, tolerance: float, x: Tensor, exact: Tensor) -> dict[s
 
 
 def _set_tolerance(flow: ContinuousFlow, tolerance: float) -> None:
-    """Solve to this tolerance from now on."""
+    """Set the tolerance of all further solves."""
     flow.solver = flow.solver.with_tolerance(tolerance, tolerance)

@@ -1,8 +1,8 @@
-"""`node-run job=probe probe=tolerance experiment=...`: measure something on finished runs.
+"""`node-run job=probe probe=tolerance experiment=...`: run a probe on finished runs.
 
-A run is found by its overrides or by its directory. Its model is built and loaded, the probe
-measures, and <run>/probes/<probe>.json holds the measurement and how it was made; nothing else of
-the run is changed. The file is written last and atomically, so that an interrupted probe leaves no
+A run is given by its overrides or by its directory. The probe measures it with its trained weights,
+and <run>/probes/<probe>.json stores the measurement and its circumstances; nothing else in the
+run's directory changes. The file is written last and atomically, so an interrupted probe leaves no
 file.
 """
 
@@ -38,12 +38,12 @@ from node_repro.training.threads import choose
 
 
 def probe(config: Config, runs: Mapping[Path, Config], words: Sequence[str]) -> int:
-    """Measure `config.probe` on runs, except where it is measured already with the same options.
+    """Run `config.probe` on runs, except on those measured already with the same options.
 
     Args:
         config: The probe, and the run to measure if `runs` is empty.
-        runs: Directories of runs, with their configurations.
-        words: The command line's overrides.
+        runs: Directory -> configuration of runs.
+        words: The overrides of the command line.
 
     Returns:
         The exit code 0.
@@ -51,10 +51,10 @@ def probe(config: Config, runs: Mapping[Path, Config], words: Sequence[str]) -> 
     Raises:
         OutputError: A run is missing or not finished, or a file cannot be written.
         NotApplicable: The probe cannot measure one of the runs.
-        DataError, CheckpointError, SolverError: As the run itself raises them.
+        DataError, CheckpointError, SolverError: As in training.
     """
     assert config.probe is not None
-    build.keep_freed_memory()  # as in training, whose times a probe may be compared with
+    build.keep_freed_memory()  # as in training, so that times are comparable
     machine = build.machine(config)
     chosen = runs or {None: config}
     for loaded in [LoadedRun(path, run, machine) for path, run in chosen.items()]:
@@ -65,10 +65,10 @@ def probe(config: Config, runs: Mapping[Path, Config], words: Sequence[str]) -> 
 
 
 class LoadedRun:
-    """A finished run on disk with its data and models: the `TrainedRun` that probes are given.
+    """A finished run on disk with its data and models: the `TrainedRun` of a probe.
 
     Args:
-        path: The run's directory; None for the one of the configuration.
+        path: The run's directory; None: determined by the configuration.
         config: The run's configuration.
         machine: The device.
     """
@@ -97,7 +97,7 @@ class LoadedRun:
         return self.stored.metrics
 
     def refuse_unfinished(self, words: str) -> None:
-        """Raise OutputError if it is not finished, or is a run of another configuration."""
+        """Raise OutputError if the run is not finished or has another configuration."""
         path = self.stored.path
         if self.stored.file("result.json") is None:
             raise OutputError(f"{path} holds no finished run; train it first: node-run {words}")
@@ -119,7 +119,7 @@ class LoadedRun:
         return next(self._new_task(batch_size=size).training_batches(0, 0))
 
     def forward(self) -> object:
-        """The loss of a training batch, by which the number of threads is chosen."""
+        """Compute the loss of a training batch, to choose the number of threads."""
         batch = self.training_batch(self.config.trainer.batch_size)
         return self.task.loss(self.model("fresh"), batch)
 
@@ -127,7 +127,7 @@ class LoadedRun:
         print(f"{'measure':<10} {text}", flush=True)
 
     def _new_task(self, **sizes: int) -> Task:
-        """A new task, with other batch sizes."""
+        """Build a task with other batch sizes."""
         trainer = replace(self.config.trainer, **sizes)
         return build.task(replace(self.config, trainer=trainer), self.data, self.machine)
 
@@ -146,10 +146,10 @@ def _measure(run: LoadedRun, chosen: Component) -> None:
         print(f"complete   {path} has been measured already")
         return
     print(f"probe      {chosen.name} on {run.stored.path}", flush=True)
-    instrument: Probe = build.construct(chosen)
+    instance: Probe = build.construct(chosen)
     began = time.perf_counter()
     try:
-        measurement = instrument.measure(run)
+        measurement = instance.measure(run)
     except NotApplicable as error:
         raise _not_applicable(chosen.name, run, error) from error
     head = _describe(run, chosen.name, options, time.perf_counter() - began)
@@ -160,7 +160,7 @@ def _measure(run: LoadedRun, chosen: Component) -> None:
 def _describe(
     run: LoadedRun, name: str, options: Mapping[str, object], seconds: float
 ) -> dict[str, Any]:
-    """How the measurement was made, and of which run."""
+    """The circumstances of the measurement: run, options, device, versions."""
     config, device = run.config, run.device
     on_gpu = device.type == "cuda"
     facts = environment()
@@ -206,7 +206,7 @@ def _write(path: Path, content: Mapping[str, Any], measurement: Measurement) -> 
 
 
 def _is_done(path: Path, options: Mapping[str, object], run: LoadedRun) -> bool:
-    """Whether it was measured already with the same options on the same kind of device."""
+    """Whether the file holds a measurement with the same options on the same kind of device."""
     try:
         before = restore(json.loads(path.read_bytes()))
     except (OSError, ValueError):
@@ -220,10 +220,10 @@ def _not_applicable(name: str, run: LoadedRun, error: NotApplicable) -> NotAppli
     fitting = [
         other for other in choices.names("probe") if run.config.experiment in _experiments(other)
     ]
-    instead = f"for this run there are {', '.join(fitting)}" if fitting else "no probe is for it"
+    instead = ", ".join(fitting) or "none"
     return NotApplicable(
-        f"probe={name} does not fit {run.stored.path}: it needs {error}. It is for the experiments "
-        f"{', '.join(_experiments(name))}; {instead}."
+        f"probe={name} does not apply to {run.stored.path}: it needs {error}. It applies to the "
+        f"experiments {', '.join(_experiments(name))}; probes of this run: {instead}."
     )
 
 
@@ -233,5 +233,5 @@ def _experiments(probe: str) -> list[str]:
 
 def _training_words(words: Sequence[str]) -> str:
     """The overrides without those of the probe."""
-    about = ("job=", "probe=", "probe.", "runs=")
-    return shlex.join(word for word in words if not word.startswith(about))
+    of_the_probe = ("job=", "probe=", "probe.", "runs=")
+    return shlex.join(word for word in words if not word.startswith(of_the_probe))

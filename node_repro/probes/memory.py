@@ -1,10 +1,10 @@
-"""Memory and time of each gradient method against the number of steps: columns of table 1.
+"""Memory and time of each gradient method as functions of the number of steps (table 1).
 
-The solve is the run's own, of one training batch, by dopri5 in constant steps (for the reversible
-method, by its coupled form). Bytes are those of tensors saved for the backward pass, every storage
-once and without the parameters, so that they are the same on every machine: those held when the
-forward pass ends, and the maximum until the end of the backward pass. On CUDA, the peak of
-allocated memory is measured too, above what was allocated before.
+The solve is that of the run, on one training batch, by dopri5 with constant steps (for the
+reversible method, by its coupled form). Bytes are those of tensors saved for the backward pass,
+counting every storage once and excluding parameters, so they are the same on every machine: the
+bytes held at the end of the forward pass, and the maximum until the end of the backward pass. On
+CUDA, the increase of the peak of allocated memory is measured too.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Memory:
     Args:
         steps: Numbers of constant steps of a solve.
         batch: Examples in the training batch.
-        repeats: Number of gradients whose median time is taken.
+        repeats: Number of gradients over which the median time is taken.
     """
 
     steps: Counts
@@ -101,21 +101,21 @@ class Memory:
 
 
 def _growth(rows: list[Row]) -> dict[str, Mapping[str, float]]:
-    """By gradient method: how much a step adds, the slope of the least-squares line."""
+    """Gradient method -> increase per step, as the slope of a least-squares line."""
     growth = {}
     for name in dict.fromkeys(str(row["gradient"]) for row in rows):
-        mine = [row for row in rows if row["gradient"] == name]
-        if len(mine) > 1:
-            steps = np.array([row["steps"] for row in mine], dtype=float)
+        selected = [row for row in rows if row["gradient"] == name]
+        if len(selected) > 1:
+            steps = np.array([row["steps"] for row in selected], dtype=float)
             growth[name] = {
-                key: float(np.polyfit(steps, [float(row[key]) for row in mine], 1)[0])
+                key: float(np.polyfit(steps, [float(row[key]) for row in selected], 1)[0])
                 for key in GROWING
-                if mine[0][key] is not None
+                if selected[0][key] is not None
             }
     return growth
 
 
 def _format(name: str, rows: list[Row]) -> str:
-    mine = [row for row in rows if row["gradient"] == name]
-    cells = (f"{row['steps']}: {float(row['held_bytes']) / 2**20:.2f}" for row in mine)
+    selected = [row for row in rows if row["gradient"] == name]
+    cells = (f"{row['steps']}: {float(row['held_bytes']) / 2**20:.2f}" for row in selected)
     return f"{name}: MiB held by steps, {', '.join(cells)}"

@@ -1,9 +1,9 @@
 """Cost of solving a minibatch as one system (section 6 of the paper, "minibatching").
 
-All examples of a minibatch share one sequence of steps. `nfe_batch / nfe_mean` compares its
-evaluations of f with those of the same examples solved one at a time; whether `nfe_batch` exceeds
-`nfe_max` tells whether the most expensive example decides. It need not, since the error is one mean
-over the minibatch.
+All examples of a minibatch share one sequence of steps. `nfe_batch / nfe_mean` compares the
+evaluations of f of the minibatch with those of the same examples solved one at a time.
+`nfe_batch / nfe_max` shows whether the most expensive example determines the cost, which need not
+be so, since the error is a mean over the minibatch.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SOLVERS = ("dopri5", "vode_adams")
 
 @dataclass(frozen=True)
 class MinibatchCost:
-    """Evaluations of f of a minibatch and of its examples alone.
+    """Evaluations of f of a minibatch and of its examples solved separately.
 
     Args:
         tolerances: rtol = atol of the solves.

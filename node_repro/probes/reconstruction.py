@@ -1,9 +1,9 @@
-"""How exactly a solve recovers its start: |z(t0) recovered - z(t0)| (section 6 of the paper).
+"""Error of the reconstructed initial state, |z(t0) recovered - z(t0)| (section 6 of the paper).
 
-There are three ways back from z(t1): "solved", the state alone is solved from t1 to t0 at the same
-tolerance; "adjoint", the state within the backward solve of the adjoint method; "undone", the steps
-of a reversible method are inverted one by one, exactly but for rounding. The first is relative to
-the start, the others to the largest state of the solve, as the solver itself reports them.
+z(t0) is recovered from z(t1) in three ways. "solved": the state alone is solved from t1 to t0 at
+the same tolerance. "adjoint": the state within the backward solve of the adjoint method. "undone":
+the steps of a reversible method are inverted one by one, exactly except for rounding. The error of
+the first is relative to z(t0), those of the others, reported by the solver, to the largest state.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ UNDONE = ("reversible_dopri5", "reversible_tsit5", "reversible_bosh3")
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Distances between z(t0) and what a solve back to t0 recovers.
+    """Distances between z(t0) and the state recovered by a solve back to t0.
 
     Args:
         tolerances: rtol = atol of the solves.
@@ -44,19 +44,19 @@ class Reconstruction:
     def measure(self, run: TrainedRun) -> Measurement:
         solves = record_test_solves(run, self.batch, self.batches)
         rows: list[Row] = []
-        for back, solver, measured in _ways():
+        for back, solver, measure in _ways():
             for tolerance in self.tolerances:
                 new: list[Row] = []
                 for k, solve in enumerate(solves):
                     row = {"back": back, "solver": solver, "tolerance": tolerance, "batch": k}
                     try:
-                        row |= measured(solve, solver, tolerance)
+                        row |= measure(solve, solver, tolerance)
                     except SolverError as failure:
                         row["failure"] = str(failure)
                     new.append(row)
                 rows += new
-                far = median([float(r["relative_rms"]) for r in new if "relative_rms" in r])
-                run.print_progress(f"{back} by {solver} at {tolerance:g}: relative RMS {far:.1e}")
+                error = median([float(r["relative_rms"]) for r in new if "relative_rms" in r])
+                run.print_progress(f"{back} by {solver} at {tolerance:g}: relative RMS {error:.1e}")
         facts = {
             "examples_a_batch": self.batch,
             "state_size": solves[0].problem.y0.numel(),

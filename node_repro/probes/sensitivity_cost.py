@@ -1,10 +1,10 @@
-"""Forward sensitivities against the adjoint method: D^2 + K D numbers against 2 D + K + 1.
+"""Cost of forward sensitivities (D^2 + K D numbers) and of the adjoint method (2 D + K + 1).
 
-Both differentiate the same solve, dopri5 in a fixed number of steps: of small networks with one
-hidden layer, f(y) = W2 tanh(W1 y), for several sizes D of the state and K of the parameters; and of
-the run's own solve of one training example, if it is small enough. `numbers` are those that are
-integrated, in the larger solve of the method: forward sensitivities include y, and the adjoint
-method evaluates the gradient with respect to time at the ends instead of integrating it.
+Both differentiate the same solve, by dopri5 with a fixed number of steps: that of small networks
+with one hidden layer, f(y) = W2 tanh(W1 y), for several sizes D of the state and K of the
+parameters; and the run's own solve of one training example, if it is small enough. `numbers` is the
+size of the integrated state in the larger solve of the method. Forward sensitivities include y; the
+adjoint method evaluates the gradient with respect to time at the ends instead of integrating it.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Small(nn.Module):
 
 @dataclass
 class Counting:
-    """A solver that remembers the size of the largest state it was given, integrals included."""
+    """A solver that records the size of the largest state it solves, including integrals."""
 
     inner: Solver
     numbers: int = 0
@@ -71,7 +71,7 @@ class SensitivityCost:
     Args:
         states: Sizes D of the state of the small networks.
         hidden: Hidden units of the small networks.
-        repeats: Number of gradients whose median time is taken.
+        repeats: Number of gradients over which the median time is taken.
     """
 
     states: Counts
@@ -139,7 +139,7 @@ class SensitivityCost:
 
 
 def _without_inner_outputs(solve: Solve) -> Solve:
-    """Without the outputs between the first and the last."""
+    """The solve with only its first and last outputs."""
     ends = [0, -1]
     return Solve(
         solve.problem._replace(ts=solve.problem.ts[ends]), solve.cotangent[ends].contiguous()

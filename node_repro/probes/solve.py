@@ -1,9 +1,9 @@
-"""The solve inside a model: recorded from a batch, and repeated in other ways.
+"""Record the ODE solve inside a model and repeat it with other solvers and gradient methods.
 
-Every network here has one module that solves an ODE. Its problem is recorded together with the
-gradient of the batch's loss with respect to the states, the cotangent. With these two, the same
-solve can be repeated by any solver, differentiated by any method and compared with one in float64,
-without the rest of the network.
+A probed network has one module that solves an ODE. Its problem is recorded together with the
+gradient of the batch's loss with respect to the states, the cotangent. From these, the solve can be
+repeated by any solver, differentiated by any method and compared with one in float64, without the
+rest of the network.
 """
 
 import copy
@@ -33,7 +33,7 @@ class Solve(NamedTuple):
     """A solve inside a model.
 
     Args:
-        problem: What is solved.
+        problem: The initial value problem.
         cotangent: dL/dys, shape (T, *S).
     """
 
@@ -50,10 +50,11 @@ class Pass(NamedTuple):
 
     Args:
         ys: The states, shape (T, *S).
-        by_y0: The gradient with respect to y0, shape (*S).
-        by_parameters: The gradient with respect to all parameters, as one vector.
-        stats: The solver's counters.
-        forward_seconds, backward_seconds: Times of the two solves.
+        by_y0: Gradient with respect to y0, shape (*S).
+        by_parameters: Gradient with respect to all parameters, as one vector.
+        stats: Statistics of the solver.
+        forward_seconds: Time of the forward solve.
+        backward_seconds: Time of the backward solve.
     """
 
     ys: Tensor
@@ -69,7 +70,7 @@ class Pass(NamedTuple):
 
 
 class Distance(NamedTuple):
-    """Distance of a tensor from the exact one; relative to the same norm of the exact one."""
+    """Distance of a tensor from the exact one, absolute and relative to the exact one's norm."""
 
     rms: float
     max: float
@@ -79,9 +80,9 @@ class Distance(NamedTuple):
     @classmethod
     def between(cls, x: Tensor, true: Tensor) -> "Distance":
         true = true.double()
-        off = x.double() - true
-        far, most = rms(off), float(off.abs().max())
-        return cls(far, most, far / rms(true), most / float(true.abs().max()))
+        difference = x.double() - true
+        mean, largest = rms(difference), float(difference.abs().max())
+        return cls(mean, largest, mean / rms(true), largest / float(true.abs().max()))
 
 
 @dataclass
@@ -98,17 +99,21 @@ class _Recorder:
 
 
 def solving_part(model: nn.Module) -> SolvesODE:
-    """The module that solves the model's ODE. Raises NotApplicable unless there is one."""
+    """The module that solves the model's ODE. Raises NotApplicable unless there is exactly one."""
     parts = [m for m in model.modules() if isinstance(m, SolvesODE)]
     if len(parts) != 1:
         raise NotApplicable(
-            f"a model with one ODE, and {type(model).__name__} has {len(parts) or 'none'}"
+            f"a model with one ODE, but {type(model).__name__} has {len(parts) or 'none'}"
         )
     return parts[0]
 
 
 def record_solve(model: nn.Module, task: Task, batch: Batch) -> Solve:
-    """The solve of one batch, with the model's own solver and gradient method."""
+    """Record the solve of one batch by the model's own solver and gradient method.
+
+    Raises:
+        NotApplicable: The model does not solve exactly one ODE per batch.
+    """
     part = solving_part(model)
     inner = part.gradient
     recorder = _Recorder(inner)
@@ -120,18 +125,18 @@ def record_solve(model: nn.Module, task: Task, batch: Batch) -> Solve:
     (problem, ys), *more = recorder.seen
     if more:
         count = 1 + len(more)
-        raise NotApplicable(f"one solve per batch, and {type(model).__name__} makes {count}")
+        raise NotApplicable(f"one solve per batch, but {type(model).__name__} makes {count}")
     (cotangent,) = torch.autograd.grad(loss, ys)
     return Solve(problem._replace(y0=problem.y0.detach()), cotangent)
 
 
 def in_float64(solve: Solve) -> Solve:
-    """The same solve in float64. Raises NotApplicable if f is not a module."""
+    """Convert a solve to float64. Raises NotApplicable if f is not a module."""
     f = solve.problem.f
     if not isinstance(f, nn.Module):
         raise NotApplicable(
-            "a field that is a module; that of a stochastic trace differs from solve to solve "
-            "(use model.trace=exact)"
+            "a field that is a module; with a stochastic trace it differs between solves (use "
+            "model.trace=exact)"
         )
     f = copy.deepcopy(f).double()
     problem = solve.problem._replace(
@@ -143,28 +148,29 @@ def in_float64(solve: Solve) -> Solve:
 
 
 def forward(solve: Solve, solver: Solver) -> Solution[Tensor]:
-    """The states, by any solver, without a gradient."""
+    """Repeat a solve with another solver, without a gradient."""
     with torch.no_grad():
         return Adjoint().solve(solve.problem, solver)
 
 
 def differentiate(solve: Solve, solver: Solver, gradient: GradientMethod) -> Pass:
-    """The states, and the gradient of sum(cotangent * ys). Raises SolverError."""
+    """Repeat a solve and compute the gradient of sum(cotangent * ys). Raises SolverError."""
     y0 = solve.problem.y0.clone().requires_grad_()
     inputs = (y0, *solve.parameters)
     began = now(y0.device)
     solution = gradient.solve(solve.problem._replace(y0=y0), solver)
     between = now(y0.device)
-    with warnings.catch_warnings():  # how far a way back strays is what probes measure
-        warnings.filterwarnings("ignore", "the (backward solve|steps) came back", UserWarning)
-        found = torch.autograd.grad(
+    with warnings.catch_warnings():  # probes measure the drift of the backward solve themselves
+        drift = "the backward solve drifted|(undoing|inverting) the steps led"
+        warnings.filterwarnings("ignore", drift, UserWarning)
+        by_y0, *gradients = torch.autograd.grad(
             solution.ys, inputs, solve.cotangent, allow_unused=True, materialize_grads=True
         )
     ended = now(y0.device)
-    by_parameters = torch.cat([y0.new_empty(0), *(g.reshape(-1) for g in found[1:])])
+    by_parameters = torch.cat([y0.new_empty(0), *(g.reshape(-1) for g in gradients)])
     return Pass(
         solution.ys.detach(),
-        found[0],
+        by_y0,
         by_parameters,
         solution.stats,
         between - began,
@@ -173,28 +179,29 @@ def differentiate(solve: Solve, solver: Solver, gradient: GradientMethod) -> Pas
 
 
 def refuse_slow(solve: Solve, gradient: GradientMethod) -> None:
-    """Raise SolverError (kind bad_input) if forward sensitivities would integrate more than SLOW
-    numbers. The method itself accepts a thousand times as many.
+    """Raise SolverError (kind bad_input) if forward sensitivities would integrate > SLOW numbers.
+
+    The limit of the method itself is a thousand times larger.
     """
     states = solve.problem.y0.numel()
     numbers = states * (1 + states + sum(p.numel() for p in solve.parameters))
     if isinstance(gradient, Forward) and numbers > SLOW:
         raise SolverError(
             "bad_input",
-            f"gradient=forward would integrate {numbers:,} numbers, more than the {SLOW:,} of a "
-            "probe",
+            f"gradient=forward would integrate {numbers:,} numbers, more than a probe's limit of "
+            f"{SLOW:,}",
         )
 
 
 def now(device: torch.device) -> float:
-    """The time in seconds, after the device has finished its work."""
+    """The current time in seconds, after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def median_seconds(work: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """The median time of `repeats` calls, after one call that is not timed."""
+    """The median time of `repeats` calls in seconds, after one call that is not timed."""
     work()
     seconds = []
     for _ in range(repeats):
@@ -205,7 +212,7 @@ def median_seconds(work: Callable[[], object], device: torch.device, repeats: in
 
 
 def median(values: list[float]) -> float:
-    """The median; NaN of an empty list."""
+    """The median; NaN for an empty list."""
     if not values:
         return math.nan
     ordered, half = sorted(values), len(values) // 2
@@ -218,6 +225,6 @@ def rms(x: Tensor) -> float:
 
 
 def record_test_solves(run: TrainedRun, size: int, count: int) -> list[Solve]:
-    """The solves of the first `count` test batches of `size` examples by the selected model."""
+    """Record the selected model's solves of the first `count` test batches of `size` examples."""
     model, task = run.model(), run.task
     return [record_solve(model, task, batch) for batch in run.test_batches(size, count)]

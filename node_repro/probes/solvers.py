@@ -1,9 +1,9 @@
-"""From Euler's method to adaptive steps on one learned field.
+"""Comparison of solvers on one learned field, from Euler's method to adaptive steps.
 
-A residual network is Euler's method with one step per layer. The field that an ODE network learned
-is solved by it, by Euler's method with smaller steps, by methods of higher order and with error
-control: where each evaluates the field, and its error against its evaluations. All compute in
-float64, so that the errors are those of the methods.
+A residual network is Euler's method with one step per layer. The field learned by an ODE network is
+solved in this way, by Euler's method with smaller steps, by methods of higher order, and with error
+control. The probe draws where each method evaluates the field, and its error as a function of the
+number of evaluations. Computations are in float64, so that errors are those of the methods.
 """
 
 import math
@@ -32,14 +32,21 @@ STEPPING = ("euler", "midpoint", "rk4")
 ADAPTIVE = "dopri5"
 REFERENCE = "dopri8"
 DRAWN_TOLERANCE = 1e-3
-FINE = 5  # Euler steps in a layer that are drawn beside one
-CURVE = 101  # times of a drawn reference
-FAR = 1e-11  # errors below it are rounding and the reference's own
+FINE = 5  # steps per layer of the finer Euler solve in the picture
+CURVE = 101  # output times of solves drawn as curves
+ROUNDING = 1e-11  # errors below it are those of rounding and of the reference
 
 
 class Drawn(NamedTuple):
-    """One way to solve, as it is drawn. ts: (T,), z: (T, B). evaluated_t, evaluated_z: (B, n),
-    where the field was evaluated for each of B starts solved alone, filled up with NaN.
+    """One solver in the picture.
+
+    Attributes:
+        title: Title of the panel.
+        ts: Times (T,).
+        z: States (T, B).
+        evaluated_t: Times (B, n) at which the field was evaluated for each of B initial states
+            solved separately, padded with NaN.
+        evaluated_z: States (B, n) at these times.
     """
 
     title: str
@@ -58,7 +65,7 @@ class Solvers:
         tolerances: rtol = atol of the adaptive method.
         batch: Number of test inputs whose errors are averaged.
         drawn: Number of test inputs in the picture.
-        reference: Tolerance of the solve that the others are compared with.
+        reference: Tolerance of the reference solve.
     """
 
     steps: Counts
@@ -105,8 +112,10 @@ class Solvers:
         return Measurement(facts, rows, files)
 
     def _draw(self, solve: Solve) -> list[Drawn]:
-        """Euler as the residual network has it, finer; higher orders; adaptive; from the same
-        starts, spread evenly over the test inputs' ranks. The first one is the reference."""
+        """Solve from the same initial states with each solver; the first one is the reference.
+
+        The initial states are spaced evenly in the order of the test inputs.
+        """
         starts = solve.problem.y0.sort(dim=0).values
         chosen = torch.linspace(0, len(starts) - 1, self.drawn).round().long()
         few = solve._replace(problem=solve.problem._replace(y0=starts[chosen]))
@@ -149,18 +158,18 @@ def _row(
 
 
 def _order(rows: Sequence[dict], name: str) -> float:
-    """The slope of log error over log step between the two finest steps that rounding leaves."""
-    mine = [row for row in rows if row["solver"] == name and row["error_rms"] > FAR]
-    if len(mine) < 2:
+    """Observed order: slope of log error over log step of the two finest steps above rounding."""
+    usable = [row for row in rows if row["solver"] == name and row["error_rms"] > ROUNDING]
+    if len(usable) < 2:
         return math.nan
-    coarse, fine = sorted(mine, key=lambda row: row["steps"])[-2:]
+    coarse, fine = sorted(usable, key=lambda row: row["steps"])[-2:]
     return math.log(coarse["error_rms"] / fine["error_rms"]) / math.log(
         fine["steps"] / coarse["steps"]
     )
 
 
 def _way(solve: Solve, title: str, solver: Solver, steps: int | None) -> Drawn:
-    """steps: of one size, at whose ends the state is drawn; None: on a fine grid."""
+    """Solve for the picture, with output after each of `steps` equal steps (None: on a fine grid)."""
     problem = solve.problem
     t0, t1 = problem.ts[0], problem.ts[-1]
     ts = torch.linspace(float(t0), float(t1), CURVE if steps is None else steps + 1).double()
@@ -168,18 +177,18 @@ def _way(solve: Solve, title: str, solver: Solver, steps: int | None) -> Drawn:
     for start in problem.y0.split(1):
         seen: list[tuple[Tensor, Tensor]] = []
 
-        def noted(t: Tensor, z: Tensor, seen: list = seen) -> Tensor:
+        def recorded(t: Tensor, z: Tensor, seen: list = seen) -> Tensor:
             seen.append((t.reshape(1), z[:, 0]))
             return problem.f(t, z)
 
-        alone = problem._replace(f=noted, y0=start, ts=ts, parameters=(), explicit=False)
-        states.append(forward(solve._replace(problem=alone), solver).ys[:, :, 0])
+        single = problem._replace(f=recorded, y0=start, ts=ts, parameters=(), explicit=False)
+        states.append(forward(solve._replace(problem=single), solver).ys[:, :, 0])
         places.append(tuple(torch.cat(part) for part in zip(*seen, strict=True)))
     at, z = (_padded([place[i] for place in places]) for i in range(2))
     return Drawn(title, ts.numpy(), torch.cat(states, dim=1).cpu().numpy(), at, z)
 
 
 def _padded(rows: list[Tensor]) -> np.ndarray:
-    """Vectors of different lengths as rows, filled up with NaN."""
+    """Stack vectors of different lengths as rows, padded with NaN."""
     padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=math.nan)
     return padded.detach().cpu().numpy()

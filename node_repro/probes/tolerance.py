@@ -1,10 +1,10 @@
-"""Figure 3 a-c: error, time and evaluations of f against the tolerance, by solver.
+"""Figure 3 a-c: error, time and evaluations of f as functions of the tolerance, by solver.
 
-For each solver, tolerance and test minibatch: the evaluations of f forward and backward, the
-seconds, and the error of the final state against the same weights solved in float64 at a far
-smaller tolerance. rtol and atol are the same number, forward and backward. The loss is the task's,
-a mean over the minibatch: its gradient is small, and how much that reduces the error estimate of
-the backward solve depends on the norm, which is why there are several.
+For each solver, tolerance and test minibatch, the probe measures the evaluations of f forward and
+backward, the time, and the error of the final state relative to a solve in float64 at a far smaller
+tolerance. rtol = atol, forward and backward. The loss is that of the task, a mean over the
+minibatch, so its gradient is small. How much this reduces the error estimate of the backward solve
+depends on the norm; therefore several norms are compared.
 """
 
 from collections.abc import Iterator
@@ -37,12 +37,12 @@ WAYS = (
     ("lsoda", "adjoint_flat"),
 )
 """Solver and gradient method: the default, the seminorm, another pair, and the paper's solvers."""
-ALONE = ("lsoda",)  # solved an example at a time: it keeps room for a Jacobian
-REFERENCE = "dopri5"  # fields with kinks (relu) gain nothing from a higher order
+ALONE = ("lsoda",)  # solved one example at a time, since it allocates a Jacobian
+REFERENCE = "dopri5"  # for fields with kinks (relu) a higher order has no advantage
 
 
 class Reference(NamedTuple):
-    """y: the final state (*S), float64."""
+    """Reference solution: the final state y (*S) in float64, and its evaluations of f."""
 
     y: Tensor
     nfe: int
@@ -56,8 +56,8 @@ class Tolerance:
         tolerances: rtol = atol of the solves.
         batches: Number of test minibatches.
         batch: Examples in a minibatch; 1 solves single examples.
-        reference: Tolerance of the float64 solve that the others are compared with.
-        repeats: Number of forward solves whose median time is taken.
+        reference: Tolerance of the reference solve in float64.
+        repeats: Number of forward solves over which the median time is taken.
     """
 
     tolerances: Tolerances

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 
-
 from node_repro.config.choices import Choices
 from node_repro.experiments import Experiment, all_experiments
 from node_repro.reproduce.stored import FIRST_TASK, digits_budget

@@ -46,7 +46,7 @@ def digits_budget(task: Mapping[str, Any], profile: str) -> Mapping[str, Any]:
 
 
 def uses_embedded_digits(request: Request, choices: Choices) -> bool:
-    """Whether task=mnist would train on the embedded digits: set by the profile, or no other files."""
+    """Whether task=mnist would use the embedded digits: by profile, or for lack of other files."""
     budget = digits_budget(choices.content("task", "mnist"), request.profile)
     return budget.get("source") == "embedded" or not has_digits(request.extra)
 
