@@ -84,9 +84,9 @@ class Jobs:
         """Print the failures of a sweep; returns the exit code of the first failed job, or 0."""
         self.failures += take_failures(self.reports)
         if self.sweep and self.failures:
-            of = f" of {self.count}" if self.count else ""
-            one = len(self.failures) == 1 and not of
-            show(f"{len(self.failures)}{of} {'job' if one else 'jobs'} failed:")
+            total = f" of {self.count}" if self.count else ""
+            one = len(self.failures) == 1 and not total
+            show(f"{len(self.failures)}{total} {'job' if one else 'jobs'} failed:")
             for failure in self.failures:
                 print(f"  {failure}", file=sys.stderr)
         return self.failures[0].code if self.failures else 0

@@ -23,23 +23,23 @@ def backward_config(ode: ODEConfig, choices: Choices) -> BackwardConfig | None:
     Raises:
         ConfigError: A choice does not exist, or a step size is given for adaptive steps.
     """
-    asked = {key: ode.gradient.options.get(key) for key in KEYS}
-    if all(value is None for value in asked.values()):
+    given = {key: ode.gradient.options.get(key) for key in KEYS}
+    if all(value is None for value in given.values()):
         return None
     solver = ode.solver
-    if asked["solver"] is not None:
-        solver = load_solver(choices, _check_name("solver", asked["solver"], choices))
-    controller = _controller(asked["controller"], solver, ode, choices)
-    if asked["step_size"] is not None:
+    if given["solver"] is not None:
+        solver = load_solver(choices, _check_name("solver", given["solver"], choices))
+    controller = _controller(given["controller"], solver, ode, choices)
+    if given["step_size"] is not None:
         if "step_size" not in controller.options:
             raise ConfigError(
-                f"gradient.step_size={asked['step_size']:g} needs constant steps, and the backward "
+                f"gradient.step_size={given['step_size']:g} needs constant steps, and the backward "
                 f"solve by {solver.name} has the controller {controller.name}: remove "
                 "gradient.step_size=, or add gradient.controller=constant"
             )
-        controller = replace(controller, options={"step_size": asked["step_size"]})
-    if asked["max_steps"] is not None:
-        solver = replace(solver, options={**solver.options, "max_steps": asked["max_steps"]})
+        controller = replace(controller, options={"step_size": given["step_size"]})
+    if given["max_steps"] is not None:
+        solver = replace(solver, options={**solver.options, "max_steps": given["max_steps"]})
     return BackwardConfig(solver, controller, controls_error(controller))
 
 
@@ -73,14 +73,14 @@ def _check_name(group: str, name: object, choices: Choices) -> str:
     return str(name)
 
 
-def _controller(asked: object, solver: SolverConfig, ode: ODEConfig, choices: Choices) -> Component:
+def _controller(given: object, solver: SolverConfig, ode: ODEConfig, choices: Choices) -> Component:
     """The requested controller, else the forward solve's if chosen and fitting, or the default."""
-    if asked is None:
+    if given is None:
         chosen = ode.controller.name != choices.brings("solver", ode.solver.name, "controller")
         fitting = fits(ode.controller, solver, error_controlled=ode.error_controlled)
         keep = solver is ode.solver or (chosen and fitting)
         own = None if keep else choices.brings("solver", solver.name, "controller")
         name = own or ode.controller.name
     else:
-        name = _check_name("controller", asked, choices)
+        name = _check_name("controller", given, choices)
     return ode.controller if name == ode.controller.name else load(choices, "controller", name)

@@ -77,24 +77,24 @@ def require(path: str) -> Definition:
 
 def ancestors(definition: Definition) -> list[Definition]:
     """A class followed by its bases, if their source is in the same package or in the project."""
-    found = [definition]
+    classes = [definition]
     for base in definition.node.bases if isinstance(definition.node, ast.ClassDef) else ():
         parent = _look_up(definition.module, ast.unparse(base).partition("[")[0])
         if parent is not None and isinstance(parent.node, ast.ClassDef):
-            known = {one.path for one in found}
-            found += [one for one in ancestors(parent) if one.path not in known]
-    return found
+            known = {one.path for one in classes}
+            classes += [one for one in ancestors(parent) if one.path not in known]
+    return classes
 
 
 def options(path: str) -> dict[str, Option]:
     """The options of the class or function at a dotted path, by name."""
-    found = ancestors(require(path))
+    classes = ancestors(require(path))
     meanings: dict[str, str] = {}
-    for owner in reversed(found):
+    for owner in reversed(classes):
         meanings |= _meanings(owner.node)
     return {
         name: Option.of_annotation(name, meanings.get(name, ""), annotation)
-        for name, annotation in _parameters(found).items()
+        for name, annotation in _parameters(classes).items()
     }
 
 
@@ -139,8 +139,8 @@ def variable_class(path: str) -> str | None:
     if not isinstance(value, ast.Call):
         return None
     name = ast.unparse(value.func)
-    found = (_look_up(definition.module, one) for one in (name, name.rpartition(".")[0]) if one)
-    classes = (one.path for one in found if one and isinstance(one.node, ast.ClassDef))
+    owners = (_look_up(definition.module, one) for one in (name, name.rpartition(".")[0]) if one)
+    classes = (one.path for one in owners if one and isinstance(one.node, ast.ClassDef))
     return next(classes, None)
 
 
@@ -196,13 +196,13 @@ def _evaluate(module: Module, node: ast.expr | None) -> Any:  # noqa: ANN401
         raise ConfigError(f"{module.name}: {text!r} cannot be read: {error}") from error
 
 
-def _parameters(found: Sequence[Definition]) -> dict[str, Any]:
+def _parameters(classes: Sequence[Definition]) -> dict[str, Any]:
     """Parameters of the first constructor of a class and its bases; `**options` adds the next."""
-    for i, owner in enumerate(found):
+    for i, owner in enumerate(classes):
         node = owner.node
         if isinstance(node, ast.ClassDef):
             if any("dataclass" in ast.unparse(one) for one in node.decorator_list):
-                return _fields(found[i:])
+                return _fields(classes[i:])
             inits = (one for one in node.body if getattr(one, "name", "") == "__init__")
             node = next(inits, None)
         if isinstance(node, ast.FunctionDef):
@@ -212,14 +212,14 @@ def _parameters(found: Sequence[Definition]) -> dict[str, Any]:
                 for one in arguments
                 if one.arg != "self"
             }
-            return own if node.args.kwarg is None else _parameters(found[i + 1 :]) | own
+            return own if node.args.kwarg is None else _parameters(classes[i + 1 :]) | own
     return {}
 
 
-def _fields(found: Iterable[Definition]) -> dict[str, Any]:
+def _fields(classes: Iterable[Definition]) -> dict[str, Any]:
     """The fields of a dataclass, those of its bases first."""
     fields: dict[str, Any] = {}
-    for owner in reversed(list(found)):
+    for owner in reversed(list(classes)):
         for node in getattr(owner.node, "body", ()):
             if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation):
                 fields[ast.unparse(node.target)] = _evaluate(owner.module, node.annotation)
@@ -228,7 +228,7 @@ def _fields(found: Iterable[Definition]) -> dict[str, Any]:
 
 def _meanings(node: ast.stmt) -> dict[str, str]:
     """Name -> text of the entries in the section `Args:` of a docstring."""
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     inits = [one for one in getattr(node, "body", ()) if getattr(one, "name", "") == "__init__"]
     for documented in (node, *inits):
         if not isinstance(documented, ast.ClassDef | ast.FunctionDef):
@@ -239,10 +239,10 @@ def _meanings(node: ast.stmt) -> dict[str, str]:
                 inside, name = line in ("Args:", "Attributes:"), ""
             elif inside and (entry := _ENTRY.fullmatch(line)):
                 name = entry[1]
-                found[name] = entry[2].strip()
+                meanings[name] = entry[2].strip()
             elif inside and name and line.strip():
-                found[name] += f" {line.strip()}"
-    return found
+                meanings[name] += f" {line.strip()}"
+    return meanings
 
 
 def _look_up(module: Module, name: str) -> Definition | None:

@@ -19,21 +19,21 @@ _FIGURE4_EXPERIMENTS = (
     *(
         Experiment(
             f"fig4_{target}_cnf_{width}",
-            f"target {target.upper()}, continuous flow of {width} units{beside}",
+            f"target {target.upper()}, continuous flow of {width} units{note}",
             _FIGURE4,
             {**_FLOW, "data": target, "model.width": width},
         )
-        for target, beside in _TARGETS.items()
+        for target, note in _TARGETS.items()
         for width in _WIDTHS
     ),
     *(
         Experiment(
             f"fig4_{target}_nf_{depth}",
-            f"target {target.upper()}, planar flow of {depth} maps, trained for longer{beside}",
+            f"target {target.upper()}, planar flow of {depth} maps, trained for longer{note}",
             _FIGURE4,
             {**_PLANAR, "data": target, "model.depth": depth, **_LONGER},
         )
-        for target, beside in _TARGETS.items()
+        for target, note in _TARGETS.items()
         for depth in _WIDTHS
     ),
     *(

@@ -169,7 +169,7 @@ def _order(rows: Sequence[dict], name: str) -> float:
 
 
 def _way(solve: Solve, title: str, solver: Solver, steps: int | None) -> Drawn:
-    """Solve for the picture, with output after each of `steps` equal steps (None: on a fine grid)."""
+    """Solve for the picture; output after each of `steps` equal steps (None: on a fine grid)."""
     problem = solve.problem
     t0, t1 = problem.ts[0], problem.ts[-1]
     ts = torch.linspace(float(t0), float(t1), CURVE if steps is None else steps + 1).double()

@@ -69,15 +69,15 @@ class Lock:
                 f"{path.parent} is in use by {who}; wait for it, or choose another name=..."
             ) from timeout
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        taken = cls(path, lock, Holder(os.getpid(), socket.gethostname(), now))
+        acquired = cls(path, lock, Holder(os.getpid(), socket.gethostname(), now))
         try:
-            path.write_text(json.dumps(taken._holder._asdict()), encoding="utf-8")
+            path.write_text(json.dumps(acquired._holder._asdict()), encoding="utf-8")
         except BaseException:
-            taken.release()
+            acquired.release()
             raise
         if before is None:
-            return taken, []
-        return taken, [
+            return acquired, []
+        return acquired, [
             f"process {before.pid} on host {before.host}, which used this directory since "
             f"{before.since}, was killed"
         ]

@@ -86,7 +86,7 @@ _SCORES = {
     "rmse_function": Metric("1", "RMSE against the function without noise", "without noise"),
     "absolute_error": Metric("1", "mean absolute difference of the solution", "mean |error|"),
     "field_error": Metric("fraction", "relative RMS error of the field on the trajectory", "field"),
-    "outside": Metric("fraction", "drawn points outside of the box", "outside"),
+    "outside": Metric("fraction", "sampled points outside the box", "outside"),
     "learning_rate": Metric(
         "1", "learning rate of the optimizer", reduction="max", chart="learning rate"
     ),
