@@ -123,7 +123,7 @@ def test_columns_are_aligned_and_plurals_right_for_a_single_experiment(tmp_path:
     lines = listed(tmp_path, "experiment=toys_rings").splitlines()
     heads = [line for line in lines if line.endswith("purpose")]
     (probe,) = [line for line in lines if line.startswith("sensitivity_cost ")]
-    assert len({head.index("state") for head in heads} | {probe.index("of no run here")}) == 1
+    assert len({head.index("state") for head in heads} | {probe.index("no run listed")}) == 1
     (summary,) = [line for line in lines if line.startswith("profile=")]
     assert "0 of 1 run done (1 experiment, 1 seed);" in summary
 
