@@ -117,11 +117,11 @@ class Choices:
 
 
 def choices_in(own_folders: Iterable[Path] = ()) -> Choices:
-    """The choices of the user's own folders (`--config-dir`) and of the project's conf/.
+    """The choices of the user's folders (`--config-dir`) and of the project's conf/.
 
     Raises:
-        ConfigError: A folder is missing, or has a file that hydra would ignore, since conf/ has one
-            of the same group and name.
+        ConfigError: A folder is missing, or contains a file that hydra would ignore because conf/
+            has one with the same group and name.
     """
     project, folders = conf_folder(), []
     for folder in own_folders:
@@ -141,7 +141,11 @@ def choices_in(own_folders: Iterable[Path] = ()) -> Choices:
 
 
 def split_config_dirs(words: Iterable[str]) -> tuple[list[str], list[Path]]:
-    """The words of a command line without `--config-dir DIR`, and these folders."""
+    """Split a command line into the folders of `--config-dir DIR` and the other words.
+
+    Returns:
+        The other words, and the folders.
+    """
     rest, folders = [], []
     waiting = iter(words)
     for word in waiting:

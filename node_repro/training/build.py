@@ -62,8 +62,8 @@ def construct(component: Component, **built: object) -> Any:  # noqa: ANN401
         built: Further arguments: objects that are built already.
 
     Raises:
-        ConfigError: The target does not accept these arguments, or it is not part of node_repro
-            and fails.
+        ConfigError: The target does not accept these arguments, or is outside node_repro and raises
+            an exception.
     """
     options = {
         key: import_object(value) if isinstance(value, ObjectPath) else value

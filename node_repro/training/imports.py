@@ -1,4 +1,4 @@
-"""Objects that a yaml names by their dotted path, and mistakes in users' own code."""
+"""Import objects named by dotted paths in yaml files, and report errors in users' code."""
 
 import os
 import sys
@@ -19,10 +19,11 @@ _PACKAGE = f"{Path(__file__).resolve().parents[1]}{os.sep}"
 
 
 def import_object(path: str) -> Any:  # noqa: ANN401
-    """The object at a dotted path. Modules in the working directory are found, too.
+    """Import the object at a dotted path, also from modules in the working directory.
 
     Raises:
-        ConfigError: There is no such module or name, or a module outside of node_repro fails.
+        ConfigError: There is no such module or name, or a module outside node_repro raises an
+            exception.
     """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
@@ -38,20 +39,24 @@ def import_object(path: str) -> Any:  # noqa: ANN401
 
 @contextmanager
 def report_mistakes(path: str) -> Iterator[None]:
-    """Turns an exception of code outside of node_repro into a ConfigError that says where."""
+    """Convert exceptions raised while loading `path` from outside node_repro to a ConfigError.
+
+    The message says where the exception was raised. Exceptions with an exit code and those about
+    memory are not converted.
+    """
     try:
         yield
     except Exception as error:
-        speaks_for_itself = hasattr(error, "exit_code")
+        has_exit_code = hasattr(error, "exit_code")
         out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if path.startswith(_OURS) or speaks_for_itself or out_of_memory:
+        if path.startswith(_OURS) or has_exit_code or out_of_memory:
             raise
         what = f"{type(error).__name__}: {error}"
         raise ConfigError(f"cannot load {path}{_place(error)}: {what}") from error
 
 
 def _place(error: Exception) -> str:
-    """The innermost line of the user's own code, " (FILE, line N)"; "" if there is none."""
+    """The innermost line of the user's code, as " (FILE, line N)"; "" if there is none."""
     installed = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
     not_own = (*installed, _PACKAGE, "<")
     frames = [
