@@ -44,8 +44,7 @@ class Plan:
     Args:
         iterations: Number of iterations.
         lr: Learning rate, multiplied by the factor of the schedule.
-        checkpoint_seconds: Seconds between checkpoints.
-        log_every: Iterations between logged lines.
+        checkpoint_seconds, log_every: Seconds between checkpoints; iterations between log lines.
         evaluate_every: Iterations between evaluations; None for one epoch, or for the end only if
             there are no epochs.
         clip: Largest norm of the whole gradient, to which larger ones are scaled; None: no limit.
@@ -60,29 +59,18 @@ class Plan:
 
 
 class Evaluation(NamedTuple):
-    """Scores of a split.
+    """Scores of a split."""
 
-    Attributes:
-        scores: Metric -> score.
-        standard_errors: Metric -> standard error, for scores that are means over examples.
-        count: Number of examples.
-    """
-
-    scores: dict[str, float]
-    standard_errors: dict[str, float]
-    count: int
+    scores: dict[str, float]  # by metric
+    standard_errors: dict[str, float]  # of the scores that are means over examples
+    count: int  # of examples
 
 
 class _Scored(NamedTuple):
-    """Scores of one batch.
+    """Scores of one batch."""
 
-    Attributes:
-        values: Metric -> values of the examples (B,).
-        nfe: Evaluations of f; NaN for a model without an ODE.
-    """
-
-    values: dict[str, Tensor]
-    nfe: float
+    values: dict[str, Tensor]  # metric -> values of the examples (B,)
+    nfe: float  # evaluations of f; NaN for a model without an ODE
 
 
 Log = Callable[[str, int, dict[str, float]], None]
@@ -132,12 +120,7 @@ class Trainer:
         return loaded.notes
 
     def train(self, log: Log, shown: Callable[[Iterable[int]], Iterator[int]]) -> None:
-        """Train to the end of the plan.
-
-        Args:
-            log: Called with the split, the step and the metrics.
-            shown: Wraps the remaining steps, for a progress bar.
-        """
+        """Train to the end of the plan. `shown` wraps the remaining steps, for a progress bar."""
         per_epoch = self.task.iterations_per_epoch
         position = self.position
         batches: Iterator[Batch] | None = None
@@ -161,8 +144,7 @@ class Trainer:
     def evaluate(self, split: str) -> Evaluation:
         """The task's scores on a split, with their cost.
 
-        Each process evaluates every `count`-th batch, and all batches are gathered, so the scores
-        do not depend on the number of processes.
+        Processes evaluate different batches and gather them: scores do not depend on their number.
         """
         began = time.perf_counter()
         every = self.processes.all_gather(self._scored(split))
