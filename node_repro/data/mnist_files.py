@@ -1,4 +1,4 @@
-"""The four files of MNIST and of Fashion-MNIST: where they are, and verified reading.
+"""The four files of MNIST and of Fashion-MNIST: location and verified reading.
 
 Every read checks format, sizes, labels and, for MNIST, the sha256 of the uncompressed content. No
 checksums of the uncompressed files of Fashion-MNIST are published; there, the ten classes must be

@@ -1,4 +1,4 @@
-"""One learned field with several solvers: where each evaluates it, and its error."""
+"""One learned field with several solvers: points of evaluation, and errors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

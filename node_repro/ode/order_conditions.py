@@ -50,7 +50,7 @@ def conditions(a: Sequence[Vector], c: Vector) -> tuple[Condition, ...]:
 
 
 def violated(known: Sequence[Condition], name: str, weights: Vector, order: int) -> Iterator[str]:
-    """The conditions up to the order that the weights of that name do not meet, as text."""
+    """The violated conditions up to an order, as text; name: that of the weights."""
     for condition in known:
         if condition.order > order:
             continue
@@ -62,8 +62,8 @@ def violated(known: Sequence[Condition], name: str, weights: Vector, order: int)
 def violated_within(
     known: Sequence[Condition], dense: Sequence[Vector], order: int
 ) -> Iterator[str]:
-    """The conditions on dense output that polynomials, given by coefficients of x, x^2, ..., do not
-    meet, as text.
+    """The violated conditions on dense output, as text, for polynomials given by their coefficients
+    of x, x^2, ...
     """
     columns = [*zip(*dense, strict=True)]
     columns += [(0.0,) * len(dense)] * (order - len(columns))

@@ -95,7 +95,7 @@ def _unexpected(argument: str, value: object) -> SolverError:
 
 
 def check_choices(**choices: object) -> None:
-    """Check that solver= and gradient= are objects of these kinds, not names, classes or functions.
+    """Check that solver= and gradient= are such objects, not names, classes or functions.
 
     Raises:
         SolverError: One is not (kind bad_input).
@@ -140,7 +140,7 @@ class RungeKutta:
 
     Raises:
         SolverError: The controller needs an error estimate that the method does not give, or
-            max_steps is below 1, or the method is none (kind bad_input).
+            max_steps is below 1, or method is not a Method (kind bad_input).
 
     Examples:
         >>> import torch

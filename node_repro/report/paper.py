@@ -1,4 +1,4 @@
-"""The numbers that the paper gives, each with its place there."""
+"""Numbers of the paper, each with its place in it."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Which runs represent an experiment in the report, and their numbers over seeds.
+"""Selection of the runs that represent an experiment, and their numbers over seeds.
 
 An experiment is represented by its finished runs of one profile and one signature, the newest one.
 Full and embedded digits are never mixed: if any run on full digits is finished, runs on embedded

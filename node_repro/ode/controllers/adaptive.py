@@ -1,4 +1,4 @@
-"""The base of the controllers that keep the error of every step within tolerances."""
+"""Base class of controllers that keep the error of every step within tolerances."""
 
 import math
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""torchdiffeq's API on top of this solver: a program changes its import line.
+"""torchdiffeq's API on top of this solver; programs change only their import line.
 
 It follows version 0.2.5 and the main branch of torchdiffeq. docs/torchdiffeq.md lists all
 differences by method and option. The most important ones:

@@ -1,4 +1,4 @@
-"""Errors of steps in the form that programs written for torchdiffeq expect."""
+"""Errors of failed steps that are also AssertionErrors with torchdiffeq's messages."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""torchdiffeq's norms, functions of tensors or tuples, as norms of the solver."""
+"""torchdiffeq's norms (functions of tensors or tuples), converted to norms of the solver."""
 
 from collections.abc import Callable
 from typing import Any
