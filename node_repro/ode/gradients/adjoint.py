@@ -80,8 +80,8 @@ class Adjoint:
         if self.norm != FULL and not backward.controls_error:
             raise SolverError(
                 "bad_input",
-                "the backward solve has constant steps, so the norm of Adjoint has no effect: "
-                "leave out the norm, or pass an error-controlled solver to Adjoint",
+                "the backward solve has constant steps, where a norm has no effect: leave out the "
+                "norm of Adjoint, or pass an error-controlled solver to it",
             )
         norm = self.norm.with_parts(problem.parts)
 
