@@ -97,7 +97,7 @@ def _hydra_jobs(argv: Sequence[str]) -> int:
     import hydra
     import hydra.errors
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises instead of printing and leaving
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises exceptions instead of exiting
     argv, notices = replace_former_names(argv)
     sys.argv[1:] = argv  # hydra reads them there
     for notice in notices:

@@ -94,7 +94,7 @@ class Tolerances:
 
 @dataclass(frozen=True, kw_only=True)
 class ODEConfig(Tolerances):
-    """How the model's ODE is solved and differentiated."""
+    """Solver, controller and gradient method of the model's ODE."""
 
     solver: SolverConfig
     controller: Component
@@ -167,9 +167,9 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings):
-    """One run, and what to do: train it, probe it, report or compare finished runs.
+    """The configuration of a job: train or probe a run, or report or compare finished runs.
 
-    `ode` is None for a model that solves no ODE (mlp, resnet, stem_only).
+    `ode` is None for a model without an ODE (mlp, resnet, stem_only).
     """
 
     probe: Component | None

@@ -42,7 +42,7 @@ _ENTRY = re.compile(r" {4}(\w+)(?: \([^)]*\))?: (.*)")
 
 @dataclass(frozen=True, eq=False)
 class Definition:
-    """A class, function or variable where it is defined."""
+    """The definition of a class, function or variable."""
 
     module: Module
     name: str

@@ -46,13 +46,13 @@ class EventFile:
         self._flush()
 
     def add(self, step: int, summary: Summary) -> None:
-        """Writes the values of a summary at a step, and flushes the file."""
+        """Write the values of a summary at a step, and flush the file."""
         for value in summary.value:
             self._write(Event(step=step, summary=Summary(value=[value])))
         self._flush()
 
     def close(self) -> None:
-        """Closes the file; closing it again does nothing."""
+        """Close the file; closing it again does nothing."""
         with _reported(self.path):
             self._file.close()
 

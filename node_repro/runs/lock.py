@@ -88,9 +88,8 @@ class Lock:
             return
         with contextlib.suppress(OSError):
             if Holder.read(self.path) in (self._holder, None):
-                self.path.unlink(
-                    missing_ok=True
-                )  # before the release: later it may belong to another process
+                # before the release: later the file may belong to another process
+                self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._lock.release()
 

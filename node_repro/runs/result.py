@@ -171,7 +171,7 @@ class RunResult:
 
     @classmethod
     def read(cls, path: Path) -> "RunResult":
-        """Reads a result.json. Raises OSError, or ValueError as `from_json` does."""
+        """Read a result.json. Raises OSError, or ValueError like `from_json`."""
         return cls.from_json(json.loads(path.read_bytes()))
 
 

@@ -156,7 +156,7 @@ class TensorBoard:
         self._events.add(0, _hparams(hparams_metadata.SESSION_END_INFO_TAG, session_end_info=info))
 
     def close(self) -> None:
-        """Closes the event file; closing it again does nothing."""
+        """Close the event file; closing it again does nothing."""
         self._events.close()
 
 
@@ -209,9 +209,7 @@ def _layout(tags: set[str]) -> layouts.Layout:
                 margin = layouts.MarginChartContent(series=[series])
                 charts[CATEGORIES[group]].append(layouts.Chart(title=title, margin=margin))
         elif any(re.fullmatch(pattern, name) for name in tags):
-            lines = layouts.MultilineChartContent(
-                tag=[f"{pattern}$"]
-            )  # TensorBoard matches prefixes
+            lines = layouts.MultilineChartContent(tag=[f"{pattern}$"])  # `$`: it matches prefixes
             charts[CATEGORIES[group]].append(layouts.Chart(title=title, multiline=lines))
     return layouts.Layout(
         category=[layouts.Category(title=title, chart=each) for title, each in charts.items()]

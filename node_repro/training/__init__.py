@@ -1,1 +1,1 @@
-"""Training: the loop, its learning rates, and the checkpoints it continues from."""
+"""Training: the loop, optimizers and schedules, checkpoints, and several processes."""

@@ -278,6 +278,6 @@ def named_gradient(name: str, tolerance: float | None) -> GradientMethod:
 
 
 def undoes_steps(gradient_name: str) -> bool:
-    """Whether a gradient method needs a reversible solver."""
+    """Whether a gradient method inverts steps and so needs a reversible solver."""
     chosen = components.load(_choices(), "gradient", gradient_name)
     return getattr(import_object(str(chosen.target)), "needs", None) == "reversible"

@@ -119,14 +119,14 @@ class Checkpoints:
             raise CheckpointError(f"{path} is damaged ({damage}); remove it.") from damage
 
     def _steps(self) -> list[tuple[int, Path]]:
-        """Newest first."""
+        """Step and path of the checkpoints, newest first."""
         with _one_sentence(f"Cannot read {self.directory}"):
             paths = list(self.directory.iterdir()) if self.directory.exists() else []
         matches = [(_NAME.fullmatch(path.name), path) for path in paths]
         return sorted(((int(m[1]), path) for m, path in matches if m), reverse=True)
 
     def _prune(self, newest: int) -> None:
-        """Keeps `newest` and the one before; what claims to be later was damaged or abandoned."""
+        """Remove all but `newest` and the one before; later ones are damaged or abandoned."""
         earlier = [step for step, _ in self._steps() if step < newest]
         for step, path in self._steps():
             if step not in (newest, *earlier[:1]):
@@ -134,7 +134,7 @@ class Checkpoints:
         sync_directory(self.directory)
 
     def _read(self, path: Path) -> tuple[dict, int]:
-        """The state in one file, and its step."""
+        """Read one file; returns its state and step."""
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -280,9 +280,7 @@ class Trainer:
         """Stop all processes after the same iteration if any of them received a signal."""
         exit_code = self.processes.all_reduce_max(self.signals.exit_code)
         if exit_code:
-            if (
-                self.position.step != self._saved_step
-            ):  # else `select` may have loaded another model
+            if self.position.step != self._saved_step:  # else `select` may have replaced the model
                 self._save()
             raise Stopped(exit_code, self.position.step)
 
