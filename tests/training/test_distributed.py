@@ -381,7 +381,7 @@ def test_a_process_that_does_not_answer_is_not_waited_for_without_end(tmp_path: 
     processes[0].join(PATIENCE)
     processes[1].kill()
     assert processes[0].exitcode == LostProcessError.exit_code
-    assert "does not answer any more" in together.said(0, ".out")
+    assert "does not respond" in together.said(0, ".out")
 
 
 def test_a_parameter_without_a_gradient_is_named(tmp_path: Path) -> None:
