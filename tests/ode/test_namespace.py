@@ -134,6 +134,12 @@ def test_what_is_no_solver_or_gradient_method_is_refused_with_an_example(
         assert example in str(caught.value) and str(given) in str(caught.value)
 
 
+def test_an_adjoint_refuses_what_is_no_solver() -> None:
+    wrong: Any = ode.dopri5
+    with pytest.raises(ode.SolverError, match=r"solver=ode.dopri5\(rtol="):
+        ode.Adjoint(solver=wrong)
+
+
 @pytest.mark.parametrize(
     ("method", "fact"),
     [

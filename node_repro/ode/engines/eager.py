@@ -38,7 +38,7 @@ from node_repro.ode.norm import error_ratio
 from node_repro.ode.solution import Stats
 
 SNAP = 1e-10  # a step that would end this close to t1, as a fraction of itself, ends at t1
-STRETCH = 0.1  # the same for error-controlled steps: 1.1^5 stays within the safety of 0.9^5
+STRETCH = 0.1  # the same for error-controlled steps: (1.1 * 0.9)^p < 1 for every order p
 ULPS = 16  # the shortest step, in units in the last place of t
 SPAN = 1e-24  # the shortest step, as a fraction of the span
 
@@ -76,7 +76,7 @@ class _Progress:
         carry: What the next step needs besides the state.
         h: The planned signed size of the next step.
         seen: The number of outputs computed so far.
-        outputs: These outputs, each tensor for one or more times.
+        outputs: The outputs computed so far, as tensors (m, *S) for m consecutive times.
         points: The ends of the accepted steps, the start first.
         observed: The outputs inside of each step, as in Mesh.
         starts: The starts of the steps, with keep_starts.
@@ -120,12 +120,24 @@ class _Attempt(NamedTuple):
 
 
 class _Loop:
-    """The constants of a solve, and the phases of the loop."""
+    """The phases of the loop, with what they share; what changes from step to step is _Progress.
+
+    Attributes:
+        method, controller, tolerances, max_steps: Of the stepper.
+        on_attempt, on_accept, on_reject: The callbacks of the stepper, or None.
+        options: What else the solve is asked for.
+        ts, times: The times of the outputs, as a tensor (T,) and as floats.
+        t0, end: The first and the last of them.
+        leading: The number of leading times that equal t0.
+        f, stats: The field, only called within [t0, end], and the counts of the work.
+        slope: f at t0, once it is evaluated.
+        reach: A step that ends within this multiple of its size ends at `end`.
+    """
 
     def __init__(self, stepper: Stepper, f: Field, ts: Tensor, options: SolveOptions) -> None:
         self.method, self.controller = stepper.method, stepper.controller
         self.max_steps, self.options, self.ts = stepper.max_steps, options, ts
-        self.attempted, self.accepted, self.rejected = stepper.callbacks or StepCallbacks()
+        self.on_attempt, self.on_accept, self.on_reject = stepper.callbacks or StepCallbacks()
         self.tolerances = self.controller.tolerances
         self.times: list[float] = ts.tolist()
         self.t0, self.end = self.times[0], self.times[-1]
@@ -180,8 +192,8 @@ class _Loop:
         if not abs(t1 - at.t) > smallest and not last:  # NaN too
             raise underflow(self._failure(at))
         ends = interval(self.ts, at.t, t1, first=len(at.points) == 1, last=last)
-        if self.attempted is not None:
-            self.attempted(at.t, at.state, t1 - at.t)
+        if self.on_attempt is not None:
+            self.on_attempt(at.t, at.state, t1 - at.t)
         try:
             return _Attempt(t1, last, ends, self._step(at, t1, ends))
         except NoConvergence as failed:
@@ -231,8 +243,8 @@ class _Loop:
         if last:  # a step cut by t1 is no reason to reduce the planned size
             at.h = max(at.h, planned, key=abs)
         self.stats.accept(t1 - at.t)
-        if self.accepted is not None:
-            self.accepted(at.t, at.state, t1 - at.t)
+        if self.on_accept is not None:
+            self.on_accept(at.t, at.state, t1 - at.t)
         inside = (at.seen, _passed(self.times, at.seen, t1, self.end - self.t0))
         if inside[0] < inside[1]:
             x = positions(self.ts, inside, *ends)
@@ -252,8 +264,8 @@ class _Loop:
     def reject(self, at: _Progress, t1: float, failed: NoConvergence | None = None) -> None:
         """Reject: stay at t, and plan another size. failed: why there is no step."""
         self.stats.rejected += 1
-        if self.rejected is not None:
-            self.rejected(at.t, at.state, t1 - at.t)
+        if self.on_reject is not None:
+            self.on_reject(at.t, at.state, t1 - at.t)
         if failed is not None:
             at.carry, at.shortened = at.carry._replace(newton=failed.newton), True
             return

@@ -30,7 +30,7 @@ from node_repro.ode.methods import Rate, Slope, State, Time, at
 from node_repro.ode.methods.jacobian import AdjointJacobian
 from node_repro.ode.norm import FULL, Norm
 from node_repro.ode.solution import Solution, SolverError, Stats, count_non_finite
-from node_repro.ode.solver import Solver
+from node_repro.ode.solver import Solver, check_choices
 
 LARGEST_DRIFT = 1.0  # relative to the state; the gradient is unreliable beyond it
 
@@ -39,7 +39,8 @@ LARGEST_DRIFT = 1.0  # relative to the state; the gradient is unreliable beyond 
 class Adjoint:
     """The adjoint method: solve backwards in time, with one state per output in memory.
 
-    The gradient is that of the ODE, to the tolerance of the backward solve.
+    Use it where memory is short, with any solver. The gradient is that of the ODE, as accurate as
+    the backward solve: it differs from that of the discrete solution by about the tolerances.
 
     Args:
         norm: Which errors of an error-controlled backward solve count: FULL the largest of the
@@ -49,8 +50,15 @@ class Adjoint:
         rtol: Relative tolerance of the backward solve; None for its solver's own.
         atol: Absolute tolerance of the backward solve; None for its solver's own.
 
+    Raises:
+        SolverError: solver is not a solver. When it solves: a norm or tolerance is given and the
+            backward solve has constant steps, or what f depends on is unknown, as f is no module
+            and parameters=(...) is missing (kind bad_input). In the backward pass: dL/dy is not
+            finite, or the backward solve failed.
+
     References:
-        Chen, Rubanova, Bettencourt, Duvenaud: Neural ordinary differential equations, 2018.
+        Chen, Rubanova, Bettencourt, Duvenaud: Neural ordinary differential equations, 2018,
+        section 2 and Algorithm 2.
 
     Examples:
         >>> import torch
@@ -73,8 +81,12 @@ class Adjoint:
     rtol: float | Tensor | None = None
     atol: float | Tensor | None = None
 
+    def __post_init__(self) -> None:
+        if self.solver is not None:
+            check_choices(solver=self.solver)
+
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
-        """See GradientMethod.solve."""
+        """Solve the problem; the backward pass solves for the adjoint. See GradientMethod.solve."""
         known = declared(problem, "adjoint")
         backward = (self.solver or solver).with_tolerance(self.rtol, self.atol)
         if self.norm != FULL and not backward.controls_error:
@@ -142,7 +154,11 @@ class _Augmented:
     backwards. An evaluation takes one evaluation of f and one vector-Jacobian product.
 
     Attributes:
-        first: The first (y, f(t, y)).
+        f: The vector field.
+        parameters: The parameters that require a gradient.
+        declared: Evaluates f, and checks that it depends on declared tensors only.
+        first: The first (y, f(t, y)); None before it is evaluated.
+        vjps: None: products of this field are not counted.
     """
 
     def __init__(
@@ -190,7 +206,17 @@ class _Augmented:
 
 
 class _Intervals:
-    """The intervals between two outputs, solved from the last to the first."""
+    """The intervals between two outputs, solved from the last to the first.
+
+    Attributes:
+        back: The backward pass.
+        f: The vector field, with the parameters of the forward pass.
+        saved: The tensors of the forward pass.
+        stats: Counts the work.
+        ys: The outputs, (T, *S).
+        ts: Their times, (T,), without a graph.
+        interval: The times at which f may be evaluated.
+    """
 
     def __init__(self, back: _Back, f: VectorField, saved: Saved, stats: Stats) -> None:
         self.back, self.f, self.saved, self.stats = back, f, saved, stats

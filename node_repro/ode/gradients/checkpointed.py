@@ -2,7 +2,8 @@
 
 The gradient is that of the discrete solution, as with direct differentiation, for O(steps) states
 of memory and one more evaluation of f per stage. A step's first slope is a function of its first
-state, so only states (and the twins of a reversible method) are stored.
+state, so only states are stored, with the second states of a reversible method and the solved
+stages of an implicit one.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,14 @@ from node_repro.ode.solver import Solver
 class Checkpointed:
     """Repeat the steps one by one in the backward pass, with one state per step in memory.
 
-    The gradient is that of the discrete solution, exact to rounding.
+    Use it for the gradient of Direct where the graph of all steps does not fit into memory. The
+    gradient is that of the discrete solution, exact up to rounding errors. The backward pass
+    evaluates f again at every stage.
+
+    Raises:
+        SolverError: When it solves: the solver is one of scipy's or an Adams method, or what f
+            depends on is unknown, as f is no module and parameters=(...) is missing (kind
+            bad_input).
 
     Examples:
         >>> import torch
@@ -53,7 +61,7 @@ class Checkpointed:
     needs: ClassVar[str] = "runge_kutta"
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
-        """See GradientMethod.solve."""
+        """Solve the problem and store the starts of the steps; see GradientMethod.solve."""
         known = declared(problem, "checkpointed")
         stepper = stepping(solver, "checkpointed")
 

@@ -23,10 +23,15 @@ from node_repro.ode.transforms import transformed
 class Direct:
     """Backpropagation through the steps of the solver; memory grows with their number.
 
-    The gradient is that of the discrete solution, exact to rounding. Rejected steps are not part of
-    the graph, and the choice of the steps is not differentiated. Every tensor that f uses gets its
-    gradient, also those in frozen=(...). If parameters=(...) are passed to odeint, f may depend
-    only on tensors in parameters or frozen.
+    Use it where memory suffices, and for higher derivatives and torch.func. The gradient is that of
+    the discrete solution, exact up to rounding errors. The graph contains the accepted steps only,
+    and the choice of the steps is not differentiated. Every tensor that f uses gets its gradient,
+    also those in frozen=(...). If parameters=(...) are passed to odeint, f may depend only on
+    tensors in parameters or frozen.
+
+    Raises:
+        SolverError: When it solves: the solver is one of scipy's, or f depends on a tensor that
+            requires a gradient and is in neither parameters nor frozen (kind bad_input).
 
     Examples:
         >>> import torch
@@ -43,7 +48,7 @@ class Direct:
     needs: ClassVar[str] = "runge_kutta"
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
-        """See GradientMethod.solve."""
+        """Solve the problem and keep the graph of the steps; see GradientMethod.solve."""
         if not solver.differentiable:
             raise SolverError(
                 "bad_input",

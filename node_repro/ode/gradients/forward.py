@@ -38,8 +38,14 @@ class Forward:
     """Forward sensitivities: integrate the derivatives with the state, for few states and
     parameters.
 
-    The gradient is that of the ODE, to the solver's tolerance. The derivatives are one more part of
-    the state in the error norm. Real states only.
+    Use it for small models, with real states and parameters. The gradient is that of the ODE, to
+    the solver's tolerance: the derivatives are one more part of the state in the error norm. The
+    backward pass does not evaluate f.
+
+    Raises:
+        SolverError: When it solves: the state or a parameter is complex, a norm is given, the
+            states and their derivatives are more than 2^27 numbers, or what f depends on is
+            unknown, as f is no module and parameters=(...) is missing (kind bad_input).
 
     References:
         Hairer, Norsett, Wanner: Solving ODEs I, I.14.
@@ -61,7 +67,7 @@ class Forward:
     """
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
-        """See GradientMethod.solve. More than 2^27 numbers are refused."""
+        """Solve the problem along with its derivatives; see GradientMethod.solve."""
         known = declared(problem, "forward")
         if not torch.is_grad_enabled():  # no gradient is recorded
             trajectory = solver.solve(

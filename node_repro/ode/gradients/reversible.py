@@ -36,8 +36,13 @@ from node_repro.ode.solver import Solver
 class Reversible:
     """Invert the steps one by one, with two states in memory. Requires a reversible method.
 
-    The gradient is that of the discrete solution, exact to rounding. Rounding errors grow as the
-    steps of a decaying solution are inverted; a warning is given if half of the digits are lost.
+    Use it for long solves with little damping, as its memory does not grow with the steps. The
+    gradient is that of the discrete solution, exact up to rounding errors. These grow as the steps
+    of a decaying solution are inverted; a warning is given if half of the digits are lost.
+
+    Raises:
+        SolverError: When it solves: the solver's method is not reversible, or what f depends on is
+            unknown, as f is no module and parameters=(...) is missing (kind bad_input).
 
     References:
         McCallum, Foster: Efficient, accurate and stable gradients for neural ODEs, 2024.
@@ -61,7 +66,7 @@ class Reversible:
     needs: ClassVar[str] = "reversible"
 
     def solve(self, problem: Problem, solver: Solver) -> Solution[Tensor]:
-        """See GradientMethod.solve. The solver's method must be reversible."""
+        """Solve the problem and store its end only; see GradientMethod.solve."""
         known = declared(problem, "reversible")
         stepper = stepping(solver, "reversible")
         method = stepper.method
