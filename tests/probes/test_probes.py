@@ -324,4 +324,4 @@ def test_runs_are_found_by_their_directories_too(
     command[-3:] = []
     command[-1] = f"runs=[{tmp_path}]"
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 6 and "no directory of a run" in done.stderr
+    assert done.returncode == 6 and "is not the directory of a run" in done.stderr
