@@ -1,13 +1,16 @@
 """Compose a `Config` from overrides with hydra."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from node_repro.config import Config
 from node_repro.config.choices import Choices, choices_in, conf_folder, leaves
 from node_repro.config.experiments import replace_former_names, to_content
 from node_repro.config.overrides import Given, misplaced_key, refuse_wrong, unreadable
 from node_repro.config.validation import validate
+from node_repro.experiments import all_experiments
 from node_repro.runs import OutputError
 
 
@@ -47,12 +50,23 @@ def register_experiments(choices: Choices) -> None:
     """Register the experiments described in Python with hydra, unless a yaml file replaces them."""
     from hydra.core.config_store import ConfigStore
 
+    ConfigStore.instance().repo["experiment"] = {
+        file: node
+        for file, node in _experiment_nodes().items()
+        if choices.described(file.removesuffix(".yaml"))
+    }
+
+
+@cache
+def _experiment_nodes() -> dict[str, Any]:
+    """The experiments described in Python as hydra's ConfigStore holds them, by file name."""
+    from hydra.core.config_store import ConfigStore
+
     store = ConfigStore.instance()
-    store.repo["experiment"] = {}
-    for name in choices.names("experiment"):
-        if (content := choices.described(name)) is not None:
-            one = to_content(content)
-            store.store(name, one, "experiment", "_global_", "node_repro.experiments")
+    for one in all_experiments().values():
+        content = to_content(one)
+        store.store(one.name, content, "experiment", "_global_", "node_repro.experiments")
+    return store.repo.pop("experiment")
 
 
 def composition_error(error: Exception, choices: Choices) -> Exception:
