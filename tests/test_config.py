@@ -76,7 +76,12 @@ def test_every_key_of_a_task_and_of_an_experiment_is_an_option(group: str, name:
         assert key in root_options() or CHOICES.owners(key), key
 
 
-@pytest.mark.parametrize(("group", "name"), EVERY_CHOICE)
+@pytest.mark.parametrize("name", CHOICES.names("experiment"))
+def test_every_experiment_says_what_it_is_for(name: str) -> None:  # test_pinned composes it
+    assert CHOICES.comment("experiment", name)
+
+
+@pytest.mark.parametrize(("group", "name"), [one for one in EVERY_CHOICE if one[0] != "experiment"])
 def test_every_choice_says_what_it_is_and_composes(group: str, name: str) -> None:
     assert CHOICES.comment(group, name)
     config = compose([f"{group}={name}", *company(group, name)])

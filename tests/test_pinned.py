@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import node_repro
+from node_repro.config.choices import Choices, conf_folder
 from node_repro.config.compose import compose
 from node_repro.config.signature import signature
 
@@ -31,7 +32,19 @@ EXIT_CODES = {
 }
 
 
-@pytest.mark.parametrize("words", PINNED)
+CHOICES = Choices([conf_folder()])
+EXPERIMENTS = {f"experiment={name} profile=quick": name for name in CHOICES.names("experiment")}
+
+
+@pytest.mark.parametrize(("words", "name"), EXPERIMENTS.items())
+def test_every_experiment_composes_to_its_signature(words: str, name: str) -> None:
+    config = compose(words.split())
+    assert config.experiment == name
+    if words in PINNED:  # a new experiment has no runs that must be found
+        assert signature(config, "pinned") == PINNED[words]
+
+
+@pytest.mark.parametrize("words", [words for words in PINNED if words not in EXPERIMENTS])
 def test_a_configuration_keeps_its_signature(words: str) -> None:
     assert signature(compose(words.split()), "pinned") == PINNED[words]
 
