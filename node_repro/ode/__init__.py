@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any
 from node_repro.ode.block import ODEBlock, SolvesODE
 from node_repro.ode.constructors import (
     adams,
-    adaptive,
     adaptive_heun,
     bosh3,
     dopri5,
@@ -39,7 +38,6 @@ from node_repro.ode.constructors import (
     esdirk54,
     euler,
     fehlberg2,
-    fixed,
     gl4,
     gl6,
     heun,
@@ -109,7 +107,7 @@ from node_repro.ode.methods.tsit5 import TSIT5
 from node_repro.ode.norm import FLAT, FULL, SEMI, STATE, CallableNorm, Norm, RmsNorm
 from node_repro.ode.odeint import odeint
 from node_repro.ode.solution import Solution, SolverError, Stats
-from node_repro.ode.solver import RungeKutta, Solver
+from node_repro.ode.solver import RungeKutta, Solver, adaptive, fixed
 from node_repro.ode.tableau import ButcherTableau, ImplicitTableau
 
 if TYPE_CHECKING:

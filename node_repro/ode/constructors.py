@@ -1,141 +1,30 @@
-"""Constructors of solvers: one for each built-in method, and two that take any method.
+"""Constructors of solvers, one for each built-in method.
 
 `dopri5(rtol=1e-6, atol=1e-6)` controls the error of its steps, `rk4(step_size=0.1)` takes steps of
-one size. A custom method needs no constructor here: pass it to `adaptive` or `fixed`.
+one size. A custom method needs no constructor here: pass it to `solver.adaptive` or `solver.fixed`.
 """
 
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
-from torch import Tensor
-
-from node_repro.ode.controllers import Controller
-from node_repro.ode.controllers.constant import Constant
-from node_repro.ode.controllers.integral import Integral
-from node_repro.ode.controllers.pi import PI
 from node_repro.ode.engines import StepCallbacks
-from node_repro.ode.methods import Method
-from node_repro.ode.methods.adams import Adams, Corrector
-from node_repro.ode.methods.collocation import (
-    GAUSS_LEGENDRE_4,
-    GAUSS_LEGENDRE_6,
-    IMPLICIT_EULER,
-    IMPLICIT_MIDPOINT,
-    RADAU_IIA_3,
-    RADAU_IIA_5,
-    TRAPEZOID,
+from node_repro.ode.methods import (
+    Method,
+    collocation,
+    diagonally_implicit,
+    explicit,
+    reversible,
 )
-from node_repro.ode.methods.diagonally_implicit import ESDIRK54, SDIRK2, TRBDF2
+from node_repro.ode.methods.adams import Adams, Corrector
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
-from node_repro.ode.methods.explicit import (
-    ADAPTIVE_HEUN,
-    BOSH3,
-    EULER,
-    FEHLBERG2,
-    HEUN,
-    HEUN3,
-    MIDPOINT,
-    RK4,
-    RK38,
-)
-from node_repro.ode.methods.implicit import ImplicitRungeKutta
-from node_repro.ode.methods.reversible import (
-    REVERSIBLE_BOSH3,
-    REVERSIBLE_DOPRI5,
-    REVERSIBLE_RK4,
-    REVERSIBLE_TSIT5,
-)
 from node_repro.ode.methods.reversible_heun import REVERSIBLE_HEUN
 from node_repro.ode.methods.tsit5 import TSIT5
-from node_repro.ode.solver import RungeKutta
+from node_repro.ode.solver import RungeKutta, adaptive, fixed
 
 P = ParamSpec("P")
-
-
-def adaptive(
-    method: Method,
-    rtol: float | Tensor,
-    atol: float | Tensor,
-    *,
-    controller: Callable[..., Controller] | None = None,
-    max_steps: int = 10_000,
-    callbacks: StepCallbacks | None = None,
-    **control: Any,
-) -> RungeKutta:
-    """A solver that keeps the error of each step below atol + rtol |y|.
-
-    Args:
-        method: A method with an error estimate.
-        rtol: Relative tolerance, a number or a tensor that broadcasts to the state.
-        atol: Absolute tolerance, in the units of the state; a number or a tensor as for rtol.
-        controller: The class of the step-size controller. None takes Integral for explicit methods
-            and PI for implicit ones.
-        max_steps: Attempted steps after which a solve fails.
-        callbacks: Functions that are called at every step.
-        **control: Further arguments of the controller, such as first_step, max_step or safety.
-
-    Returns:
-        The solver, for odeint and the other functions.
-
-    Raises:
-        SolverError: The method estimates no error, or a number is out of its range (kind
-            bad_input).
-
-    Examples:
-        >>> import torch
-        >>> from node_repro import ode
-        >>> solver = ode.adaptive(ode.DOPRI5, rtol=1e-5, atol=1e-5)
-        >>> ts = torch.tensor([0.0, 1.0])
-        >>> ys, stats = ode.odeint(
-        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
-        ... )
-        >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-2)
-        True
-    """
-    if controller is None:
-        controller = PI if isinstance(method, ImplicitRungeKutta) else Integral
-    chosen = controller(rtol=rtol, atol=atol, **control)
-    return RungeKutta(method, chosen, max_steps, callbacks=callbacks)
-
-
-def fixed(
-    method: Method,
-    step_size: float,
-    *,
-    max_steps: int = 10_000,
-    callbacks: StepCallbacks | None = None,
-) -> RungeKutta:
-    """A solver whose steps have one size; the last one is cut to end at the last time.
-
-    Args:
-        method: A method, with or without an error estimate.
-        step_size: The size of a step, positive, in the units of time.
-        max_steps: Steps after which a solve fails.
-        callbacks: Functions that are called at every step.
-
-    Returns:
-        The solver, for odeint and the other functions.
-
-    Raises:
-        SolverError: A number is out of its range (kind bad_input).
-
-    Examples:
-        >>> import torch
-        >>> from node_repro import ode
-        >>> solver = ode.fixed(ode.RK4, step_size=0.1)
-        >>> ts = torch.tensor([0.0, 1.0])
-        >>> ys, stats = ode.odeint(
-        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
-        ... )
-        >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=0.1)
-        True
-        >>> stats.accepted
-        10
-    """
-    return RungeKutta(method, Constant(step_size), max_steps, callbacks=callbacks)
 
 
 def _constructor(
@@ -186,37 +75,37 @@ def dopri8() -> None:
     """Prince and Dormand's pair of order 8(7) (1981), for tolerances below about 1e-7."""
 
 
-@_constructor(adaptive, BOSH3)
+@_constructor(adaptive, explicit.BOSH3)
 def bosh3() -> None:
     """Bogacki and Shampine's pair of order 3(2) (1989), for loose tolerances."""
 
 
-@_constructor(adaptive, ADAPTIVE_HEUN)
+@_constructor(adaptive, explicit.ADAPTIVE_HEUN)
 def adaptive_heun() -> None:
     """Heun's method of order 2, with Euler's method as its error estimate."""
 
 
-@_constructor(adaptive, FEHLBERG2)
+@_constructor(adaptive, explicit.FEHLBERG2)
 def fehlberg2() -> None:
     """Fehlberg's pair RKF1(2) (1969), advanced with order 2."""
 
 
-@_constructor(adaptive, ESDIRK54)
+@_constructor(adaptive, diagonally_implicit.ESDIRK54)
 def esdirk54() -> None:
     """Kennedy and Carpenter's pair ESDIRK5(4)7L[2]SA2 (2019), order 5(4), for stiff problems."""
 
 
-@_constructor(adaptive, REVERSIBLE_DOPRI5)
+@_constructor(adaptive, reversible.REVERSIBLE_DOPRI5)
 def reversible_dopri5() -> None:
     """dopri5 coupled with itself (McCallum, Foster 2024): reversible, order 5."""
 
 
-@_constructor(adaptive, REVERSIBLE_TSIT5)
+@_constructor(adaptive, reversible.REVERSIBLE_TSIT5)
 def reversible_tsit5() -> None:
     """tsit5 coupled with itself (McCallum, Foster 2024): reversible, order 5."""
 
 
-@_constructor(adaptive, REVERSIBLE_BOSH3)
+@_constructor(adaptive, reversible.REVERSIBLE_BOSH3)
 def reversible_bosh3() -> None:
     """bosh3 coupled with itself (McCallum, Foster 2024): reversible, order 3."""
 
@@ -226,82 +115,82 @@ def reversible_heun() -> None:
     """Reversible Heun (Kidger, Foster, Li, Lyons 2021): order 2, one evaluation of f per step."""
 
 
-@_constructor(fixed, REVERSIBLE_RK4)
+@_constructor(fixed, reversible.REVERSIBLE_RK4)
 def reversible_rk4() -> None:
     """rk4 coupled with itself (McCallum, Foster 2024): reversible, order 4."""
 
 
-@_constructor(fixed, EULER)
+@_constructor(fixed, explicit.EULER)
 def euler() -> None:
     """Euler's method, order 1: the update of a residual block."""
 
 
-@_constructor(fixed, MIDPOINT)
+@_constructor(fixed, explicit.MIDPOINT)
 def midpoint() -> None:
     """The explicit midpoint rule (Runge 1895), order 2."""
 
 
-@_constructor(fixed, HEUN)
+@_constructor(fixed, explicit.HEUN)
 def heun() -> None:
     """Heun's method, the explicit trapezoidal rule, order 2."""
 
 
-@_constructor(fixed, HEUN3)
+@_constructor(fixed, explicit.HEUN3)
 def heun3() -> None:
     """Heun's method of order 3 (1900)."""
 
 
-@_constructor(fixed, RK4)
+@_constructor(fixed, explicit.RK4)
 def rk4() -> None:
     """The classical Runge-Kutta method (Kutta 1901), order 4."""
 
 
-@_constructor(fixed, RK38)
+@_constructor(fixed, explicit.RK38)
 def rk38() -> None:
     """Kutta's 3/8 rule (1901), order 4."""
 
 
-@_constructor(fixed, IMPLICIT_EULER)
+@_constructor(fixed, collocation.IMPLICIT_EULER)
 def implicit_euler() -> None:
     """The implicit Euler method, order 1, L-stable."""
 
 
-@_constructor(fixed, IMPLICIT_MIDPOINT)
+@_constructor(fixed, collocation.IMPLICIT_MIDPOINT)
 def implicit_midpoint() -> None:
     """The implicit midpoint rule, order 2, A-stable and symplectic."""
 
 
-@_constructor(fixed, TRAPEZOID)
+@_constructor(fixed, collocation.TRAPEZOID)
 def trapezoid() -> None:
     """The implicit trapezoidal rule (Crank, Nicolson 1947), order 2, A-stable."""
 
 
-@_constructor(fixed, RADAU_IIA_3)
+@_constructor(fixed, collocation.RADAU_IIA_3)
 def radauIIA3() -> None:
     """Radau IIA with two stages, order 3, L-stable."""
 
 
-@_constructor(fixed, RADAU_IIA_5)
+@_constructor(fixed, collocation.RADAU_IIA_5)
 def radauIIA5() -> None:
     """Radau IIA with three stages, order 5, L-stable."""
 
 
-@_constructor(fixed, GAUSS_LEGENDRE_4)
+@_constructor(fixed, collocation.GAUSS_LEGENDRE_4)
 def gl4() -> None:
     """Gauss-Legendre with two stages, order 4, A-stable and symplectic."""
 
 
-@_constructor(fixed, GAUSS_LEGENDRE_6)
+@_constructor(fixed, collocation.GAUSS_LEGENDRE_6)
 def gl6() -> None:
     """Gauss-Legendre with three stages, order 6, A-stable and symplectic."""
 
 
-@_constructor(fixed, SDIRK2)
+@_constructor(fixed, diagonally_implicit.SDIRK2)
 def sdirk2() -> None:
     """Alexander's singly diagonally implicit method (1977), order 2, L-stable."""
 
 
-@_constructor(fixed, TRBDF2)
+@_constructor(fixed, diagonally_implicit.TRBDF2)
 def trbdf2() -> None:
     """TR-BDF2 (Hosea, Shampine 1996), order 2, L-stable."""
 

@@ -16,7 +16,7 @@ from node_repro.ode.engines import SolveOptions
 from node_repro.ode.event_derivative import newton_step
 from node_repro.ode.event_location import FirstSignChange
 from node_repro.ode.field import Plain, VectorField
-from node_repro.ode.gradients import GradientMethod
+from node_repro.ode.gradients import GradientMethod, Problem
 from node_repro.ode.methods import State
 from node_repro.ode.norm import Norm
 from node_repro.ode.odeint import packed_problem, time_span
@@ -144,57 +144,65 @@ def odeint_event(
         Chen, Amos, Nickel: Learning neural event functions, 2021.
 
     Examples:
-        A ball falls from a height: when does it reach the ground, and how does that depend on the
-        height?
+        A ball falls from a height; the time at which it reaches the ground depends on the height:
 
         >>> import torch
         >>> from node_repro import ode
         >>> height = torch.tensor(5.0, requires_grad=True)
-        >>> end = ode.odeint_event(
-        ...     lambda t, y: (y[1], torch.full_like(y[1], -10.0)),
-        ...     (height, torch.tensor(0.0)),
-        ...     0.0,
-        ...     lambda t, y: y[0],
-        ...     solver=ode.dopri5(rtol=1e-6, atol=1e-6),
-        ...     gradient=ode.Direct(),
-        ...     limit=100.0,
-        ... )
-        >>> round(end.t.item(), 4)
-        1.0
+        >>> fall = lambda t, y: (y[1], torch.full_like(y[1], -10.0))
+        >>> y0, options = (height, torch.tensor(0.0)), {"gradient": ode.Direct(), "limit": 100.0}
+        >>> solver = ode.dopri5(rtol=1e-6, atol=1e-6)
+        >>> end = ode.odeint_event(fall, y0, 0.0, lambda t, y: y[0], solver=solver, **options)
         >>> end.t.backward()
-        >>> round(height.grad.item(), 4)
-        0.1
+        >>> round(end.t.item(), 4), round(height.grad.item(), 4)
+        (1.0, 0.1)
     """
     if direction not in (-1, 0, 1):
         raise SolverError("bad_input", f"direction must be -1, 0 or 1, not {direction}")
     check_choices(solver=solver, gradient=gradient)
+    _refuse_hidden_steps(solver)
+    refuse_unused_norm(norm, solver)
+    problem, unpack = packed_problem(f, y0, time_span(t0, limit), parameters, frozen, norm)
+    ts = problem.ts
+
+    def g(t: Tensor, state: Tensor) -> Tensor:
+        return _checked_value(event(t, unpack(state)), t)
+
+    change, located = _first_change(problem, solver, g, direction)
+    end = ts[1] if change.t is None else torch.tensor(change.t, dtype=torch.float64)
+    ys, stats = gradient.solve(problem._replace(ts=torch.stack((ts[0], end))), solver)
+    stats.nfe += located.nfe
+    if change.index is None:
+        return EventSolution(end, unpack(ys[-1]), None, stats)
+    t, state, fixed = newton_step(problem.f, g, change, end, ys[-1])
+    stats.nfe += 1
+    return EventSolution(t, unpack(state), change.index, stats, fixed)
+
+
+def _refuse_hidden_steps(solver: object) -> None:
+    """Raises SolverError (bad_input) for a solver of scipy."""
     if not isinstance(solver, RungeKutta):
         raise SolverError(
             "bad_input",
             f"{type(solver).__name__} does not give access to its steps, in which events are "
             "located: use a Runge-Kutta method",
         )
-    refuse_unused_norm(norm, solver)
-    problem, unpack = packed_problem(f, y0, time_span(t0, limit), parameters, frozen, norm)
-    field, y, ts = problem.f, problem.y0, problem.ts
 
-    def g(t: Tensor, state: Tensor) -> Tensor:
-        return _checked_value(event(t, unpack(state)), t)
 
+def _first_change(
+    problem: Problem,
+    solver: RungeKutta,
+    g: Callable[[Tensor, Tensor], Tensor],
+    direction: int,
+) -> tuple[FirstSignChange, Stats]:
+    """Solve without gradients until g changes its sign, and return the cost too."""
+    y, ts = problem.y0, problem.ts
+    quiet = replace(solver, callbacks=None)  # callbacks are called in the second solve only
     with torch.no_grad(), refuse_vmap():
         change = FirstSignChange(g, solver.method, float(ts[0]), y, direction)
-        quiet = replace(solver, callbacks=None)  # callbacks are called in the second solve only
-        located = quiet.solve(
-            Plain(field), State(y.detach()), ts.detach(), SolveOptions(problem.norm, watch=change)
-        )
-    end = ts[1] if change.t is None else torch.tensor(change.t, dtype=torch.float64)
-    ys, stats = gradient.solve(problem._replace(ts=torch.stack((ts[0], end))), solver)
-    stats.nfe += located.stats.nfe
-    if change.index is None:
-        return EventSolution(end, unpack(ys[-1]), None, stats)
-    t, state, fixed = newton_step(field, g, change, end, ys[-1])
-    stats.nfe += 1
-    return EventSolution(t, unpack(state), change.index, stats, fixed)
+        options = SolveOptions(problem.norm, watch=change)
+        found = quiet.solve(Plain(problem.f), State(y.detach()), ts.detach(), options)
+    return change, found.stats
 
 
 def _checked_value(value: Tensor, t: Tensor) -> Tensor:

@@ -1,6 +1,10 @@
-"""Solvers: the interface, and `RungeKutta`, which combines a method, a controller and an engine."""
+"""Solvers: the interface, and `RungeKutta`, which combines a method, a controller and an engine.
+
+`adaptive` and `fixed` make one from any method.
+"""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Protocol
 
@@ -10,13 +14,10 @@ from torch import Tensor
 
 from node_repro.ode.controllers import Controller
 from node_repro.ode.controllers.adaptive import AdaptiveController
-from node_repro.ode.engines import (
-    DEFAULT_OPTIONS,
-    Engine,
-    SolveOptions,
-    StepCallbacks,
-    Trajectory,
-)
+from node_repro.ode.controllers.constant import Constant
+from node_repro.ode.controllers.integral import Integral
+from node_repro.ode.controllers.pi import PI
+from node_repro.ode.engines import DEFAULT_OPTIONS, Engine, SolveOptions, StepCallbacks, Trajectory
 from node_repro.ode.engines.eager import Eager
 from node_repro.ode.methods import Field, Method, State
 from node_repro.ode.methods.implicit import ImplicitRungeKutta
@@ -143,16 +144,11 @@ class RungeKutta:
             max_steps is below 1, or method is not a Method (kind bad_input).
 
     Examples:
-        >>> import torch
         >>> from node_repro import ode
         >>> controller = ode.PI(rtol=1e-5, atol=1e-5)
         >>> solver = ode.RungeKutta(ode.TSIT5, controller, max_steps=1_000)
-        >>> ts = torch.tensor([0.0, 2.0])
-        >>> ys, stats = ode.odeint(
-        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
-        ... )
-        >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-3)
-        True
+        >>> solver.controls_error, solver.method.order
+        (True, 5)
     """
 
     method: Method
@@ -218,3 +214,84 @@ class RungeKutta:
                 "remove rtol and atol, or use an error-controlled solver",
             )
         return replace(self, controller=controller.with_tolerance(rtol, atol))
+
+
+def adaptive(
+    method: Method,
+    rtol: float | Tensor,
+    atol: float | Tensor,
+    *,
+    controller: Callable[..., Controller] | None = None,
+    max_steps: int = 10_000,
+    callbacks: StepCallbacks | None = None,
+    **control: Any,
+) -> RungeKutta:
+    """A solver that keeps the error of each step below atol + rtol |y|.
+
+    Args:
+        method: A method with an error estimate.
+        rtol: Relative tolerance, a number or a tensor that broadcasts to the state.
+        atol: Absolute tolerance, in the units of the state; a number or a tensor as for rtol.
+        controller: The class of the step-size controller. None takes Integral for explicit methods
+            and PI for implicit ones.
+        max_steps: Attempted steps after which a solve fails.
+        callbacks: Functions that are called at every step.
+        **control: Further arguments of the controller, such as first_step, max_step or safety.
+
+    Returns:
+        The solver, for odeint and the other functions.
+
+    Raises:
+        SolverError: The method estimates no error, or a number is out of its range (kind
+            bad_input).
+
+    Examples:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> solver = ode.adaptive(ode.DOPRI5, rtol=1e-5, atol=1e-5)
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> ys, stats = ode.odeint(
+        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
+        ... )
+        >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-2)
+        True
+    """
+    if controller is None:
+        controller = PI if isinstance(method, ImplicitRungeKutta) else Integral
+    chosen = controller(rtol=rtol, atol=atol, **control)
+    return RungeKutta(method, chosen, max_steps, callbacks=callbacks)
+
+
+def fixed(
+    method: Method,
+    step_size: float,
+    *,
+    max_steps: int = 10_000,
+    callbacks: StepCallbacks | None = None,
+) -> RungeKutta:
+    """A solver whose steps have one size; the last one is cut to end at the last time.
+
+    Args:
+        method: A method, with or without an error estimate.
+        step_size: The size of a step, positive, in the units of time.
+        max_steps: Steps after which a solve fails.
+        callbacks: Functions that are called at every step.
+
+    Returns:
+        The solver, for odeint and the other functions.
+
+    Raises:
+        SolverError: A number is out of its range (kind bad_input).
+
+    Examples:
+        >>> import torch
+        >>> from node_repro import ode
+        >>> solver = ode.fixed(ode.RK4, step_size=0.1)
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> ys, stats = ode.odeint(
+        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
+        ... )
+        >>> stats.accepted, torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-5)
+        (10, True)
+    """
+    return RungeKutta(method, Constant(step_size), max_steps, callbacks=callbacks)

@@ -53,7 +53,7 @@ class AdaptiveController(ABC, Generic[Memory]):
     max_step: Annotated[float, Gt(0)] | None = None
 
     def __post_init__(self) -> None:
-        Tolerances.create(self.rtol, self.atol)
+        _ = self.tolerances  # checked here
         if not 0 < self.safety < 1 or not 0 < self.factor_min < 1 < self.factor_max:
             raise SolverError(
                 "bad_input", "safety and factor_min must lie in (0, 1), factor_max above 1"

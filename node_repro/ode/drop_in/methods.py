@@ -5,30 +5,15 @@ from typing import Any
 
 from torch import Tensor
 
-from node_repro.ode.methods import Method
-from node_repro.ode.methods.adams import MAX_POINTS, MIN_POINTS, Adams, Corrector
-from node_repro.ode.methods.collocation import (
-    GAUSS_LEGENDRE_4,
-    GAUSS_LEGENDRE_6,
-    IMPLICIT_EULER,
-    IMPLICIT_MIDPOINT,
-    RADAU_IIA_3,
-    RADAU_IIA_5,
-    TRAPEZOID,
+from node_repro.ode.methods import (
+    Method,
+    collocation,
+    diagonally_implicit,
+    explicit,
 )
-from node_repro.ode.methods.diagonally_implicit import SDIRK2, TRBDF2
+from node_repro.ode.methods.adams import MAX_POINTS, MIN_POINTS, Adams, Corrector
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
-from node_repro.ode.methods.explicit import (
-    ADAPTIVE_HEUN,
-    BOSH3,
-    EULER,
-    FEHLBERG2,
-    HEUN,
-    HEUN3,
-    MIDPOINT,
-    RK38,
-)
 from node_repro.ode.methods.tsit5 import TSIT5
 from node_repro.ode.solution import SolverError
 
@@ -36,27 +21,27 @@ ADAPTIVE: dict[str, Method] = {
     "dopri8": DOPRI8,
     "dopri5": DOPRI5,
     "tsit5": TSIT5,
-    "bosh3": BOSH3,
-    "fehlberg2": FEHLBERG2,
-    "adaptive_heun": ADAPTIVE_HEUN,
+    "bosh3": explicit.BOSH3,
+    "fehlberg2": explicit.FEHLBERG2,
+    "adaptive_heun": explicit.ADAPTIVE_HEUN,
 }
 FIXED: dict[str, Method] = {
-    "euler": EULER,
-    "midpoint": MIDPOINT,
-    "heun2": HEUN,
-    "heun3": HEUN3,
-    "rk4": RK38,
+    "euler": explicit.EULER,
+    "midpoint": explicit.MIDPOINT,
+    "heun2": explicit.HEUN,
+    "heun3": explicit.HEUN3,
+    "rk4": explicit.RK38,
 }
 IMPLICIT: dict[str, Method] = {
-    "implicit_euler": IMPLICIT_EULER,
-    "implicit_midpoint": IMPLICIT_MIDPOINT,
-    "trapezoid": TRAPEZOID,
-    "radauIIA3": RADAU_IIA_3,
-    "radauIIA5": RADAU_IIA_5,
-    "gl4": GAUSS_LEGENDRE_4,
-    "gl6": GAUSS_LEGENDRE_6,
-    "sdirk2": SDIRK2,
-    "trbdf2": TRBDF2,
+    "implicit_euler": collocation.IMPLICIT_EULER,
+    "implicit_midpoint": collocation.IMPLICIT_MIDPOINT,
+    "trapezoid": collocation.TRAPEZOID,
+    "radauIIA3": collocation.RADAU_IIA_3,
+    "radauIIA5": collocation.RADAU_IIA_5,
+    "gl4": collocation.GAUSS_LEGENDRE_4,
+    "gl6": collocation.GAUSS_LEGENDRE_6,
+    "sdirk2": diagonally_implicit.SDIRK2,
+    "trbdf2": diagonally_implicit.TRBDF2,
 }
 """Implicit Runge-Kutta methods of fixed steps."""
 

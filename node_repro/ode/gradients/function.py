@@ -128,17 +128,18 @@ def solve_with_backward(
 
 def solve_forward(
     problem: Problem,
-    saved: SavedFunction,
+    known: tuple[Tensor, ...],
     solver: Solver,
     inputs: Inputs,
     *,
     keep_starts: bool = False,
-) -> Trajectory:
-    """The solve of a forward pass whose f is saved for the backward pass."""
+) -> tuple[SavedFunction, Trajectory]:
+    """The solve of a forward pass, and its f for the backward pass."""
+    saved = SavedFunction(problem.f, known)
     with saved.solving() as f:
         field = Plain(f, evaluate=inputs.evaluate)
         options = SolveOptions(problem.norm, keep_starts=keep_starts)
-        return solver.solve(field, State(inputs.y0), inputs.ts, options)
+        return saved, solver.solve(field, State(inputs.y0), inputs.ts, options)
 
 
 class _Call(NamedTuple):

@@ -54,23 +54,26 @@ class Replay(NamedTuple):
     """Repeats the steps of a solve, from the last to the first.
 
     Attributes:
-        f: The vector field of the forward pass.
+        saved_f: The vector field of the forward pass, for checks that it has not changed.
         method: The method of the steps.
         mesh: The accepted steps.
         frozen: The tensors that f depends on but that get no gradient.
         saved: The times, and the parameters that require a gradient.
     """
 
-    f: SavedFunction
+    saved_f: SavedFunction
     method: Method
     mesh: Mesh
     frozen: tuple[Tensor, ...]
     saved: Saved
 
-    def gradients(self, starts: Iterable[Start], gys: Tensor, stats: Stats) -> Gradients:
+    def gradients(
+        self, f: VectorField, starts: Iterable[Start], gys: Tensor, stats: Stats
+    ) -> Gradients:
         """The gradients of the discrete solution.
 
         Args:
+            f: The vector field, with the parameters of the forward pass.
             starts: The starts of the steps, the last one first; the start of the solve if it has no
                 steps.
             gys: dL/dys, (T, *S).
@@ -79,17 +82,11 @@ class Replay(NamedTuple):
         Raises:
             SolverError: f has changed since the forward pass (kind bad_input).
         """
-        with self.f.restored() as f:
-            return self._gradients(f, starts, gys, stats)
-
-    def _gradients(
-        self, f: VectorField, starts: Iterable[Start], gys: Tensor, stats: Stats
-    ) -> Gradients:
         method, (points, observed), wanted = self.method, self.mesh, self.saved.parameters
         ts = self.saved.ts
         ends = float(ts[0]), float(ts[-1])
         times = ts.detach().requires_grad_(self.saved.times)
-        expected = bool(wanted) and not self.f.restorable
+        expected = bool(wanted) and not self.saved_f.restorable
         declared = Declared((*wanted, *self.frozen, times), expected=expected)
         field = Counted(Plain(f, stats, declared.evaluate), stats, ends)
         totals: list[Tensor | None] = [None] * (len(wanted) + 1)  # and of the times
@@ -141,10 +138,10 @@ class Replay(NamedTuple):
         return Gradients(gy0, gts, tuple(totals[: len(wanted)]))
 
     def _check_function(self, f: VectorField, y0: Tensor, dy: Tensor) -> None:
-        deviation = float(self.f.deviation(y0, dy))
+        deviation = float(self.saved_f.deviation(y0, dy))
         t0 = float(self.saved.ts[0])
         with torch.no_grad():
-            self.f.check(deviation, lambda: evaluate(f, at(t0, y0), y0), dy)
+            self.saved_f.check(deviation, lambda: evaluate(f, at(t0, y0), y0), dy)
 
     def _check_step(self, y: Tensor, end: Tensor, start: Tensor, redo: Callable[[], Step]) -> None:
         """Check that a repeated step ends where the next one starts, up to rounding errors."""
@@ -152,7 +149,7 @@ class Replay(NamedTuple):
         allowed = math.sqrt(eps) * norm(start - y) + 100 * eps * norm(start)
         tiny = torch.finfo(allowed.dtype).tiny
         deviation = float(norm(end - start) / allowed.clamp_min(tiny))
-        self.f.check(deviation, lambda: redo().end.y, end)
+        self.saved_f.check(deviation, lambda: redo().end.y, end)
 
     def _moving(self, field: Counted, y0: Tensor, gys: Tensor) -> Tensor:
         """The gradient of the times of outputs at the start, whose derivative is f(t0, y0)."""

@@ -50,17 +50,18 @@ class Reversible:
     Examples:
         >>> import torch
         >>> from node_repro import ode
-        >>> f = torch.nn.Linear(2, 2)
-        >>> field = lambda t, y: torch.tanh(f(y))
-        >>> ts = torch.tensor([0.0, 1.0])
-        >>> def gradient_by(method, solver):
-        ...     options = {"gradient": method, "parameters": f.parameters()}
-        ...     ys, _ = ode.odeint(field, torch.ones(2), ts, solver=solver, **options)
-        ...     return torch.autograd.grad(ys[-1].sum(), f.weight)[0]
-        >>> solver = ode.reversible_dopri5(rtol=1e-3, atol=1e-3)
-        >>> exact = gradient_by(ode.Direct(), solver)
-        >>> torch.allclose(gradient_by(ode.Reversible(), solver), exact, rtol=1e-3)
-        True
+        >>> rate = torch.tensor(2.0, requires_grad=True)
+        >>> solver = ode.reversible_dopri5(rtol=1e-5, atol=1e-5)
+        >>> ys, _ = ode.odeint(
+        ...     lambda t, y: -rate * y,
+        ...     torch.ones(1),
+        ...     torch.tensor([0.0, 1.0]),
+        ...     solver=solver,
+        ...     gradient=ode.Reversible(),
+        ...     parameters=[rate],
+        ... )
+        >>> torch.autograd.grad(ys[-1], rate)[0].isclose(-torch.tensor(-2.0).exp(), rtol=1e-3)
+        tensor(True)
     """
 
     needs: ClassVar[str] = "reversible"
@@ -78,10 +79,8 @@ class Reversible:
             )
 
         def forward(inputs: Inputs) -> Forwarded:
-            saved = SavedFunction(problem.f, known)
-            trajectory = solve_forward(problem, saved, stepper, inputs)
-            if trajectory.slope is not None:
-                saved.remember(inputs.y0, trajectory.slope)
+            saved, trajectory = solve_forward(problem, known, stepper, inputs)
+            saved.remember(inputs.y0, trajectory.slope)
             twin = trajectory.carry.twin
             tensors = (inputs.y0, trajectory.end.y, inputs.y0 if twin is None else twin)
             back = _Undone(saved, method, trajectory.mesh, problem.frozen)
@@ -115,7 +114,7 @@ class _Undone:
         y0, end, twin = saved.tensors
         replay = Replay(self.f, self.method, self.mesh, self.frozen, saved)
         with self.f.restored() as f:
-            return replay.gradients(self._starts(f, y0, end, twin, stats), gys, stats)
+            return replay.gradients(f, self._starts(f, y0, end, twin, stats), gys, stats)
 
     def _starts(
         self, f: VectorField, y0: Tensor, y: Tensor, twin: Tensor, stats: Stats

@@ -94,9 +94,10 @@ class SavedFunction:
         finally:
             _install(present)
 
-    def remember(self, y: Tensor, dy: Tensor) -> None:
-        """Store a fingerprint of a value dy = f(t, y) of the forward pass."""
-        self._value = _fingerprint(y, dy)
+    def remember(self, y: Tensor, dy: Tensor | None) -> None:
+        """Store a fingerprint of a value dy = f(t, y) of the forward pass, if f was evaluated."""
+        if dy is not None:
+            self._value = _fingerprint(y, dy)
 
     def deviation(self, y: Tensor, dy: Tensor) -> Tensor:
         """The distance of f's value from the stored one for the same t and y.

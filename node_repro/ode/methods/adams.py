@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.methods import Carry, Field, Past, Slope, State, Step, Time
+from node_repro.ode.methods.collocation import integral, lagrange, value
 from node_repro.ode.methods.explicit import RK38
 from node_repro.ode.methods.runge_kutta import combine
 from node_repro.ode.solution import SolverError
@@ -40,15 +41,7 @@ def formula(nodes: tuple[int, ...]) -> tuple[Fraction, ...]:
         w with int_0^1 P(x) dx = sum_j w_j P(nodes_j) for every polynomial P of a degree below the
         number of nodes.
     """
-    weights = []
-    for j, node in enumerate(nodes):
-        basis = [Fraction(1)]  # coefficients of 1, x, x^2, ... of the Lagrange polynomial
-        for other in (*nodes[:j], *nodes[j + 1 :]):
-            raised, kept = [Fraction(0), *basis], [*basis, Fraction(0)]
-            pairs = zip(raised, kept, strict=True)
-            basis = [(a - other * b) / (node - other) for a, b in pairs]
-        weights.append(sum((c / (i + 1) for i, c in enumerate(basis)), Fraction(0)))
-    return tuple(weights)
+    return tuple(value(integral(lagrange(nodes, j)), Fraction(1)) for j in range(len(nodes)))
 
 
 class Corrector(NamedTuple):

@@ -27,21 +27,21 @@ def collocation(name: str, order: int, nodes: Sequence[Fraction | int | str]) ->
         nodes: The nodes c in [0, 1], as integers, fractions as strings, or Fractions.
     """
     c = [exact(node) for node in nodes]
-    integrals = [_integral(_lagrange(c, j)) for j in range(len(c))]
+    weights = [integral(lagrange(c, j)) for j in range(len(c))]
     return ImplicitRungeKutta(
         ImplicitTableau.from_numbers(
             name,
             order=order,
-            a=[[_value(integral, node) for integral in integrals] for node in c],
-            b=[_value(integral, Fraction(1)) for integral in integrals],
+            a=[[value(b, node) for b in weights] for node in c],
+            b=[value(b, Fraction(1)) for b in weights],
             c=[*c],
-            dense=[[*integral[1:]] for integral in integrals],
+            dense=[[*b[1:]] for b in weights],
             dense_order=len(c),
         )
     )
 
 
-def _lagrange(c: Sequence[Fraction], j: int) -> Polynomial:
+def lagrange(c: Sequence[Fraction | int], j: int) -> Polynomial:
     """The polynomial that is 1 at node j and 0 at the others."""
     product = [Fraction(1)]
     for m, node in enumerate(c):
@@ -51,12 +51,13 @@ def _lagrange(c: Sequence[Fraction], j: int) -> Polynomial:
     return product
 
 
-def _integral(polynomial: Polynomial) -> Polynomial:
-    """From 0 to x."""
+def integral(polynomial: Polynomial) -> Polynomial:
+    """The integral from 0 to x, a polynomial in x."""
     return [Fraction(0), *(p / (k + 1) for k, p in enumerate(polynomial))]
 
 
-def _value(polynomial: Polynomial, x: Fraction) -> Fraction:
+def value(polynomial: Polynomial, x: Fraction) -> Fraction:
+    """The value at x."""
     return sum((p * x**k for k, p in enumerate(polynomial)), Fraction(0))
 
 

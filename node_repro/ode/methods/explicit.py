@@ -3,6 +3,9 @@
 "Solving ODEs I" is Hairer, Norsett, Wanner: Solving Ordinary Differential Equations I, 2nd edition.
 """
 
+from dataclasses import replace
+from fractions import Fraction
+
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.tableau import ButcherTableau
 
@@ -38,17 +41,7 @@ HEUN = ExplicitRungeKutta(
 """Heun's method, the explicit trapezoidal rule (Heun 1900)."""
 
 ADAPTIVE_HEUN = ExplicitRungeKutta(
-    ButcherTableau.from_numbers(
-        "adaptive_heun",
-        order=2,
-        a=[[], [1]],
-        b=["1/2", "1/2"],
-        c=[0, 1],
-        dense=[[1, "-1/2"], [0, "1/2"]],
-        dense_order=2,
-        b_hat=[1, 0],
-        embedded_order=1,
-    )
+    replace(HEUN.tableau, name="adaptive_heun", b_hat=(Fraction(1), Fraction(0)), embedded_order=1)
 )
 """Heun's method with Euler's as its error estimate."""
 

@@ -27,7 +27,7 @@ from node_repro.ode.methods.newton import (
     to_rounding,
     to_tolerance,
 )
-from node_repro.ode.methods.runge_kutta import Quadrature, TableauMethod, combine
+from node_repro.ode.methods.runge_kutta import Quadrature, TableauMethod, combine, stage_times
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.tableau import ImplicitTableau
 
@@ -69,8 +69,7 @@ class ImplicitRungeKutta(TableauMethod):
     ) -> Step:
         tableau, h, y = self.tableau, t1 - t, state.y
         assert carry.slope is not None
-        times = [t1 if c == 1.0 else t + c * h for c in tableau.nodes]
-        rates = f.at_times(times[tableau.explicit :], y)
+        rates = f.at_times(stage_times(t, h, t1, tableau.nodes[tableau.explicit :]), y)
         if carry.solved:
             solved, newton, graph = carry.solved, carry.newton, torch.is_grad_enabled()
         else:
@@ -83,12 +82,7 @@ class ImplicitRungeKutta(TableauMethod):
             )
         stages, last, integrals = self._stages(f, rates, h, state, carry.slope, solved, graph)
         y1 = combine(y, h, tableau.weights, stages)
-        error = None
-        if self.adaptive and not advance_only:
-            with torch.no_grad():  # the choice of the step is not differentiated
-                error = State(
-                    combine(None, h, tableau.error_weights, stages), tuple(integrals.error)
-                )
+        error = None if advance_only else self._error(h, stages, integrals)
         slope = Slope(stages[-1], last) if tableau.fsal else None
         end = State(y1, integrals.added_to(state.integrals))
         return Step(end, error, Carry(slope, newton=newton), tuple(stages), solved)
@@ -132,16 +126,9 @@ class ImplicitRungeKutta(TableauMethod):
                 points.append(y_i)
                 values.append(value.dy)
             if graph:
-                count = f.vjps or Stats()
-                found = _Implicit.apply(
-                    tableau.inner,
-                    float(h.detach()) if isinstance(h, Tensor) else h,
-                    count,
-                    *inner,
-                    *values,
-                    *points,
-                )
-                stages += found
+                size = float(h.detach()) if isinstance(h, Tensor) else h
+                shared = tableau.inner, size, f.vjps or Stats()
+                stages += _Implicit.apply(*shared, *inner, *values, *points)
             else:
                 stages += inner
         return stages, last, integrals

@@ -36,6 +36,12 @@ def combine(
     return out
 
 
+def stage_times(t: Time, h: Time, t1: Time, nodes: Sequence[float]) -> list[Time]:
+    """The times of the stages with the given nodes, in a step from t to t1 = t + h."""
+    # t + 1.0 * h may exceed t1 by rounding, where f may be undefined
+    return [t1 if c == 1.0 else t + c * h for c in nodes]
+
+
 @dataclass(frozen=True, repr=False)
 class TableauMethod:
     """Base class of explicit and implicit Runge-Kutta methods."""
@@ -70,6 +76,14 @@ class TableauMethod:
         """The coefficients of the dense output, (s, degree), float64 on the host."""
         return torch.tensor(self.tableau.dense_weights, dtype=torch.float64)
 
+    def _error(self, h: Time, stages: Sequence[Tensor], integrals: "Quadrature") -> State | None:
+        """The error estimate of a step; None if the method has none."""
+        if not self.adaptive:
+            return None
+        with torch.no_grad():  # the choice of the step is not differentiated
+            error = combine(None, h, self.tableau.error_weights, stages)
+        return State(error, tuple(integrals.error))
+
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         dense = self._dense
         powers = x.unsqueeze(1) ** torch.arange(1, dense.shape[1] + 1)
@@ -92,20 +106,13 @@ class ExplicitRungeKutta(TableauMethod):
 
     Examples:
         >>> from node_repro import ode
-        >>> ralston = ode.ExplicitRungeKutta(
-        ...     ode.ButcherTableau.from_numbers(
-        ...         "ralston",
-        ...         order=2,
-        ...         a=[[], ["2/3"]],
-        ...         b=["1/4", "3/4"],
-        ...         c=[0, "2/3"],
-        ...         dense=[[1, "-3/4"], [0, "3/4"]],
-        ...         dense_order=2,
-        ...     )
+        >>> euler = ode.ButcherTableau.from_numbers(
+        ...     "euler", order=1, a=[[]], b=[1], c=[0], dense=[[1]], dense_order=1
         ... )
-        >>> solver = ode.fixed(ralston, step_size=0.1)
-        >>> ralston.order, ralston.adaptive
-        (2, False)
+        >>> method = ode.ExplicitRungeKutta(euler)
+        >>> solver = ode.fixed(method, step_size=0.1)
+        >>> method.order, method.adaptive
+        (1, False)
     """
 
     def init(self, f: Field, t: Time, y: Tensor, twin: Tensor | None = None) -> Carry:
@@ -121,9 +128,7 @@ class ExplicitRungeKutta(TableauMethod):
         stages = [slope.dy]
         integrals = Quadrature(tableau, h, state.integrals)
         integrals.add(0, slope.integrands)
-        # t + 1.0 * h may exceed t1 by rounding, where f may be undefined
-        times = [t1 if c == 1.0 else t + c * h for c in tableau.nodes[1:count]]
-        rates = f.at_times(times, state.y)
+        rates = f.at_times(stage_times(t, h, t1, tableau.nodes[1:count]), state.y)
         y1 = None
         for i, rate in enumerate(rates, start=1):
             y_i = combine(state.y, h, tableau.rows[i], stages)
@@ -134,12 +139,7 @@ class ExplicitRungeKutta(TableauMethod):
                 y1 = y_i
         if y1 is None:
             y1 = combine(state.y, h, tableau.weights, stages)
-        error = None
-        if self.adaptive and not advance_only:
-            with torch.no_grad():  # the choice of the step is not differentiated
-                error = State(
-                    combine(None, h, tableau.error_weights, stages), tuple(integrals.error)
-                )
+        error = None if advance_only else self._error(h, stages, integrals)
         after = Carry(slope if tableau.fsal and not advance_only else None)
         end = State(y1, integrals.added_to(state.integrals))
         return Step(end, error, after, tuple(stages))

@@ -7,6 +7,7 @@ the host. Outputs within a step are the integrator's own interpolation.
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -21,6 +22,9 @@ from node_repro.ode.norm import Norm, Tolerances
 from node_repro.ode.scipy.flat import Flat, Vector, Weighted
 from node_repro.ode.scipy.rates import Rates
 from node_repro.ode.solution import SolverError, Stats, count_non_finite
+
+Integrator = Any
+"""An integrator of scipy at the end of its last step; its type is the subclass's choice."""
 
 ULPS = 16  # the shortest step, in units in the last place of t
 
@@ -48,7 +52,7 @@ class HostSolver:
     first_step: Annotated[float, Gt(0)] | None = None
 
     def __post_init__(self) -> None:
-        Tolerances.create(self.rtol, self.atol)
+        _ = self._tolerances  # checked here
         first = self.first_step
         if first is not None and not (math.isfinite(first) and first > 0):
             raise SolverError("bad_input", f"first_step must be positive, not {first}")
@@ -138,43 +142,33 @@ class HostSolver:
 
     def _begin(
         self, rates: Rates, v: Vector, t: float, end: float, weighted: Weighted, first: float
-    ) -> Any:  # noqa: ANN401
+    ) -> Integrator:
         """scipy's integrator at (t, v), for steps up to the end. first: the signed first step, 0
         for the integrator's own choice.
         """
         raise NotImplementedError
 
     def _step(
-        self,
-        integrator: Any,  # noqa: ANN401
-        rates: Rates,
-        v: Vector,
-        t: float,
-        end: float,
+        self, integrator: Integrator, rates: Rates, v: Vector, t: float, end: float
     ) -> tuple[Vector, float]:
         """Take a step, and return the vector and time at its end. Raises SolverError."""
         raise NotImplementedError
 
     def _interpolated(
-        self,
-        integrator: Any,  # noqa: ANN401
-        rates: Rates,
-        v: Vector,
-        t: float,
-        time: float,
+        self, integrator: Integrator, rates: Rates, v: Vector, t: float, time: float
     ) -> Vector:
         """The vector at a time within the last step, which ended at (t, v)."""
         raise NotImplementedError
 
-    def _last_size(self, integrator: Any) -> float:  # noqa: ANN401
+    def _last_size(self, integrator: Integrator) -> float:
         """The signed size of the last step."""
         raise NotImplementedError
 
-    def _rejected(self, integrator: Any) -> int:  # noqa: ANN401
+    def _rejected(self, integrator: Integrator) -> int:
         """The rejected steps so far; 0 if the integrator does not count them."""
         return 0
 
-    @property
+    @cached_property
     def _tolerances(self) -> Tolerances:
         """rtol and atol together."""
         return Tolerances.create(self.rtol, self.atol)
@@ -199,7 +193,7 @@ class HostSolver:
             t=t,
         )
 
-    def _too_many(self, t: float, end: float, integrator: Any) -> SolverError:  # noqa: ANN401
+    def _too_many(self, t: float, end: float, integrator: Integrator) -> SolverError:
         h = self._last_size(integrator)
         return SolverError(
             "max_steps",

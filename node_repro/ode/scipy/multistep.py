@@ -10,14 +10,14 @@ import math
 import warnings
 from dataclasses import dataclass
 from threading import Lock
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import scipy.integrate
 from annotated_types import Ge, Le
 
 from node_repro.ode.scipy.flat import Vector, Weighted
-from node_repro.ode.scipy.host_solver import ULPS, HostSolver, largest
+from node_repro.ode.scipy.host_solver import ULPS, HostSolver, Integrator, largest
 from node_repro.ode.scipy.rates import Rates
 from node_repro.ode.solution import SolverError
 
@@ -53,24 +53,19 @@ class Multistep(HostSolver):
         """The integrator, with its arguments."""
         raise NotImplementedError
 
-    def _last_size(self, integrator: Any) -> float:  # noqa: ANN401
+    def _last_size(self, integrator: Integrator) -> float:
         return float(integrator.rwork[LAST_STEP])
 
     def _begin(
         self, rates: Rates, v: Vector, t: float, end: float, weighted: Weighted, first: float
-    ) -> Any:  # noqa: ANN401
+    ) -> Integrator:
         process = self._ode(rates, weighted, first).set_initial_value(v, t)
         integrator = process._integrator
         integrator.rwork[CRITICAL] = end
         return integrator
 
     def _step(
-        self,
-        integrator: Any,  # noqa: ANN401
-        rates: Rates,
-        v: Vector,
-        t: float,
-        end: float,
+        self, integrator: Integrator, rates: Rates, v: Vector, t: float, end: float
     ) -> tuple[Vector, float]:
         rates.finite = True
         v1, t1 = self._run(integrator, rates, v, t, end, NEXT_WITHIN)
@@ -83,23 +78,12 @@ class Multistep(HostSolver):
         return v1, t1
 
     def _interpolated(
-        self,
-        integrator: Any,  # noqa: ANN401
-        rates: Rates,
-        v: Vector,
-        t: float,
-        time: float,
+        self, integrator: Integrator, rates: Rates, v: Vector, t: float, time: float
     ) -> Vector:
         return self._run(integrator, rates, v, t, time, INTERPOLATED)[0] if time != t else v
 
     def _run(
-        self,
-        integrator: Any,  # noqa: ANN401
-        rates: Rates,
-        v: Vector,
-        t: float,
-        time: float,
-        task: int,
+        self, integrator: Integrator, rates: Rates, v: Vector, t: float, time: float, task: int
     ) -> tuple[Vector, float]:
         if not self.busy.acquire(blocking=False):
             raise SolverError(
@@ -117,12 +101,7 @@ class Multistep(HostSolver):
         return v1, float(t1)
 
     def _failed(
-        self,
-        integrator: Any,  # noqa: ANN401
-        rates: Rates,
-        v: Vector,
-        t: float,
-        h: float,
+        self, integrator: Integrator, rates: Rates, v: Vector, t: float, h: float
     ) -> SolverError:
         """The error for the integrator's error code, in a step from (t, v)."""
         y = v[: rates.flat.sizes[0]]

@@ -6,12 +6,13 @@ Brown, Byrne, Hindmarsh: VODE, a variable-coefficient ODE solver, SIAM J. Sci. S
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import scipy.integrate
 
 from node_repro.ode.norm import Norm
 from node_repro.ode.scipy.flat import Flat, Weighted
+from node_repro.ode.scipy.host_solver import Integrator
 from node_repro.ode.scipy.multistep import Multistep
 from node_repro.ode.scipy.rates import Rates
 
@@ -29,12 +30,11 @@ class VodeAdams(Multistep):
     Examples:
         >>> import torch
         >>> from node_repro import ode
-        >>> solver = ode.VodeAdams(rtol=1e-5, atol=1e-5)
-        >>> ts = torch.tensor([0.0, 1.0])
-        >>> options = {"gradient": ode.Adjoint(), "parameters": ()}
-        >>> ys, _ = ode.odeint(lambda t, y: -y, torch.ones(1), ts, solver=solver, **options)
-        >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-3)
-        True
+        >>> block = ode.ODEBlock(
+        ...     torch.nn.Linear(2, 2),
+        ...     solver=ode.VodeAdams(rtol=1e-5, atol=1e-5),
+        ...     gradient=ode.Adjoint(),
+        ... )
     """
 
     busy: ClassVar[Lock] = Lock()
@@ -52,5 +52,5 @@ class VodeAdams(Multistep):
             first_step=first_step,
         )
 
-    def _rejected(self, integrator: Any) -> int:  # noqa: ANN401
+    def _rejected(self, integrator: Integrator) -> int:
         return int(integrator.iwork[FAILED_ITERATIONS] + integrator.iwork[FAILED_TESTS])
