@@ -10,7 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from node_repro.config import Component, ConfigError, ObjectPath
-from node_repro.config.choices import Choices, conf_folder, leaves, load, nearest
+from node_repro.config.choices import Choices, conf_folder, load, nearest
 from node_repro.config.components import (
     controls_error,
     fits_task,
@@ -25,6 +25,7 @@ from node_repro.config.option import Option
 from node_repro.config.options import COMPONENTS, GROUPS, root_options
 from node_repro.config.overrides import literal, quoted, unquoted
 from node_repro.config.signature import harmless, plain, run_path, semantic, signature, signed_keys
+from node_repro.runs.json_values import flatten
 
 CHOICES = Choices([conf_folder()])
 EVERY_CHOICE = [(group, name) for group in GROUPS for name in CHOICES.names(group)]
@@ -111,7 +112,7 @@ def test_every_controller_but_the_constant_one_controls_errors(name: str) -> Non
 
 def test_the_keys_of_config_yaml_are_the_declared_ones() -> None:
     content = load(conf_folder() / "config.yaml")
-    keys = {key for key, _ in leaves(content)} - {"defaults"}
+    keys = set(flatten(content)) - {"defaults"}
     assert {key for key in keys if not key.startswith("hydra.")} == root_options().keys()
 
 
@@ -286,7 +287,7 @@ def test_plain_configuration_has_the_keys_that_are_typed() -> None:
     assert (content["rtol"], content["trainer"]["epochs"], content["profile"]) == (1e-4, 3, "quick")
     assert content["solver"]["choice"] == "dopri5"
     assert content["schedule"]["milestones"] == [0.375, 0.625, 0.875]
-    typed = {key for key, _ in leaves(content)} - {f"{group}.choice" for group in GROUPS}
+    typed = set(flatten(content)) - {f"{group}.choice" for group in GROUPS}
     assert typed <= root_options().keys() | {"profile", "experiment"} | {
         key for key in typed if CHOICES.owners(key)
     }
@@ -295,7 +296,7 @@ def test_plain_configuration_has_the_keys_that_are_typed() -> None:
 
 def test_harmless_keys_are_those_that_the_signature_leaves_out() -> None:
     config = compose([])
-    everything = {key for key, _ in leaves(plain(config)) if not key.endswith(".choice")}
+    everything = {key for key in flatten(plain(config)) if not key.endswith(".choice")}
     assert everything - harmless() == semantic(config, "mnist").keys() - {"data"}
     signed = {key for key in semantic(config, "mnist") if "._" not in key} - {"data"}
     assert signed - {"solver.method", "gradient.norm"} <= signed_keys().keys()

@@ -19,9 +19,9 @@ from node_repro.cli.failures import describe, failures_file, show, wants_traceba
 from node_repro.cli.jobs import Jobs, refuse_torchrun
 from node_repro.config import ConfigError
 from node_repro.config.choices import choices_in, conf_folder, load, split_config_dirs
-from node_repro.config.compose import read, register_experiments
+from node_repro.config.compose import composition_error, read, register_experiments
 from node_repro.config.experiments import replace_former_names
-from node_repro.config.overrides import misplaced_key, refuse_wrong
+from node_repro.config.overrides import refuse_wrong
 from node_repro.config.usage import usage
 from node_repro.runs.environment import processes
 
@@ -119,10 +119,7 @@ def _hydra_jobs(argv: Sequence[str]) -> int:
     try:
         decorate(jobs)()
     except hydra.errors.ConfigCompositionException as error:
-        key = getattr(error.__cause__, "full_key", None)
-        if not key:
-            raise
-        raise misplaced_key(key, f"the chosen {key.partition('.')[0]}", choices) from error
+        raise composition_error(error, choices) from error.__cause__
     return jobs.end()
 
 

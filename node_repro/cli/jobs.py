@@ -61,7 +61,8 @@ class Jobs:
         code, reason, every_rank = 0, "", False
         try:
             config = validated(cfg, self.choices)
-            _refuse_unless_alone(config)
+            if config.job != "train":
+                refuse_torchrun(f"job={config.job}")
             every_rank = True  # from here on, the processes of a run may fail for different reasons
             code = run_job(config, overrides, self.command)
         except Exception as error:
@@ -122,11 +123,6 @@ def _resume_garbage_collection() -> None:
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
-
-
-def _refuse_unless_alone(config: Config) -> None:
-    if config.job != "train":
-        refuse_torchrun(f"job={config.job}")
 
 
 def refuse_torchrun(what: str) -> None:

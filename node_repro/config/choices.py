@@ -4,7 +4,7 @@ conf/ is inside the package if it was installed from a wheel, and beside it in a
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from node_repro.config import ConfigError
 from node_repro.config.experiments import PROBES, from_values, to_content
 from node_repro.config.options import GROUPS
 from node_repro.experiments import Experiment, all_experiments
+from node_repro.runs.json_values import flatten
 
 _NOT_KEYS = ("defaults", "budget", "profile", PROBES)
 """Entries of a choice's yaml that are not keys of the configuration. `budget` holds the numbers of
@@ -76,12 +77,12 @@ class Choices:
         if one := self.described(name):
             return one
         comment = self.comment("experiment", name)
-        return from_values(name, comment, dict(leaves(load(self.path("experiment", name)))))
+        return from_values(name, comment, flatten(load(self.path("experiment", name))))
 
     def keys(self, group: str, name: str) -> list[str]:
         """The dotted keys that one choice has below its group."""
         content = self.content(group, name)
-        return [key for key, _ in leaves(content) if key.partition(".")[0] not in _NOT_KEYS]
+        return [key for key in flatten(content) if key.partition(".")[0] not in _NOT_KEYS]
 
     def chosen_by(self, group: str, name: str) -> list[str]:
         """The groups that one choice overrides in its defaults list."""
@@ -190,15 +191,6 @@ def malformed(error: MarkedYAMLError, path: Path | None = None) -> ConfigError:
     file = path or (mark.name if mark else "a yaml file")
     line = f", line {mark.line + 1}" if mark else ""
     return ConfigError(f"malformed yaml in {file}{line}: {error.problem}")
-
-
-def leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted keys and values of nested mappings; lists are values."""
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

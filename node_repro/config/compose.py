@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from node_repro.config import Config
-from node_repro.config.choices import Choices, choices_in, conf_folder, leaves
+from node_repro.config.choices import Choices, choices_in, conf_folder
 from node_repro.config.experiments import replace_former_names, to_content
 from node_repro.config.overrides import Given, misplaced_key, refuse_wrong, unreadable
 from node_repro.config.validation import validate
 from node_repro.experiments import all_experiments
 from node_repro.runs import OutputError
+from node_repro.runs.json_values import flatten
 
 
 def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Config:
@@ -39,7 +40,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Config:
         try:
             cfg = hydra.compose("config", overrides, return_hydra_config=True)
         except ConfigCompositionException as error:
-            raise composition_error(error, choices) from error
+            raise composition_error(error, choices) from error.__cause__
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
@@ -132,8 +133,7 @@ def validated(cfg: object, choices: Choices) -> Config:
     typed: set[str] = set()
     for one in read(typed_words(), choices):
         inside = one.values[0] if one.values else None
-        section = dict(leaves(inside, f"{one.key}.")) if isinstance(inside, dict) else {one.key}
-        typed |= set(section)
+        typed |= set(flatten({one.key: inside}))
     return validate(cfg, dict(HydraConfig.get().runtime.choices), typed, choices)
 
 

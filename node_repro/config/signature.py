@@ -151,9 +151,9 @@ def _first_path(path: str | None) -> str | None:
     """The first dotted path of a class that has moved."""
     if path in FORMER_PATHS:
         return FORMER_PATHS[path]
-    for now, before in FORMER_MODULES.items():
-        if path is not None and path.startswith(now):
-            return before + path.removeprefix(now)
+    for current, first in FORMER_MODULES.items():
+        if path is not None and path.startswith(current):
+            return first + path.removeprefix(current)
     return path
 
 

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 from textwrap import fill
 from typing import Any
 
-from node_repro.config.choices import Choices, leaves
+from node_repro.config.choices import Choices
 from node_repro.config.components import options_of
 from node_repro.config.option import Option
 from node_repro.config.options import COMPONENTS, GROUPS, root_options
+from node_repro.runs.json_values import flatten
 
 _WIDTH = 118
 _HEAD = """\
@@ -45,8 +46,9 @@ exit codes: 0 done, 1 internal error, 2 configuration or usage, 3 data, 4 numeri
 def usage(choices: Choices, defaults: dict[str, Any]) -> str:
     """The help text. `defaults` is the content of config.yaml."""
     chosen = {group: name for entry in defaults["defaults"][1:] for group, name in entry.items()}
-    values = dict(leaves(defaults)) | {"trainer.epochs": "by profile"}
-    values |= {"trainer.iterations": "by profile"}
+    values = flatten(defaults) | dict.fromkeys(
+        ("trainer.epochs", "trainer.iterations"), "by profile"
+    )
     return "\n".join(
         [
             _HEAD,

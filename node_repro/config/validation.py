@@ -12,7 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from node_repro.config import Component, Config, ConfigError, ODEConfig, TrainerConfig, Value
 from node_repro.config.backward import backward_config
-from node_repro.config.choices import Choices, leaves
+from node_repro.config.choices import Choices
 from node_repro.config.components import controls_error, solver_config, takes
 from node_repro.config.cross_checks import check_kinds, check_together
 from node_repro.config.experiments import PROBES
@@ -24,6 +24,7 @@ from node_repro.config.options import (
     root_options,
 )
 from node_repro.config.overrides import misplaced_key, unknown_key
+from node_repro.runs.json_values import flatten
 
 _NO_KEYS = ("profile", "budget", PROBES, *GROUPS)
 
@@ -94,7 +95,7 @@ def _sections(
 def _root_values(content: Mapping[str, Any], choices: Choices) -> dict[str, Value]:
     """Dotted key -> checked value of the keys that belong to no group."""
     options = root_options()
-    values = dict(leaves({key: one for key, one in content.items() if key not in _NO_KEYS}))
+    values = flatten({key: one for key, one in content.items() if key not in _NO_KEYS})
     for key in values:
         if key not in options:
             raise unknown_key(key, choices)

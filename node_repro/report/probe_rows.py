@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from node_repro.report.artifact import Drawing
 from node_repro.report.drawings import line_plots
@@ -11,6 +11,9 @@ from node_repro.report.format import capitalised, format_number, format_toleranc
 from node_repro.report.selection import Selection, get_number
 from node_repro.report.statistics import Pairs
 from node_repro.report.tables import Column, Table
+
+if TYPE_CHECKING:
+    from node_repro.figures.report_probes import Plot
 
 Row = Mapping[str, Any]
 
@@ -138,9 +141,14 @@ def plot_by_tolerance(
     name: str, caption: str, y: str, groups: Mapping[str, ProbeRows], key: str
 ) -> list[Drawing]:
     """Medians of a number against the tolerance, a line for each group, on logarithmic axes."""
+    plot = log_plot("tolerance", y, groups, "tolerance", key)._replace(falling=True)
+    alt = f"{capitalised(y)} over the tolerance on logarithmic axes, {len(groups)} lines."
+    return line_plots(name, caption, alt, [plot])
+
+
+def log_plot(x: str, y: str, groups: Mapping[str, ProbeRows], x_key: str, y_key: str) -> "Plot":
+    """Medians of y against x, a line for each group, on logarithmic axes."""
     from node_repro.figures.report_probes import Plot
 
-    series = {group: rows.medians("tolerance", key) for group, rows in groups.items()}
-    plot = Plot("tolerance", y, series, log_x=True, log_y=True, falling=True)
-    alt = f"{capitalised(y)} over the tolerance on logarithmic axes, {len(series)} lines."
-    return line_plots(name, caption, alt, [plot])
+    series = {group: rows.medians(x_key, y_key) for group, rows in groups.items()}
+    return Plot(x, y, series, log_x=True, log_y=True)

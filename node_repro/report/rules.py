@@ -45,11 +45,13 @@ class Rule(Generic[Value]):
         holds: The condition under which the claim holds.
         partly: The condition under which it holds in part, if it does not hold.
         scope: What the rule is restricted to, "all of MNIST"; other runs are not comparable.
+        verdicts: The verdicts on a claim that holds, and on one that does not.
     """
 
     holds: Condition[Value]
     partly: Condition[Value] | None = None
     scope: str = ""
+    verdicts: tuple[Verdict, Verdict] = (Verdict.HOLDS, Verdict.FAILS)
 
     def __str__(self) -> str:
         words = f"holds: {self.holds.words}"
@@ -64,10 +66,10 @@ class Rule(Generic[Value]):
         if not comparable:
             return Verdict.INCOMPARABLE
         if self.holds.test(value):
-            return Verdict.HOLDS
+            return self.verdicts[0]
         if self.partly is not None and self.partly.test(value):
             return Verdict.PARTLY
-        return Verdict.FAILS
+        return self.verdicts[1]
 
     def claim(
         self,
@@ -161,10 +163,11 @@ def some(condition: Condition[Value], words: str) -> Condition[Sequence[Value]]:
     return Condition(words, lambda values: any(condition.test(value) for value in values))
 
 
-LOWER_OVER_SEEDS: Rule[Difference] = Rule(
-    above_by_errors("the difference of the means over seeds"),
-    Condition("it is positive but smaller, or of a single seed", lambda lead: lead.value > 0),
+SIGNIFICANT = above_by_errors("the difference of the means over seeds")
+POSITIVE: Condition[Difference] = Condition(
+    "it is positive but smaller, or of a single seed", lambda lead: lead.value > 0
 )
+LOWER_OVER_SEEDS = Rule(SIGNIFICANT, POSITIVE)
 """One mean over seeds is below another; the value is the other mean less this one."""
 
 
@@ -176,6 +179,11 @@ def claim_lower(
 
     def describe(_: Difference) -> str:
         assert ours and other
-        return f"{format_spread(ours, digits)} against {format_spread(other, digits)}{unit}"
+        return format_pair(ours, other, digits, unit)
 
     return LOWER_OVER_SEEDS.claim(text, lead, describe)
+
+
+def format_pair(ours: Spread, other: Spread, digits: int, unit: str = "") -> str:
+    """As in "0.10 ± 0.01 (n = 3) against 0.20 ± 0.02 (n = 3) nats"."""
+    return f"{format_spread(ours, digits)} against {format_spread(other, digits)}{unit}"

@@ -70,13 +70,16 @@ def section(
     name: str,
     title: str,
     source: str,
-    about: str,
     experiments: Iterable[str] = (),
     probe: str | None = None,
 ) -> Callable[[Build], Section]:
-    """Decorator that makes a `Section` of the function that yields its parts."""
+    """Decorator that makes a `Section` of the function that yields its parts.
+
+    The function's docstring is the introduction, `about`.
+    """
 
     def decorate(build: Build) -> Section:
+        about = " ".join((build.__doc__ or "").split())
         return Section(order, name, title, source, about, tuple(experiments), probe, build)
 
     return decorate

@@ -61,10 +61,10 @@ def refuse_another(path: Path, config: dict, signature: str, harmless: Collectio
         first, _, text = file.read_text(encoding="utf-8").partition("\n")
         if first == _SIGNATURE + signature:
             return True
-        old = yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
+        old = flatten(yaml.safe_load(text))
+    except (ValueError, AttributeError, yaml.YAMLError) as error:
         raise OutputError(f"{file} is damaged; choose another name=...") from error
-    lines = _differences(flatten(old), flatten(yaml.safe_load(yaml.safe_dump(config))), harmless)
+    lines = _differences(old, flatten(yaml.safe_load(yaml.safe_dump(config))), harmless)
     shown = ", ".join(lines[:8]) + (f" and {len(lines) - 8} more" if len(lines) > 8 else "")
     raise OutputError(
         f"{path} holds a run with another configuration "

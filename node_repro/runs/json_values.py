@@ -1,7 +1,12 @@
-"""Conversion of values to JSON. NaN and infinities are the strings "nan", "inf" and "-inf"."""
+"""Conversion of values to JSON, and of nested dicts to flat ones.
+
+In JSON, NaN and infinities are the strings "nan", "inf" and "-inf".
+"""
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
+from typing import Any
 
 
 def encode(value: object) -> object:
@@ -38,12 +43,10 @@ def restore(value: object) -> object:
     return value
 
 
-def flatten(value: object, prefix: str = "") -> dict[str, object]:
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten nested dicts into one with dotted keys; an empty dict is kept as a value."""
-    if not isinstance(value, dict) or not value:
-        return {prefix: value}
-    return {
-        key: item
-        for name, inner in value.items()
-        for key, item in flatten(inner, f"{prefix}.{name}" if prefix else str(name)).items()
-    }
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        key = f"{prefix}{name}"
+        flat |= flatten(value, f"{key}.") if isinstance(value, Mapping) and value else {key: value}
+    return flat

@@ -24,7 +24,6 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from numbers import Real
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from node_repro.runs import OutputError
@@ -184,16 +183,11 @@ class RunDirectory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Close; an exception sets the status FAILED, an interrupt does not change it."""
         if isinstance(error, Exception) and self._metrics is not None and not self.complete:
             line = " ".join(f"{type(error).__name__}: {error}".split())
-            text = "".join(traceback.format_exception(kind, error, trace))
+            text = "".join(traceback.format_exception(error))
             with contextlib.suppress(OutputError):  # do not hide the original exception
                 self.status("FAILED", error=line, traceback=text)
         self.close()

@@ -6,7 +6,7 @@ units.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, NamedTuple, Unpack
+from typing import Annotated, Unpack
 
 import numpy as np
 import torch
@@ -21,18 +21,18 @@ from node_repro.data.sharding import Noise
 from node_repro.models import SeriesModel
 from node_repro.models.gaussian import normal_log_density
 from node_repro.tasks import Loss, Picture, SplitTask, TaskSettings
-from node_repro.tasks.likelihood import kl_weight, log_mean_exp, take_roots, variational_loss
+from node_repro.tasks.likelihood import (
+    PosteriorBatch,
+    kl_weight,
+    log_mean_exp,
+    take_roots,
+    variational_loss,
+)
 
 SHOWN = 4  # test series in the picture
 POINTS = 200  # times of a drawn prediction
 
-
-class IrregularBatch(NamedTuple):
-    """Series, the noise of their posterior samples, and the weight of the KL term in the loss."""
-
-    split: SeriesSplit
-    noise: Noise
-    weight: float
+IrregularBatch = PosteriorBatch[SeriesSplit]
 
 
 class Irregular(SplitTask[SeriesModel, IrregularBatch, SeriesSplit]):

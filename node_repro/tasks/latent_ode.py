@@ -7,7 +7,7 @@ baselines have no posterior and predict each point from those before it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, NamedTuple, Unpack
+from typing import Annotated, Unpack
 
 import torch
 from annotated_types import Ge, Gt
@@ -20,19 +20,19 @@ from node_repro.models import LatentSeriesModel, SeriesModel
 from node_repro.models.gaussian import normal_log_density
 from node_repro.tasks import Loss, Picture, SplitTask, TaskSettings
 from node_repro.tasks.arrays import to_numpy
-from node_repro.tasks.likelihood import kl_weight, log_mean_exp, take_roots, variational_loss
+from node_repro.tasks.likelihood import (
+    PosteriorBatch,
+    kl_weight,
+    log_mean_exp,
+    take_roots,
+    variational_loss,
+)
 from node_repro.tasks.linear_probe import probe_accuracy, with_products
 
 SHOWN = 8  # test trajectories in figure 8
 STEPS = 7  # values of a latent dimension in figure 9, and of each axis of the latent plane
 
-
-class SpiralBatch(NamedTuple):
-    """Spirals, the noise of their posterior samples, and the weight of the KL term in the loss."""
-
-    split: SpiralSplit
-    noise: Noise
-    weight: float
+SpiralBatch = PosteriorBatch[SpiralSplit]
 
 
 class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):

@@ -2,12 +2,22 @@
 
 import math
 from collections.abc import Mapping
+from typing import Generic, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from node_repro.tasks import Loss
+from node_repro.data.sharding import Noise
+from node_repro.tasks import Loss, SplitT
+
+
+class PosteriorBatch(NamedTuple, Generic[SplitT]):
+    """Examples, the noise of their posterior samples, and the weight of the KL term in the loss."""
+
+    split: SplitT
+    noise: Noise
+    weight: float
 
 
 def classification_loss(scores: Tensor, labels: Tensor) -> Loss:

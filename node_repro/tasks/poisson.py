@@ -8,7 +8,7 @@ with the true rate and with the best constant one.
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, NamedTuple, Unpack
+from typing import Annotated, Unpack
 
 import torch
 from annotated_types import Ge, Gt
@@ -22,18 +22,12 @@ from node_repro.models import EventModel, EventPrediction
 from node_repro.models.gaussian import normal_log_density
 from node_repro.tasks import Loss, Picture, SplitTask, TaskSettings
 from node_repro.tasks.arrays import to_numpy
-from node_repro.tasks.likelihood import kl_weight, log_mean_exp, variational_loss
+from node_repro.tasks.likelihood import PosteriorBatch, kl_weight, log_mean_exp, variational_loss
 
 SHOWN = 4  # test sequences in the picture
 POINTS = 401  # times at which rates are compared
 
-
-class EventBatch(NamedTuple):
-    """Sequences, the noise of posterior samples, and the weight of the KL term in the loss."""
-
-    split: EventSplit
-    noise: Noise
-    weight: float
+EventBatch = PosteriorBatch[EventSplit]
 
 
 class Poisson(SplitTask[EventModel, EventBatch, EventSplit]):

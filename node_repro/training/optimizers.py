@@ -1,27 +1,31 @@
 """Optimizers of torch with their options."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import nn
 
 
-class Optimizer(Protocol):
-    """Interface of an optimizer choice: makes a torch optimizer of given parameters."""
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """Base of the optimizer choices: makes a torch optimizer of given parameters."""
 
-    lr_batch: ClassVar[int | None]
+    lr_batch: ClassVar[int | None] = None
     """Batch size for which lr is given; lr is scaled in proportion to the run's batch size (Goyal
     et al. 2017). None: lr is not scaled.
     """
+    make: ClassVar[Callable[..., torch.optim.Optimizer]]
+    """torch's class, whose options are the fields."""
 
-    def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer: ...
+    def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return self.make(parameters, **asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)
-class SGD:
+class SGD(Optimizer):
     """Stochastic gradient descent with momentum.
 
     Args:
@@ -32,13 +36,11 @@ class SGD:
     lr: Annotated[float, Gt(0)]
     momentum: Annotated[float, Ge(0), Lt(1)]
     lr_batch: ClassVar[int | None] = 128
-
-    def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, **asdict(self))
+    make = torch.optim.SGD
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adam:
+class Adam(Optimizer):
     """Adam (Kingma and Ba 2015).
 
     Args:
@@ -46,14 +48,11 @@ class Adam:
     """
 
     lr: Annotated[float, Gt(0)]
-    lr_batch: ClassVar[int | None] = None
-
-    def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, **asdict(self))
+    make = torch.optim.Adam
 
 
 @dataclass(frozen=True, kw_only=True)
-class RMSprop:
+class RMSprop(Optimizer):
     """RMSprop (Tieleman and Hinton 2012).
 
     Args:
@@ -63,7 +62,4 @@ class RMSprop:
 
     lr: Annotated[float, Gt(0)]
     momentum: Annotated[float, Ge(0), Lt(1)]
-    lr_batch: ClassVar[int | None] = None
-
-    def __call__(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.RMSprop(parameters, **asdict(self))
+    make = torch.optim.RMSprop

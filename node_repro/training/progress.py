@@ -103,8 +103,7 @@ class Progress:
         self._took = before - self._began
         if self._first is not None:
             self.say(
-                f"trained    in {duration(self._took)}; the first estimate was "
-                f"{duration(self._first)}"
+                f"trained    in {about(self._took)}; the first estimate was {about(self._first)}"
             )
 
     @property
@@ -137,7 +136,7 @@ class Progress:
             self._first = self._last = elapsed + left
             unknown = "" if forecast.evaluation_seconds is not None else ", evaluations not counted"
             self.say(
-                f"estimate   {duration(left)} of training at {forecast.pace:.2f} s per "
+                f"estimate   {about(left)} of training at {forecast.pace:.2f} s per "
                 f"iteration{unknown}"
             )
             return
@@ -146,7 +145,7 @@ class Progress:
             return
         if abs(total - self._last) > TOLERATED_SECONDS:
             self._last = total
-            self.say(f"estimate   {duration(left)} left at now {forecast.pace:.2f} s per iteration")
+            self.say(f"estimate   {about(left)} left at now {forecast.pace:.2f} s per iteration")
 
     def show(self, split: str, step: int, metrics: Mapping[str, float]) -> None:
         """Show training metrics in the bar, and print a line after every validation."""
@@ -167,7 +166,10 @@ class Progress:
         forecast = self._forecast
         if not forecast.ready:
             return []
-        return [f"{duration(forecast.remaining_seconds())} left", f"{forecast.pace:.2f} s/it"]
+        return [
+            f"{about(forecast.remaining_seconds())} left",
+            f"{forecast.pace:.2f} s/it",
+        ]
 
     def _left_after(self, evaluation_seconds: float | None) -> str:
         """The remaining time, for the line of a validation."""
@@ -178,7 +180,7 @@ class Progress:
             forecast.add_evaluation(evaluation_seconds)
         seconds = forecast.remaining_seconds(1)  # this iteration is not measured yet
         self._last = time.monotonic() - self._began + seconds
-        return f"  {duration(seconds)} left"
+        return f"  {about(seconds)} left"
 
     def _place(self, step: int) -> str:
         if self._per_epoch is None:
@@ -186,7 +188,7 @@ class Progress:
         return f"epoch {-(-step // self._per_epoch)}/{-(-self._total // self._per_epoch)}"
 
 
-def duration(seconds: float) -> str:
+def about(seconds: float) -> str:
     """ "about 4 min"."""
     return f"about {format_duration(max(1, seconds))}"
 

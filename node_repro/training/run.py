@@ -13,7 +13,6 @@ from node_repro.config.signature import harmless, plain, run_path, signature
 from node_repro.data import DataSet
 from node_repro.data.sharding import Share
 from node_repro.runs.environment import EXIT_DELAY
-from node_repro.runs.metrics import declare
 from node_repro.runs.result import ModelResult, RunResult
 from node_repro.runs.run_directory import RunDirectory
 from node_repro.tasks import Task
@@ -183,7 +182,6 @@ def build_trainer(
 ) -> Trainer:
     """Build a trainer with its task, network, optimizer and schedule."""
     task = build.task(config, data, machine)
-    declare(task.metrics)
     model = build.model(config, task.sizes, machine)
     plan = Plan(
         iterations=_iterations(config, task),

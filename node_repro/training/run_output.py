@@ -1,7 +1,6 @@
 """Output of a run by rank 0: metrics.jsonl, TensorBoard, pictures, lines on stdout."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Self
 
 import torch
@@ -143,12 +142,7 @@ class RunOutput:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._board is not None:
             self._board.close()
 

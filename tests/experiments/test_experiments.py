@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from node_repro.config.choices import Choices, conf_folder, leaves
+from node_repro.config.choices import Choices, conf_folder
 from node_repro.config.compose import compose
 from node_repro.config.experiments import from_values, replace_former_names, to_content
 from node_repro.config.options import GROUPS
 from node_repro.config.signature import run_path, signature
 from node_repro.experiments import all_experiments, current_name
+from node_repro.runs.json_values import flatten
 
 CHOICES = Choices([conf_folder()])
 MINE = """\
@@ -42,7 +43,7 @@ def test_probes_are_those_of_conf_and_every_probe_has_an_experiment() -> None:
 @pytest.mark.parametrize("name", all_experiments())
 def test_a_description_and_its_yaml_form_say_the_same(name: str) -> None:
     one = all_experiments()[name]
-    again = from_values(name, one.purpose, dict(leaves(to_content(one))))
+    again = from_values(name, one.purpose, flatten(to_content(one)))
     assert again == replace(one, feeds=None, probes=(), former_names=())
     assert all(key in GROUPS or "." in key for key in one.overrides)
 

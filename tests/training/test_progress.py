@@ -10,7 +10,7 @@ import pytest
 from node_repro.runs import OutputError
 from node_repro.training import progress
 from node_repro.training.forecast import MEASURED, WARM_UP
-from node_repro.training.progress import Progress, duration
+from node_repro.training.progress import Progress, about
 
 METRICS = {"loss_nats": 0.25, "error": 0.0312, "nfe_forward": 26.0, "nfe_backward": 31.5}
 
@@ -200,4 +200,4 @@ def test_network_without_an_ode_shows_no_evaluations(
     ],
 )
 def test_durations_are_in_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+    assert about(seconds) == words

@@ -33,11 +33,10 @@ AXES = (
     name="curves",
     title="Training curves on MNIST",
     source="not in the paper; the cost of training the networks of table 1",
-    about="One line per seed of the networks of table 1; the lowest seed is drawn in full colour.",
     experiments=[f"table1_{key}" for key in NETWORKS],
 )
 def training_curves(selection: Selection) -> Parts:
-    """All metrics in one figure."""
+    """One line per seed of the networks of table 1; the lowest seed is drawn in full colour."""
     from node_repro.figures.report_curves import Panel, curves
 
     networks = {name: selection.seeds(f"table1_{key}") for key, name in NETWORKS.items()}

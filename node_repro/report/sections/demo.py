@@ -21,11 +21,10 @@ COLUMNS: list[Column[Seeds]] = [
     name="demo",
     title="Demo: learning a vector field by the adjoint method",
     source="not in the paper; torchdiffeq's public demonstration",
-    about="A small network learns dy/dt = A y³ from one trajectory, with the adjoint method.",
     experiments=[EXPERIMENT],
 )
 def demo(selection: Selection) -> Parts:
-    """The errors of the learned field and its picture."""
+    """A small network learns dy/dt = A y³ from one trajectory, with the adjoint method."""
     seeds = selection.seeds(EXPERIMENT)
     caption = "Errors of the selected model, mean ± standard deviation over seeds."
     yield Table("demo", caption, COLUMNS, [seeds] if seeds else [])

@@ -14,14 +14,14 @@ NETWORKS = {"fig1_resnet": "residual network", "fig1_odenet": "ODE network"}
     name="figure1",
     title="Figure 1: a residual network and an ODE network",
     source="section 1, figure 1",
-    about=(
-        "Both networks learn the same map of a line to itself. The residual network moves its "
-        "state in five jumps, the ODE network along a vector field; dots are evaluations."
-    ),
     experiments=NETWORKS,
 )
 def figure1(selection: Selection) -> Parts:
-    """The paths of states through the depth of both networks."""
+    """Both networks learn the same map of a line to itself.
+
+    The residual network moves its state in five jumps, the ODE network along a vector field; dots
+    are evaluations.
+    """
     networks = {name: selection.seeds(key) for key, name in NETWORKS.items()}
     columns: list[Column[tuple[str, Seeds]]] = [
         Column("network", lambda row: row[0]),

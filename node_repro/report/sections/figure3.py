@@ -62,16 +62,15 @@ HALF = Rule(at_most("median ratio over all tolerances", 0.6), less_than("ratio",
     name="figure3",
     title="Figure 3 a–c: error, time and evaluations against the tolerance",
     source="section 3, figure 3 a to c",
-    about=(
-        "The trained ODE-Net solved at tolerances from 1 to 1e-5, forward and backward. Error is "
-        "the root mean square distance of the final state from a float64 solve of the same "
-        "weights. A dot is a test minibatch, for LSODA a single digit."
-    ),
     experiments=[EXPERIMENT],
     probe="tolerance",
 )
 def figure3(selection: Selection) -> Parts:
-    """Error control, time and backward evaluations of five solvers."""
+    """The trained ODE-Net solved at tolerances from 1 to 1e-5, forward and backward.
+
+    Error is the root mean square distance of the final state from a float64 solve of the same
+    weights. A dot is a test minibatch, for LSODA a single digit.
+    """
     rows = ProbeRows.read(selection, EXPERIMENT, "tolerance")
     yield from (_controlled(rows, solver) for solver in (VODE, DOPRI5))
     yield _straight(rows)

@@ -54,15 +54,13 @@ COLUMNS: list[Column[Line]] = [
     name="figure3d",
     title="Figure 3 d: evaluations over training",
     source="section 3, figure 3 d",
-    about=(
-        "Evaluations of f recorded during training; and those of the untrained, the selected and "
-        "the last weights on single test digits."
-    ),
     experiments=[EXPERIMENT],
     probe="epochs",
 )
 def figure3d(selection: Selection) -> Parts:
-    """Evaluations over the epochs."""
+    """Evaluations of f recorded during training; and those of the untrained, the selected and the
+    last weights on single test digits.
+    """
     from node_repro.figures.report_probes import Plot
 
     rows = ProbeRows.read(selection, EXPERIMENT, "epochs")

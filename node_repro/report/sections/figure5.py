@@ -76,15 +76,13 @@ COLUMNS: list[Column[Flow]] = [
     name="figure5",
     title="Figure 5: maximum likelihood training",
     source="section 4.2, figure 5",
-    about=(
-        "Flows are trained on points by maximum likelihood, from the data to the base, and solved "
-        "backwards to sample. The score is the negative log-likelihood (NLL) above the entropy of "
-        "the distribution of the points: zero is perfect."
-    ),
     experiments=FLOWS,
 )
 def figure5(selection: Selection) -> Parts:
-    """Likelihoods above the data's entropy, and the flows at six moments."""
+    """Flows are trained on points by maximum likelihood, from the data to the base, and solved
+    backwards to sample. The score is the negative log-likelihood (NLL) above the entropy of the
+    distribution of the points: zero is perfect.
+    """
     flows = {key: Flow(key, selection.seeds(key)) for key in FLOWS}
     yield from (_fitted(flows[key]) for key in FITTED)
     yield from (_closer(flows, data) for data in ("circles", "moons"))

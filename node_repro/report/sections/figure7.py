@@ -45,14 +45,12 @@ COLUMNS: list[Column[Process]] = [
     name="figure7",
     title="Figure 7: a latent Poisson process",
     source="section 5, figure 7",
-    about=(
-        "log p(t_1 ... t_N) = sum of log λ(z(t_i)) − ∫ λ(z(t)) dt; λ and its integral come from "
-        "one solve. Scores are those of the selected model, per sequence."
-    ),
     experiments=MODELS,
 )
 def figure7(selection: Selection) -> Parts:
-    """Likelihoods beside those of the true rate and of a constant one, and the rates."""
+    """log p(t_1 ... t_N) = sum of log λ(z(t_i)) − ∫ λ(z(t)) dt; λ and its integral come from one
+    solve. Scores are those of the selected model, per sequence.
+    """
     processes = {key: Process(name, selection.seeds(key)) for key, name in MODELS.items()}
     yield from (_claim(process) for process in processes.values())
     caption = "Test log-likelihood in nats per sequence, mean ± standard deviation over seeds."

@@ -33,15 +33,13 @@ FALLS = Rule(
     name="gradient_error",
     title="Error of the gradient against the tolerance",
     source="section 2 and appendix B",
-    about=(
-        "Every gradient method against direct back-propagation in float64 at a far smaller "
-        "tolerance, on the linear part of the loss."
-    ),
     experiments=EXPERIMENTS,
     probe="gradient_error",
 )
 def gradient_error(selection: Selection) -> Parts:
-    """Errors of the gradient with respect to the parameters."""
+    """Every gradient method against direct back-propagation in float64 at a far smaller tolerance,
+    on the linear part of the loss.
+    """
     for name in EXPERIMENTS:
         rows = ProbeRows.read(selection, name, "gradient_error")
         groups, file = rows.groups("gradient"), f"gradient_error_{name}"

@@ -42,12 +42,11 @@ COLUMNS: list[Column[Line]] = [
     name="inversion",
     title="Error control of the inverse of a flow",
     source="section 6; “error control on inversion” in the authors' slides",
-    about="Data x mapped to the base and back to x′ at the same tolerance, in float64.",
     experiments=FLOWS,
     probe="inversion",
 )
 def inversion(selection: Selection) -> Parts:
-    """The distance of data from their reconstruction."""
+    """Data x mapped to the base and back to x′ at the same tolerance, in float64."""
     flows = {key: ProbeRows.read(selection, key, "inversion") for key in FLOWS}
     lines = []
     for key, rows in flows.items():

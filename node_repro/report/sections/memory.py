@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from node_repro.report.artifact import Claim, Drawing
 from node_repro.report.drawings import line_plots
-from node_repro.report.probe_rows import ProbeRows, Row
+from node_repro.report.probe_rows import ProbeRows, Row, log_plot
 from node_repro.report.rules import Rule, at_least, at_most, between
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Selection, get_number
@@ -36,12 +36,11 @@ class Growth(NamedTuple):
     name="memory",
     title="Memory and time against the number of steps",
     source="table 1, columns memory and time; section 2",
-    about="The cost of a gradient as the solver takes more steps, for every gradient method.",
     experiments=[NETWORK, FIELD],
     probe="memory",
 )
 def memory(selection: Selection) -> Parts:
-    """Bytes and seconds against the number of steps, by gradient method."""
+    """The cost of a gradient as the solver takes more steps, for every gradient method."""
     probes = {name: ProbeRows.read(selection, name, "memory") for name in (NETWORK, FIELD)}
     adjoint, direct = (probes[NETWORK].where(gradient=g) for g in ("adjoint", "direct"))
     yield CONSTANT.claim(
@@ -160,18 +159,10 @@ def _table(name: str, rows: ProbeRows) -> Table:
 
 
 def _curves(name: str, rows: ProbeRows) -> list[Drawing]:
-    from node_repro.figures.report_probes import Plot
-
     rows = rows.with_value("mb", lambda row: (get_number(row, "held_bytes") or 0.0) / 1e6)
     groups = rows.with_value("seconds", _seconds).groups("gradient")
     plots = [
-        Plot(
-            "steps",
-            label,
-            {gradient: group.medians("steps", key) for gradient, group in groups.items()},
-            log_x=True,
-            log_y=True,
-        )
+        log_plot("steps", label, groups, "steps", key)
         for key, label in (("mb", "MB held for backward"), ("seconds", "seconds per gradient"))
     ]
     return line_plots(

@@ -31,12 +31,11 @@ COLUMNS: list[Column[Line]] = [
     name="minibatch_cost",
     title="Evaluations for a minibatch",
     source="section 6, minibatching",
-    about="A minibatch is solved as one system, with one step size for all of its examples.",
     experiments=[NETWORK],
     probe="minibatch_cost",
 )
 def minibatch_cost(selection: Selection) -> Parts:
-    """One solve of a minibatch beside solves of single examples."""
+    """A minibatch is solved as one system, with one step size for all of its examples."""
     rows = ProbeRows.read(selection, NETWORK, "minibatch_cost")
     lines = rows.lines("solver")
     yield _claim(lines)

@@ -17,10 +17,9 @@ MACHINE = ("commit", "python", "torch", "device", "processor", "threads")
     name="provenance",
     title="Environment and provenance",
     source="not in the paper",
-    about="Every run of the profile that was found, finished or not.",
 )
 def provenance(selection: Selection) -> Parts:
-    """Where the runs were made, all runs, and all experiments without one."""
+    """Every run of the profile that was found, finished or not."""
     yield _environments(selection)
     yield _runs(selection)
     digits = "the embedded digits" if selection.uses_embedded_digits else "full MNIST"

@@ -22,15 +22,13 @@ RECOVERED = Rule(every(NEAR, "at every tolerance"), some(NEAR, "at some toleranc
     name="reconstruction",
     title="Reconstruction: solving backwards to the initial state",
     source="section 6, “informally checked”",
-    about=(
-        "The state solved from t1 back to t0: alone, within the adjoint's backward solve, and by "
-        "undoing the steps of a reversible method."
-    ),
     experiments=[NETWORK],
     probe="reconstruction",
 )
 def reconstruction(selection: Selection) -> Parts:
-    """Distance of the reconstructed from the true initial state."""
+    """The state solved from t1 back to t0: alone, within the adjoint's backward solve, and by
+    undoing the steps of a reversible method.
+    """
     rows = ProbeRows.read(selection, NETWORK, "reconstruction")
     groups, file = rows.groups("back", "solver"), f"reconstruction_{NETWORK}"
     yield _claim(rows)

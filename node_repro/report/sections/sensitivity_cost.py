@@ -3,7 +3,7 @@
 from node_repro.report.artifact import Claim, Drawing
 from node_repro.report.drawings import line_plots
 from node_repro.report.format import format_number
-from node_repro.report.probe_rows import ProbeRows, Row
+from node_repro.report.probe_rows import ProbeRows, Row, log_plot
 from node_repro.report.rules import Condition, Rule, increasing
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Selection, get_number
@@ -43,12 +43,11 @@ COLUMNS: list[Column[Row]] = [
     name="sensitivity_cost",
     title="Forward sensitivities against the adjoint",
     source="section 7, related work: D² + K D numbers against 2 D + K + 1",
-    about="Both differentiate the same solve, of small networks and of the demo's own field.",
     experiments=[FIELD],
     probe="sensitivity_cost",
 )
 def sensitivity_cost(selection: Selection) -> Parts:
-    """Numbers integrated, seconds and memory of both methods."""
+    """Both differentiate the same solve, of small networks and of the demo's own field."""
     rows = ProbeRows.read(selection, FIELD, "sensitivity_cost")
     yield _cheaper(rows.where(field="small"))
     caption = "One gradient of the same solve by both methods; D states, K parameters."
@@ -77,21 +76,13 @@ def _cheaper(rows: ProbeRows) -> Claim:
 
 
 def _curves(rows: ProbeRows) -> list[Drawing]:
-    from node_repro.figures.report_probes import Plot
-
     def cost(row: Row) -> float:
         d, k = _size(row)
         return d * d + k * d
 
     groups = rows.with_value("size", cost).groups("gradient")
     plots = [
-        Plot(
-            "D² + K D",
-            label,
-            {gradient: group.medians("size", key) for gradient, group in groups.items()},
-            log_x=True,
-            log_y=True,
-        )
+        log_plot("D² + K D", label, groups, "size", key)
         for key, label in (("numbers", "numbers integrated"), ("seconds", "seconds per gradient"))
     ]
     return line_plots(

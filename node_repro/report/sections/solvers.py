@@ -35,12 +35,11 @@ COLUMNS: list[Column[Row]] = [
     name="solvers",
     title="From Euler's method to adaptive steps on one learned field",
     source="not in the paper; a residual network is Euler's method with one step per layer",
-    about="The field that the ODE network of figure 1 learned, solved by other methods.",
     experiments=[EXPERIMENT],
     probe="solvers",
 )
 def solvers(selection: Selection) -> Parts:
-    """Errors of Euler, Runge-Kutta and adaptive methods."""
+    """The field that the ODE network of figure 1 learned, solved by other methods."""
     rows = ProbeRows.read(selection, EXPERIMENT, "solvers")
     yield AS_ORDERS.claim(
         "Errors decrease with the step size as the order of the method says",

@@ -26,13 +26,10 @@ SEPARATED: Rule[tuple[float, float]] = Rule(
     name="figure8",
     title="Figure 8: reconstruction and extrapolation of spirals",
     source="section 5.1, figure 8",
-    about=(
-        "Models trained on 30 of 100 noisy points; the second half of every curve is extrapolated."
-    ),
     experiments=[RNN_30, LATENT_30],
 )
 def figure8(selection: Selection) -> Parts:
-    """Figure 8 a, b and c."""
+    """Models trained on 30 of 100 noisy points; the second half of every curve is extrapolated."""
     rnn, latent = selection.seeds(RNN_30), selection.seeds(LATENT_30)
     yield _directions(latent)
     yield from run_picture(
@@ -64,11 +61,10 @@ def figure8(selection: Selection) -> Parts:
     name="figure9",
     title="Figure 9: trajectories decoded over the latent space",
     source="section 5.1, figure 9; the plane is not in the paper",
-    about="Decoded trajectories of the latent ODE with 30 of 100 points observed.",
     experiments=[LATENT_30],
 )
 def figure9(selection: Selection) -> Parts:
-    """Trajectories from a line and from a plane of initial states."""
+    """Decoded trajectories of the latent ODE with 30 of 100 points observed."""
     latent = selection.seeds(LATENT_30)
     yield from run_picture(
         "figure9",
@@ -91,11 +87,10 @@ def figure9(selection: Selection) -> Parts:
     name="figure10",
     title="Figure 10: more observations",
     source="appendix E, figure 10",
-    about="One test spiral as each model reconstructs it from 30, 50 and 100 points.",
     experiments=EXPERIMENTS,
 )
 def figure10(selection: Selection) -> Parts:
-    """A grid of models and numbers of points."""
+    """One test spiral as each model reconstructs it from 30, 50 and 100 points."""
     from node_repro.figures.journal import styled
     from node_repro.figures.spirals import by_observations
 

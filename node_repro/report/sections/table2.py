@@ -53,14 +53,13 @@ class _Line(NamedTuple):
     name="table2",
     title="Table 2: predictive error on spirals",
     source="section 5.1, table 2; as log-likelihood in an earlier version, in the authors' slides",
-    about=(
-        "RMSE at the 100 points after the observed window, for 30, 50 and 100 observed points of "
-        "100. Numbers are those of the selected model."
-    ),
     experiments=EXPERIMENTS,
 )
 def table2(selection: Selection) -> Parts:
-    """Errors and likelihoods beside the paper's."""
+    """RMSE at the 100 points after the observed window, for 30, 50 and 100 observed points of 100.
+
+    Numbers are those of the selected model.
+    """
     models = select_spirals(selection)
     yield from (_better(models, count) for count in COUNTS)
     yield _largest_lead(models)

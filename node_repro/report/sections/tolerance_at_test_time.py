@@ -40,12 +40,11 @@ COLUMNS: list[Column[Row]] = [
     name="test_tolerance",
     title="Test error against the tolerance at test time",
     source="section 3, “train with a high accuracy, test with a low one”; Ott et al. 2021",
-    about="How much the test error of a trained network depends on the solver at test time.",
     experiments=NETWORKS,
     probe="test_tolerance",
 )
 def tolerance_at_test_time(selection: Selection) -> Parts:
-    """Test error of ODE-Net and RK-Net with other solvers."""
+    """How much the test error of a trained network depends on the solver at test time."""
     networks = {
         key: (name, ProbeRows.read(selection, key, "test_tolerance"))
         for key, name in NETWORKS.items()

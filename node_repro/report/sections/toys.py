@@ -52,14 +52,12 @@ SMALLER_ERROR: Rule[tuple[float, float]] = Rule(
     name="toys",
     title="Encoder, ODE, decoder: small classification and regression",
     source="not in the paper",
-    about=(
-        "A network before the ODE and one behind it; and the smallest ODE network, dy/dx = a "
-        "from a known start, which has one parameter where the line y = a x + b has two."
-    ),
     experiments=NAMES,
 )
 def toys(selection: Selection) -> Parts:
-    """Classification, regression, and dy/dx = a."""
+    """A network before the ODE and one behind it; and the smallest ODE network, dy/dx = a from a
+    known start, which has one parameter where the line y = a x + b has two.
+    """
     tasks = {name: selection.seeds(name) for name in NAMES}
     yield _rings(tasks)
     yield _slope(tasks[LINE])
