@@ -8,10 +8,10 @@ from typing import Any
 
 from node_repro.config import Component, Config
 from node_repro.config.backward import differences
-from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.choices import choices_in
 from node_repro.config.components import options_of
 from node_repro.config.options import COMPONENTS, root_options
-from node_repro.experiments import all_experiments
+from node_repro.experiments import all_names
 
 UNSIGNED = frozenset(
     {
@@ -99,7 +99,7 @@ def harmless() -> frozenset[str]:
 
 def signed_keys() -> dict[str, type]:
     """All keys, of all choices, that are part of a signature, with the type of their values."""
-    choices = Choices([conf_folder()])
+    choices = choices_in()
     options = dict(root_options())
     for group in (*COMPONENTS, "solver"):
         for name in choices.names(group):
@@ -196,6 +196,5 @@ def run_path(config: Config, data_name: str) -> Path:
         return outputs / config.name / seed
     name = run_name(config)
     inner = Path(f"{config.profile}-{data_name}-{signature(config, data_name)}", seed)
-    described = all_experiments().get(name)
-    paths = [outputs / one / inner for one in (described.names if described else (name,))]
+    paths = [outputs / one / inner for one in all_names(name)]
     return next((path for path in paths if (path / "config.yaml").is_file()), paths[0])

@@ -31,3 +31,9 @@ def _current_names() -> Mapping[str, str]:
 def current_name(name: str) -> str:
     """The current name of an experiment given by a former name; other names are returned as is."""
     return _current_names().get(name, name)
+
+
+def all_names(name: str) -> tuple[str, ...]:
+    """The current name of an experiment and its former ones; another name alone."""
+    described = all_experiments().get(name)
+    return described.names if described else (name,)

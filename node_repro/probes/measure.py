@@ -11,7 +11,6 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,13 @@ import torch
 from torch import nn
 
 from node_repro.config import Component, Config
-from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.choices import choices_in
 from node_repro.config.signature import harmless, plain, run_path, signature
 from node_repro.data import DataSet
 from node_repro.experiments import all_experiments
 from node_repro.probes import Batch, Measurement, NotApplicable, Probe, Weights
 from node_repro.runs import OutputError
-from node_repro.runs.atomic import reason, write_atomically
+from node_repro.runs.atomic import write_atomically, writing
 from node_repro.runs.config_file import refuse_another
 from node_repro.runs.environment import environment
 from node_repro.runs.json_values import encode, restore
@@ -189,20 +188,18 @@ def _describe(
         "commit": git.get("sha"),
         "commit_dirty": git.get("dirty"),
         "torch": str(torch.__version__),
-        "recorded": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "recorded": facts["recorded"],
         "seconds": round(seconds, 1),
     }
 
 
 def _write(path: Path, content: Mapping[str, Any], measurement: Measurement) -> None:
     text = json.dumps(encode(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    try:
+    with writing(path):
         path.parent.mkdir(exist_ok=True)
         for name, picture in measurement.files.items():
             write_atomically(path.parent / name, picture)
         write_atomically(path, text.encode())
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {reason(error)}.") from error
 
 
 def _is_done(path: Path, options: Mapping[str, object], run: LoadedRun) -> bool:
@@ -216,7 +213,7 @@ def _is_done(path: Path, options: Mapping[str, object], run: LoadedRun) -> bool:
 
 
 def _not_applicable(name: str, run: LoadedRun, error: NotApplicable) -> NotApplicable:
-    choices = Choices([conf_folder()])
+    choices = choices_in()
     fitting = [
         other for other in choices.names("probe") if run.config.experiment in _experiments(other)
     ]

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from node_repro.config import Config
-from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.choices import choices_in
 from node_repro.report.artifact import Artifact
 from node_repro.report.render import count_verdicts, render_html, render_latex, render_markdown
 from node_repro.report.section import find_sections
 from node_repro.report.selection import Selection, select_runs
 from node_repro.report.tables import to_csv
-from node_repro.runs import OutputError
-from node_repro.runs.atomic import reason, write_atomically
+from node_repro.runs.atomic import write_atomically, writing
 
 FOLDER = "report"
 TRIALS = ("smoke", "demo")
@@ -27,13 +26,11 @@ def report(config: Config) -> int:
         OutputError: A file cannot be written.
     """
     outputs = Path(config.outputs)
-    experiments = Choices([conf_folder()]).names("experiment")
+    experiments = choices_in().names("experiment")
     selection = select_runs(outputs, config.profile, experiments)
     artifacts = [section(selection) for section in find_sections()]
-    try:
+    with writing(outputs / FOLDER):
         _write(outputs / FOLDER, make_files(artifacts, selection))
-    except OSError as error:
-        raise OutputError(f"Cannot write {outputs / FOLDER}: {reason(error)}.") from error
     print(_summary(outputs / FOLDER, artifacts, selection))
     return 0
 

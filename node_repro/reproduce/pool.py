@@ -19,6 +19,7 @@ from types import FrameType
 
 from node_repro.reproduce import Job
 from node_repro.reproduce.parent import STOPS_WITH_PARENT
+from node_repro.runs.environment import usable_cores
 
 NODE_RUN = (sys.executable, "-m", "node_repro.cli")
 _POLL_SECONDS = 0.1
@@ -103,11 +104,6 @@ class Pool:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-
-
-def usable_cores() -> int:
-    """Number of CPU cores available to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from node_repro.reproduce import Job, Request
 from node_repro.reproduce import pool as pools
 from node_repro.reproduce.plan import make_plan
 from node_repro.reproduce.pool import Pool
-from node_repro.runs import OutputError
-from node_repro.runs.atomic import reason
+from node_repro.runs.atomic import writing
 from node_repro.runs.duration import format_duration
 from node_repro.runs.lock import Lock
 
@@ -30,15 +29,13 @@ def reproduce(request: Request, choices: Choices) -> int:
     """
     plan = make_plan(request, choices)
     left = [job for job in plan if not job.done]
-    try:
+    with writing(request.folder):
         request.folder.mkdir(parents=True, exist_ok=True)
         lock, _ = Lock.take(request.folder / "lock")
         try:
             return _run(request, plan, left)
         finally:
             lock.release()
-    except OSError as error:
-        raise OutputError(f"Cannot write {request.folder}: {reason(error)}.") from error
 
 
 def _run(request: Request, plan: Sequence[Job], left: Sequence[Job]) -> int:

@@ -6,7 +6,10 @@ A reader sees either the old or the new content, even after a kill or a power fa
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+from node_repro.runs import OutputError
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again to continue",
@@ -29,6 +32,18 @@ _NO_DIRECTORY_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 def reason(error: OSError) -> str:
     """The cause of an error and what to do about it, as the last clause of a sentence."""
     return _REASONS.get(error.errno or 0, error.strerror or str(error) or type(error).__name__)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Context manager that converts an error of writing `path` to an OutputError."""
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        text = str(path).encode(errors="backslashreplace").decode()
+        shown = text if len(text) <= 200 else f"{text[:150]}...{text[-40:]}"
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        raise OutputError(f"Cannot write {shown}: {why}.") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

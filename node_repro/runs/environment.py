@@ -41,7 +41,7 @@ def environment() -> dict:
         "hostname": socket.gethostname(),
         "cpu_model": _cpu_model(),
         "cpu_count": os.cpu_count(),
-        "cpu_usable": _cpu_usable(),
+        "cpu_usable": usable_cores(),
         "processes": processes(),
         "versions": {name: installed.get(name) for name in _VERSIONED},
         "git": _git(_PACKAGE),
@@ -92,8 +92,9 @@ def _cpu_model() -> str | None:
     return match.group(1).strip() if match else platform.processor() or None
 
 
-def _cpu_usable() -> int | None:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+def usable_cores() -> int:
+    """Number of CPU cores available to this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache

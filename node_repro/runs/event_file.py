@@ -11,8 +11,6 @@ that cannot write raises an OutputError.
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BufferedWriter
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from node_repro.runs import OutputError
-from node_repro.runs.atomic import is_still, reason
+from node_repro.runs.atomic import is_still, writing
 
 
 class EventFile:
@@ -37,7 +35,7 @@ class EventFile:
     """
 
     def __init__(self, directory: Path, purge_step: int | None = None) -> None:
-        with _reported(directory):
+        with writing(directory):
             self.path, self._file = _create(directory)
         self._records = RecordWriter(self._file)
         self._write(Event(file_version="brain.Event:2"))
@@ -53,12 +51,12 @@ class EventFile:
 
     def close(self) -> None:
         """Close the file; closing it again does nothing."""
-        with _reported(self.path):
+        with writing(self.path):
             self._file.close()
 
     def _write(self, event: Event) -> None:
         event.wall_time = time.time()
-        with _reported(self.path):
+        with writing(self.path):
             self._records.write(event.SerializeToString())
 
     def _flush(self) -> None:
@@ -67,16 +65,8 @@ class EventFile:
                 f"{self.path} was deleted, moved or replaced while the run was writing to it; "
                 "start the run again."
             )
-        with _reported(self.path):
+        with writing(self.path):
             self._file.flush()
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {reason(error)}.") from error
 
 
 def _create(directory: Path) -> tuple[Path, BufferedWriter]:

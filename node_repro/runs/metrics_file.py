@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from node_repro.runs import OutputError
-from node_repro.runs.atomic import is_still, reason, write_atomically
+from node_repro.runs.atomic import is_still, write_atomically, writing
 from node_repro.runs.json_values import restore
 
 
@@ -27,14 +27,15 @@ class MetricsFile:
         self.path = path
         self._descriptor: int | None = None
         try:
-            self._open()
-            data = path.read_bytes()
-            lines = _whole_lines(data)
-            if (length := sum(map(len, lines))) != len(data):
-                os.truncate(path, length)
-        except OSError as error:
+            with writing(path):
+                self._open()
+                data = path.read_bytes()
+                lines = _whole_lines(data)
+                if (length := sum(map(len, lines))) != len(data):
+                    os.truncate(path, length)
+        except OutputError:
             self.close()
-            raise OutputError(f"Cannot write {path}: {reason(error)}.") from error
+            raise
         self._restart_clock(lines)
 
     def append(self, step: int, split: str, values: dict) -> None:
@@ -44,26 +45,25 @@ class MetricsFile:
         record = {"step": step, "split": split, "seconds": seconds} | values
         data = (json.dumps(record, allow_nan=False) + "\n").encode()
         size = os.fstat(descriptor).st_size
-        try:
-            while data:
-                data = data[os.write(descriptor, data) :]
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, size)
-            raise OutputError(f"Cannot write {self.path}: {reason(error)}.") from error
+        with writing(self.path):
+            try:
+                while data:
+                    data = data[os.write(descriptor, data) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, size)
+                raise
 
     def cut(self, step: int) -> int:
         """Atomically remove the lines after `step`; returns how many were removed."""
         self._live_descriptor()
-        try:
+        with writing(self.path):
             lines = _whole_lines(self.path.read_bytes())
             kept = [line for line in lines if _field(line, "step") <= step]
             if len(kept) != len(lines):
                 write_atomically(self.path, b"".join(kept))
                 self.close()
                 self._open()
-        except OSError as error:
-            raise OutputError(f"Cannot write {self.path}: {reason(error)}.") from error
         self._restart_clock(kept)
         return len(lines) - len(kept)
 

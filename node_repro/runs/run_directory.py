@@ -20,14 +20,14 @@ import json
 import os
 import shlex
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from numbers import Real
 from pathlib import Path
 from typing import Self
 
 from node_repro.runs import OutputError
-from node_repro.runs.atomic import reason, remove_leftovers, write_atomically
+from node_repro.runs.atomic import remove_leftovers, write_atomically, writing
 from node_repro.runs.config_file import config_text, is_known, refuse_another
 from node_repro.runs.environment import changes, environment
 from node_repro.runs.json_values import encode
@@ -91,7 +91,7 @@ class RunDirectory:
             OutputError: The directory is locked, holds another run, or cannot be created.
         """
         path = Path(path)
-        with _one_sentence(path):
+        with writing(path):
             if (result := _read_result(path)) is not None:
                 refuse_another(path, config, signature, harmless)
                 return cls(path, None, result)
@@ -152,7 +152,7 @@ class RunDirectory:
     def picture(self, file: str, content: bytes) -> None:
         """Write a file into pictures/, replacing one of the same name."""
         self._writable_metrics()
-        with _one_sentence(self.path / "pictures"):
+        with writing(self.path / "pictures"):
             (self.path / "pictures").mkdir(exist_ok=True)
             write_atomically(self.path / "pictures" / file, content)
 
@@ -223,7 +223,7 @@ class RunDirectory:
             )
 
     def _write(self, name: str, text: str) -> None:
-        with _one_sentence(self.path / name):
+        with writing(self.path / name):
             write_atomically(self.path / name, text.encode())
 
     def _writable_metrics(self) -> MetricsFile:
@@ -232,21 +232,6 @@ class RunDirectory:
         if self._metrics is None:
             raise OutputError(f"{self.path} is closed and cannot be written to.")
         return self._metrics
-
-
-@contextlib.contextmanager
-def _one_sentence(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"Cannot write {_short(path)}: {reason(error)}.") from error
-    except UnicodeError as error:
-        raise OutputError(f"Cannot write {_short(path)}: {error}.") from error
-
-
-def _short(path: Path) -> str:
-    text = str(path).encode(errors="backslashreplace").decode()
-    return text if len(text) <= 200 else f"{text[:150]}...{text[-40:]}"
 
 
 def _json(value: dict) -> str:

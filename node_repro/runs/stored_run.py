@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from node_repro.experiments import all_experiments, current_name
+from node_repro.experiments import all_names, current_name
 from node_repro.runs import OutputError
 from node_repro.runs.json_values import restore
 from node_repro.runs.lock import is_held
@@ -166,11 +166,10 @@ def find_runs(
 
     Runs started with `name=...` have another layout and are not found.
     """
-    described = all_experiments().get(experiment)
     seeds = "*" if seed is None else seed
     folders = [
         folder
-        for name in (described.names if described else (experiment,))
+        for name in all_names(experiment)
         for folder in sorted(outputs.glob(f"{name}/{profile}-*/seed{seeds}"))
     ]
     return [

@@ -88,6 +88,8 @@ class TensorBoard:
             values.append(value)
         self._events.add(step, Summary(value=values))
         self._described |= {value.tag for value in values}
+        if self._described <= self._tags:
+            return
         self._tags |= self._described
         if (layout := _layout(self._tags)) != self._layout:
             self._layout = layout

@@ -29,7 +29,7 @@ from node_repro.config import (
     components,
 )
 from node_repro.config.backward import KEYS as BACKWARD
-from node_repro.config.choices import Choices, conf_folder
+from node_repro.config.choices import choices_in
 from node_repro.config.options import RUNGE_KUTTA
 from node_repro.data import DataSet
 from node_repro.ode.gradients import GradientMethod
@@ -88,7 +88,7 @@ def load(group: str, name: str, **options: Value) -> Any:  # noqa: ANN401
     Raises:
         ConfigError: There is no such choice or option, or a value is not allowed.
     """
-    return construct(components.load(_choices(), group, name, **options))
+    return construct(components.load(choices_in(), group, name, **options))
 
 
 def keep_freed_memory() -> None:
@@ -239,26 +239,22 @@ def learning_rate(config: Config) -> float:
     return lr * config.trainer.batch_size / lr_batch if lr_batch else lr
 
 
-def _choices() -> Choices:
-    return Choices([conf_folder()])
-
-
 def gradient_names() -> list[str]:
     """Names of all gradient methods of conf/."""
-    return _choices().names("gradient")
+    return choices_in().names("gradient")
 
 
 def named_solver(name: str, tolerance: float) -> Solver:
     """Build a solver of conf/ with rtol = atol = tolerance and the integral controller."""
-    chosen = components.load_solver(_choices(), name)
-    controller = components.load(_choices(), "controller", "integral")
+    chosen = components.load_solver(choices_in(), name)
+    controller = components.load(choices_in(), "controller", "integral")
     return solver(chosen, controller, rtol=tolerance, atol=tolerance)
 
 
 def stepping_solver(name: str, step_size: float) -> Solver:
     """Build a method of conf/ with constant steps."""
-    controller = components.load(_choices(), "controller", "constant", step_size=step_size)
-    return solver(components.load_solver(_choices(), name), controller)
+    controller = components.load(choices_in(), "controller", "constant", step_size=step_size)
+    return solver(components.load_solver(choices_in(), name), controller)
 
 
 def named_gradient(name: str, tolerance: float | None) -> GradientMethod:
@@ -269,15 +265,15 @@ def named_gradient(name: str, tolerance: float | None) -> GradientMethod:
         tolerance: rtol = atol of its backward solve; None for those of the forward solver, which is
             required with constant steps.
     """
-    chosen = components.load(_choices(), "gradient", name)
+    chosen = components.load(choices_in(), "gradient", name)
     assert chosen.target is not None
     if tolerance is not None and components.takes(chosen.target, "rtol"):
         given = {"rtol": tolerance, "atol": tolerance}
-        chosen = components.load(_choices(), "gradient", name, **given)
+        chosen = components.load(choices_in(), "gradient", name, **given)
     return _gradient(chosen, controlled=True)
 
 
 def undoes_steps(gradient_name: str) -> bool:
     """Whether a gradient method inverts steps and so needs a reversible solver."""
-    chosen = components.load(_choices(), "gradient", gradient_name)
+    chosen = components.load(choices_in(), "gradient", gradient_name)
     return getattr(import_object(str(chosen.target)), "needs", None) == "reversible"

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from node_repro.runs import OutputError
-from node_repro.runs.atomic import reason
+from node_repro.runs.atomic import writing
 from node_repro.runs.duration import format_duration
 from node_repro.runs.metrics import get_metric, shown_scores
 from node_repro.runs.result import TimeEstimate
@@ -63,11 +62,8 @@ class Progress:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, sys.stdout.fileno())
             os.close(null)
-        try:
-            with self._log.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        except OSError as error:
-            raise OutputError(f"Cannot write {self._log}: {reason(error)}.") from error
+        with writing(self._log), self._log.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
     def steps(self, remaining: Iterable[int], start: int) -> Iterator[int]:
         """Yield the remaining steps, with a progress bar and time estimates.
@@ -166,10 +162,7 @@ class Progress:
         forecast = self._forecast
         if not forecast.ready:
             return []
-        return [
-            f"{about(forecast.remaining_seconds())} left",
-            f"{forecast.pace:.2f} s/it",
-        ]
+        return [f"{about(forecast.remaining_seconds())} left", f"{forecast.pace:.2f} s/it"]
 
     def _left_after(self, evaluation_seconds: float | None) -> str:
         """The remaining time, for the line of a validation."""
