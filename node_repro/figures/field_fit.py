@@ -16,7 +16,7 @@ def panels(
     true_field: np.ndarray,
 ) -> bytes:
     """Trajectories true and learned (T, 2) at ts (T,), and fields (N, 2) at points (N, 2)."""
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    figure = Figure(figsize=(12, 4.3), layout="constrained")
     time, phase, arrows = figure.subplots(1, 3)
     for i, colour in enumerate((BLUE, VERMILION)):
         time.plot(ts, true[:, i], color=colour, alpha=0.4, linewidth=3, label=f"$y_{i + 1}$, true")
