@@ -9,8 +9,7 @@ import torch
 from chosen import ADAPTIVE, GRADIENTS, adaptive, controller, real
 from problems import SMOOTH, Problem
 
-from node_repro.ode import RungeKutta, odeint
-from node_repro.ode.methods.reversible import Coupled
+from node_repro.ode import ExplicitRungeKutta, ImplicitRungeKutta, RungeKutta, odeint
 
 TOLERANCES = tuple(10.0**-k for k in range(3, 12))
 PROBLEMS = {problem.name: problem for problem in SMOOTH}
@@ -19,7 +18,8 @@ EXACT = ("line",)
 SENSITIVE = ("Kepler e=0.1", "Kepler e=0.5", "Kepler e=0.9", "Arenstorf", "Lorenz")
 """Their own sensitivity to errors on the way multiplies the tolerance, by up to 1e4."""
 STEADY = [name for name in PROBLEMS if name not in (*EXACT, *SENSITIVE)]
-EXPLICIT = {name: m for name, m in ADAPTIVE.items() if not isinstance(m, Coupled)}
+EXPLICIT = {name: m for name, m in ADAPTIVE.items() if isinstance(m, ExplicitRungeKutta)}
+IMPLICIT = [name for name, m in ADAPTIVE.items() if isinstance(m, ImplicitRungeKutta)]
 THIRD, FIFTH, EIGHTH = (
     [name for name, method in EXPLICIT.items() if method.order == order] for order in (3, 5, 8)
 )
@@ -49,7 +49,7 @@ def ratios(method: str, names: Sequence[str]) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [*FIFTH, *EIGHTH])
+@pytest.mark.parametrize("method", [*FIFTH, *EIGHTH, *IMPLICIT])
 def test_the_worst_error_falls_with_the_tolerance_from_1e_3_to_1e_11(method: str) -> None:
     for names in (STEADY, SENSITIVE):
         worst = (ratios(method, names) * TOLERANCES).max(0)
@@ -64,9 +64,11 @@ def test_errors_of_fifth_order_are_a_twentieth_to_twenty_times_the_tolerance() -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", EIGHTH)
-def test_errors_of_eighth_order_are_at_most_twenty_times_the_tolerance(method: str) -> None:
-    # often far less: where a dozen steps are enough, its estimate of order 7 is much too cautious
+@pytest.mark.parametrize("method", [*EIGHTH, *IMPLICIT])
+def test_errors_of_eighth_order_and_implicit_methods_are_at_most_twenty_times_the_tolerance(
+    method: str,
+) -> None:
+    # often far less: where a few steps are enough, the estimate of a lower order is much too large
     found = ratios(method, STEADY)
     assert found.max() < 20, found
 
