@@ -96,7 +96,9 @@ class DenseSolution(Generic[Y]):
             values.append(value(leg, h, x))
         like = self._legs[0].y
         places = torch.tensor(order, dtype=torch.long).argsort()
-        ys = torch.cat([like.new_empty(0, *like.shape), *values])[places.to(like.device)]
+        ys = torch.cat([like.new_empty(0, *like.shape), *values])[
+            places.to(like.device, non_blocking=True)
+        ]
         return self._unpack(ys.reshape((*times.shape, *like.shape)))
 
     def _step_index(self, t: float) -> int:

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch import Tensor
 
 from node_repro.ode.methods import Field, Slope, State
 from node_repro.ode.methods.runge_kutta import combine
@@ -41,10 +42,9 @@ def initial_step(
         SolverError: f(t, y) is not finite (kind non_finite_dynamics).
     """
     slope_state = State(slope.dy, slope.integrands)
-    d0 = float(norm.measure(state, tolerances, state))
-    d1 = float(norm.measure(slope_state, tolerances, state))
-    finite = torch.isfinite(state.y).all() and torch.isfinite(slope.dy).all()
-    if not math.isfinite(d1) and finite and tolerances.integrals[1] == 0:
+    sizes = [norm.measure(x, tolerances, state) for x in (state, slope_state)]
+    d0, d1 = map(float, torch.stack(sizes).cpu())  # one host read
+    if not math.isfinite(d1) and tolerances.integrals[1] == 0 and _finite(state.y, slope.dy):
         raise SolverError(
             "bad_input",
             "an element of y0 is 0 and atol is 0, so its error has no tolerance: use atol > 0",
@@ -76,3 +76,7 @@ def initial_step(
     if not math.isfinite(h1):
         h1 = h0
     return math.copysign(min(100.0 * h0, h1, abs(span)), span)
+
+
+def _finite(*tensors: Tensor) -> bool:
+    return all(bool(torch.isfinite(x).all()) for x in tensors)

@@ -22,7 +22,7 @@ from torch import (
     _foreach_norm,
 )
 
-from node_repro.ode.methods import State, Step
+from node_repro.ode.methods import State, Step, to_device
 from node_repro.ode.solution import SolverError
 
 SMALLEST_RTOL = 4
@@ -204,7 +204,7 @@ class RmsNorm:
         if len(set(counts)) == 1:
             return norms.max() / math.sqrt(max(counts[0], 1))
         roots = torch.tensor([math.sqrt(max(n, 1)) for n in counts])
-        return (norms / roots.to(norms)).max()
+        return (norms / to_device(roots, norms)).max()
 
     def _part_norms(self, scaled: Tensor) -> tuple[Tensor, list[int]]:
         """The 2-norms of the parts of y and their numbers of elements."""
@@ -256,7 +256,7 @@ class CallableNorm:
         integrals = ()
         if self.integrals and value.integrals:
             integrals = _scaled(value.integrals, tolerances, *(size.integrals for size in sizes))
-        result = torch.as_tensor(self.function(scaled, integrals))
+        result = torch.as_tensor(self.function(scaled, integrals), device=scaled.device)
         if result.numel() != 1 or result.is_complex():
             raise SolverError(
                 "bad_input",

@@ -184,7 +184,8 @@ def checked_times(y0: Tensor, ts: Tensor) -> Tensor:
             f"ts must be sorted, rising or falling: ts[{i}] = {float(seconds[i]):g} and "
             f"ts[{i + 1}] = {float(seconds[i + 1]):g} are in the other order",
         )
-    if torch.is_autocast_enabled(y0.device.type):
+    kind = y0.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         raise SolverError(
             "bad_input",
             "autocast is on around the solve, and its rounding would count as an error of the "

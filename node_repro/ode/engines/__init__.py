@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor
 
 from node_repro.ode.controllers import Controller
-from node_repro.ode.methods import Carry, Field, Method, State, Step, Time
+from node_repro.ode.methods import Carry, Field, Method, State, Step, Time, to_device
 from node_repro.ode.norm import STATE, Norm
 from node_repro.ode.solution import Stats
 
@@ -195,7 +195,7 @@ def at_start(y: Tensor, ts: Tensor, slope: Tensor | None) -> Tensor:
     if slope is None or len(ts) == 1:
         return still
     moved = (ts - ts[0]).reshape(-1, *(1 for _ in y.shape))
-    return still + moved.to(slope) * slope
+    return still + to_device(moved, slope) * slope
 
 
 def positions(ts: Tensor, observed: tuple[int, int], t: Time, t1: Time) -> Tensor:

@@ -1,6 +1,6 @@
 """The stepping loop in plain Python. f is never called outside of [t0, t1].
 
-Host reads: one per attempted step, up to three for the automatic first step, one at the end.
+Host reads: one per attempted step, two for the automatic first step, one at the end.
 """
 
 import math

@@ -19,8 +19,17 @@ def at(t: Time, y: Tensor) -> Tensor:
     """The time as f receives it: a scalar in the real dtype of y, on the device of y."""
     real = y.dtype.to_real()
     if isinstance(t, Tensor):
-        return t.to(device=y.device, dtype=real)
+        return t.to(device=y.device, dtype=real, non_blocking=True)
     return torch.full((), t, dtype=real, device=y.device)  # on a GPU this is a fill without a copy
+
+
+def to_device(x: Tensor, like: Tensor) -> Tensor:
+    """A tensor of the host with the dtype and on the device of another one.
+
+    The host does not wait until a GPU has finished its work, as it does in x.to(like). This is safe
+    in this direction only: a copy to the host must be complete before it is read.
+    """
+    return x.to(like, non_blocking=True)
 
 
 class Slope(NamedTuple):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Carry, Field, Past, Slope, State, Step, Time
+from node_repro.ode.methods import Carry, Field, Past, Slope, State, Step, Time, to_device
 from node_repro.ode.methods.collocation import integral, lagrange, value
 from node_repro.ode.methods.explicit import RK38
 from node_repro.ode.methods.runge_kutta import combine
@@ -155,11 +155,11 @@ class Adams:
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         *rates, places = stages
         weights = _integrated(places, x) * h
-        return y + torch.tensordot(weights.to(rates[0]), torch.stack(rates), dims=1)
+        return y + torch.tensordot(to_device(weights, rates[0]), torch.stack(rates), dims=1)
 
     def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         *rates, places = stages
-        return torch.tensordot(_basis(places, x).to(rates[0]), torch.stack(rates), dims=1)
+        return torch.tensordot(to_device(_basis(places, x), rates[0]), torch.stack(rates), dims=1)
 
     def _first_step(
         self, f: Field, t: Time, t1: Time, state: State, slope: Slope, after: Carry
@@ -236,7 +236,7 @@ def _advanced(y: Tensor | None, h: Time, weights: Weights, rates: list[Tensor]) 
     """y + h sum_j w_j k_j, or the sum alone without y."""
     if not isinstance(weights, Tensor):
         return combine(y, h, weights, rates)
-    change = torch.tensordot((h * weights).to(rates[0]), torch.stack(rates), dims=1)
+    change = torch.tensordot(to_device(h * weights, rates[0]), torch.stack(rates), dims=1)
     return change if y is None else y + change
 
 

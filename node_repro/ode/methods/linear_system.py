@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Linear
+from node_repro.ode.methods import Linear, to_device
 from node_repro.ode.methods.jacobian import like, real
 
 LARGEST_DENSE = 1000
@@ -65,7 +65,7 @@ class Dense:
         if m == 1:
             matrix = matrices[0] * (-h * coupling[0][0])
         else:
-            a = torch.tensor(coupling, dtype=matrices[0].dtype, device=matrices[0].device)
+            a = to_device(torch.tensor(coupling, dtype=matrices[0].dtype), matrices[0])
             stacked = torch.stack(matrices).expand(m, *matrices[0].shape)
             matrix = torch.einsum("ij,ibpq->bipjq", a * -h, stacked)
             matrix = matrix.reshape(-1, m * self.size, m * self.size)
@@ -133,7 +133,7 @@ def _coupled(coupling: Sequence[Sequence[float]], x: Tensor) -> Tensor:
     """sum_j a_ij x_j for every i."""
     if len(coupling) == 1:
         return x * coupling[0][0]
-    a = torch.tensor(coupling, dtype=x.dtype, device=x.device)
+    a = to_device(torch.tensor(coupling, dtype=x.dtype), x)
     return torch.tensordot(a, x, dims=1)
 
 
@@ -190,4 +190,4 @@ def _cycle(apply: Callable[[Tensor], Tensor], r: Tensor, size: float, aim: float
     for i in reversed(range(count)):
         known_part = sum(triangle[j][i] * weights[j] for j in range(i + 1, count))
         weights[i] = (right[i] - known_part) / triangle[i][i]
-    return torch.tensor(weights, dtype=r.dtype, device=r.device) @ basis[:count]
+    return to_device(torch.tensor(weights, dtype=r.dtype), r) @ basis[:count]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Newton, Rate
+from node_repro.ode.methods import Newton, Rate, to_device
 from node_repro.ode.methods.linear_system import LinearSystem
 from node_repro.ode.solution import SolverError
 
@@ -116,7 +116,7 @@ class Stages:
         """h sum_j a_ij k_j."""
         if len(self.coupling) == 1:
             return slopes * (self.h * self.coupling[0][0])
-        a = torch.tensor(self.coupling, dtype=slopes.dtype, device=slopes.device)
+        a = to_device(torch.tensor(self.coupling, dtype=slopes.dtype), slopes)
         return torch.tensordot(a * self.h, slopes, dims=1)
 
     def residual(self, slopes: Tensor) -> Tensor:

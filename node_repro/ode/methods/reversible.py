@@ -21,7 +21,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Carry, Field, Linear, Rate, Slope, State, Step, Time
+from node_repro.ode.methods import Carry, Field, Linear, Rate, Slope, State, Step, Time, to_device
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.explicit import BOSH3, RK4
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
@@ -121,14 +121,14 @@ class Coupled:
         """The dense output of the method along z, shifted by the difference of the states."""
         *slopes, apart, change = stages
         z = y - apart
-        along = x.to(y).reshape(-1, *(1 for _ in y.shape))
+        along = to_device(x, y).reshape(-1, *(1 for _ in y.shape))
         return self.method.interpolate(z, h, tuple(slopes), x) + apart + along * change
 
     def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         *slopes, _, change = stages
         each = 1.0 / h
         return self.method.rate(h, tuple(slopes), x) + (
-            change * (each.to(change) if isinstance(each, Tensor) else each)
+            change * (to_device(each, change) if isinstance(each, Tensor) else each)
         )
 
     def _back(self, f: Field, t: Time, t1: Time, y1: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from node_repro.ode.methods import Carry, Field, State, Step, Time
+from node_repro.ode.methods import Carry, Field, State, Step, Time, to_device
 from node_repro.ode.methods.runge_kutta import combine
 
 
@@ -72,11 +72,11 @@ class ReversibleHeun:
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         x = x.reshape(-1, *(1 for _ in y.shape))
         k, k1 = stages
-        return y + (x * h).to(y) * k + (x * x * (h / 2)).to(y) * (k1 - k)
+        return y + to_device(x * h, y) * k + to_device(x * x * (h / 2), y) * (k1 - k)
 
     def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         k, k1 = stages
-        return k + x.to(k).reshape(-1, *(1 for _ in k.shape)) * (k1 - k)
+        return k + to_device(x, k).reshape(-1, *(1 for _ in k.shape)) * (k1 - k)
 
 
 REVERSIBLE_HEUN = ReversibleHeun()

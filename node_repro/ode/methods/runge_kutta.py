@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, _foreach_add_
 
-from node_repro.ode.methods import Carry, Field, State, Step, Time
+from node_repro.ode.methods import Carry, Field, State, Step, Time, to_device
 from node_repro.ode.tableau import ButcherTableau
 
 
@@ -25,10 +25,10 @@ def combine(
         return torch.zeros_like(slopes[0]) if y is None else y
     weight, slope = terms[0]
     if isinstance(h, Tensor):
-        first = (h * weight).to(slope) * slope
+        first = to_device(h * weight, slope) * slope
         out = first if y is None else y + first
         for weight, slope in terms[1:]:
-            out = out + (h * weight).to(slope) * slope
+            out = out + to_device(h * weight, slope) * slope
         return out
     out = slope * (h * weight) if y is None else torch.add(y, slope, alpha=h * weight)
     for weight, slope in terms[1:]:
@@ -87,14 +87,14 @@ class TableauMethod:
     def interpolate(self, y: Tensor, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         dense = self._dense
         powers = x.unsqueeze(1) ** torch.arange(1, dense.shape[1] + 1)
-        weights = (powers @ dense.T * h).to(stages[0])
+        weights = to_device(powers @ dense.T * h, stages[0])
         return y + torch.tensordot(weights, torch.stack(stages), dims=1)
 
     def rate(self, h: Time, stages: tuple[Tensor, ...], x: Tensor) -> Tensor:
         dense = self._dense
         degrees = torch.arange(1, dense.shape[1] + 1)
         weights = (degrees * x.unsqueeze(1) ** (degrees - 1)) @ dense.T
-        return torch.tensordot(weights.to(stages[0]), torch.stack(stages), dims=1)
+        return torch.tensordot(to_device(weights, stages[0]), torch.stack(stages), dims=1)
 
 
 @dataclass(frozen=True, repr=False)
