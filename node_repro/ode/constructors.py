@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
-from node_repro.ode.engines import StepCallbacks
+from node_repro.ode.engines import Engine, StepCallbacks
 from node_repro.ode.methods import (
     Method,
     collocation,
@@ -22,7 +22,7 @@ from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.ode.methods.dopri8 import DOPRI8
 from node_repro.ode.methods.reversible_heun import REVERSIBLE_HEUN
 from node_repro.ode.methods.tsit5 import TSIT5
-from node_repro.ode.solver import RungeKutta, adaptive, fixed
+from node_repro.ode.solver import EAGER, RungeKutta, adaptive, fixed
 
 P = ParamSpec("P")
 
@@ -202,6 +202,7 @@ def adams(
     corrector: Corrector | None = None,
     max_steps: int = 10_000,
     callbacks: StepCallbacks | None = None,
+    engine: Engine = EAGER,
 ) -> RungeKutta:
     """Adams-Bashforth or Adams-Moulton formulas with steps of one size.
 
@@ -211,6 +212,7 @@ def adams(
         corrector: The iteration of Adams-Moulton; None for Adams-Bashforth.
         max_steps: Steps after which a solve fails.
         callbacks: Functions that are called at every step.
+        engine: Runs the steps: Eager or Compiled.
 
     Returns:
         The solver, for odeint and the other functions.
@@ -233,4 +235,5 @@ def adams(
         True
         True
     """
-    return fixed(Adams(points, corrector), step_size, max_steps=max_steps, callbacks=callbacks)
+    method = Adams(points, corrector)
+    return fixed(method, step_size, max_steps=max_steps, callbacks=callbacks, engine=engine)

@@ -143,6 +143,10 @@ class Plain:
     def jacobian(self, t: Time, y: Tensor) -> Linear:
         return jacobian(self.f, t, y)
 
+    def around(self, f: VectorField) -> "Plain":
+        """The same field around another function."""
+        return Plain(f, self.vjps, self.evaluate)
+
     def _slope(self, f: VectorField, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         dy = self.evaluate(f, t, y)
         if dy.requires_grad and not torch.is_grad_enabled():  # f enabled gradients itself

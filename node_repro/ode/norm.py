@@ -5,6 +5,7 @@ Hairer, Norsett, Wanner: Solving ODEs I, equation (II.4.11).
 
 # pyright: reportPrivateImportUsage=false
 # (torch exports its fused operations on lists of tensors under private names)
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,12 +36,15 @@ class Tolerances(NamedTuple):
     Attributes:
         rtol: Relative tolerance, a number or a tensor that broadcasts to y.
         atol: Absolute tolerance, a number or a tensor that broadcasts to y.
-        integrals: (rtol, atol) of the integrals: the strictest of those of y.
+        integrals: (rtol, atol) of the integrals: the strictest of those of y. In a compiled loop
+            they are scalar tensors, as rtol and atol are.
+        zero: Whether atol is 0 somewhere.
     """
 
     rtol: float | Tensor
     atol: float | Tensor
-    integrals: tuple[float, float]
+    integrals: tuple[float, float] | tuple[Tensor, Tensor]
+    zero: bool
 
     @classmethod
     def create(cls, rtol: float | Tensor, atol: float | Tensor) -> "Tolerances":
@@ -63,20 +67,20 @@ class Tolerances(NamedTuple):
             raise SolverError(
                 "bad_input", f"rtol and atol are both 0{where}: give at least one of them"
             )
-        return cls(rtol, atol, (least[0], least[1]))
+        return cls(rtol, atol, (least[0], least[1]), least[1] == 0)
 
     def scale(self, *sizes: Tensor) -> Tensor:
         """The allowed error of each element, (*S): atol + rtol max |size| over some states."""
         scale = sizes[0].abs()
         for size in sizes[1:]:
             scale = torch.maximum(scale, size.abs())
-        rtol, atol, (_, atol_least) = self
+        rtol, atol = self.rtol, self.atol
         if isinstance(rtol, Tensor):
             scale = scale * rtol.to(scale)
         else:
             scale.mul_(rtol)
         scale = scale + atol.to(scale) if isinstance(atol, Tensor) else scale.add_(atol)
-        return _positive(scale) if atol_least == 0 else scale
+        return _positive(scale) if self.zero else scale
 
     def check(self, y: Tensor) -> None:
         """Check the tolerances against a state y.
@@ -277,12 +281,19 @@ def _scaled(
 ) -> tuple[Tensor, ...]:
     """value / (atol + rtol max |size|) for every integral."""
     rtol, atol = tolerances.integrals
+    if isinstance(rtol, Tensor):  # in a compiled loop, which fuses single operations
+        largest = [
+            functools.reduce(torch.maximum, [q.abs() for q in qs])
+            for qs in zip(*sizes, strict=True)
+        ]
+        scales = [size * rtol.to(size) + atol.to(size) for size in largest]
+        return tuple(q / scale for q, scale in zip(values, map(_positive, scales), strict=True))
     scales = _foreach_abs(sizes[0])
     for size in sizes[1:]:
         _foreach_maximum_(scales, _foreach_abs(size))
     _foreach_mul_(scales, rtol)
     _foreach_add_(scales, atol)
-    return _foreach_div(values, scales if atol > 0 else list(map(_positive, scales)))
+    return _foreach_div(values, list(map(_positive, scales)) if tolerances.zero else scales)
 
 
 def _positive(scale: Tensor) -> Tensor:

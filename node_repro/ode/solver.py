@@ -5,7 +5,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Protocol
 
 import torch
@@ -24,6 +24,8 @@ from node_repro.ode.methods.implicit import ImplicitRungeKutta
 from node_repro.ode.norm import Norm
 from node_repro.ode.solution import SolverError
 from node_repro.ode.tableau import ButcherTableau, ImplicitTableau
+
+EAGER = Eager()
 
 
 class Solver(Protocol):
@@ -136,7 +138,7 @@ class RungeKutta:
         method: Takes a step of a given size.
         controller: Chooses the sizes.
         max_steps: Attempted steps, accepted or not, after which a solve fails.
-        engine: Runs the loop.
+        engine: Runs the steps: Eager or Compiled.
         callbacks: Functions to be called at every step; None for none.
 
     Raises:
@@ -154,7 +156,7 @@ class RungeKutta:
     method: Method
     controller: Controller[Any]
     max_steps: Annotated[int, Ge(1)] = 10_000
-    engine: Engine = field(default_factory=Eager)
+    engine: Engine = EAGER
     callbacks: StepCallbacks | None = None
 
     def __post_init__(self) -> None:
@@ -224,6 +226,7 @@ def adaptive(
     controller: Callable[..., Controller] | None = None,
     max_steps: int = 10_000,
     callbacks: StepCallbacks | None = None,
+    engine: Engine = EAGER,
     **control: Any,
 ) -> RungeKutta:
     """A solver that keeps the error of each step below atol + rtol |y|.
@@ -236,6 +239,7 @@ def adaptive(
             and PI for implicit ones.
         max_steps: Attempted steps after which a solve fails.
         callbacks: Functions that are called at every step.
+        engine: Runs the steps: Eager or Compiled.
         **control: Further arguments of the controller, such as first_step, max_step or safety.
 
     Returns:
@@ -259,7 +263,7 @@ def adaptive(
     if controller is None:
         controller = PI if isinstance(method, ImplicitRungeKutta) else Integral
     chosen = controller(rtol=rtol, atol=atol, **control)
-    return RungeKutta(method, chosen, max_steps, callbacks=callbacks)
+    return RungeKutta(method, chosen, max_steps, engine, callbacks)
 
 
 def fixed(
@@ -268,6 +272,7 @@ def fixed(
     *,
     max_steps: int = 10_000,
     callbacks: StepCallbacks | None = None,
+    engine: Engine = EAGER,
 ) -> RungeKutta:
     """A solver whose steps have one size; the last one is cut to end at the last time.
 
@@ -276,6 +281,7 @@ def fixed(
         step_size: The size of a step, positive, in the units of time.
         max_steps: Steps after which a solve fails.
         callbacks: Functions that are called at every step.
+        engine: Runs the steps: Eager or Compiled.
 
     Returns:
         The solver, for odeint and the other functions.
@@ -294,4 +300,4 @@ def fixed(
         >>> stats.accepted, torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=0.1)
         (10, True)
     """
-    return RungeKutta(method, Constant(step_size), max_steps, callbacks=callbacks)
+    return RungeKutta(method, Constant(step_size), max_steps, engine, callbacks)

@@ -1,9 +1,10 @@
 """Engines: the interface of the stepping loop, its options and its result."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from node_repro.ode.controllers import Controller
@@ -40,6 +41,38 @@ class Start(NamedTuple):
     solved: tuple[Tensor, ...] = ()
 
 
+class Starts(NamedTuple):
+    """The starts of consecutive steps in one block of memory.
+
+    Attributes:
+        count: The number of steps.
+        ys: The states, (C, *S) with C >= count.
+        twins: The second states of a reversible method, (C, *S).
+        solved: The stage slopes that an implicit method computed by iteration, (C, *S) each.
+    """
+
+    count: int
+    ys: Tensor
+    twins: Tensor | None = None
+    solved: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of(cls, start: Start) -> "Starts":
+        """A block of one step, without a copy."""
+        twins = None if start.twin is None else start.twin.unsqueeze(0)
+        return cls(1, start.y.unsqueeze(0), twins, tuple(k.unsqueeze(0) for k in start.solved))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors of the block."""
+        return (self.ys, *(() if self.twins is None else (self.twins,)), *self.solved)
+
+    def start(self, i: int) -> Start:
+        """The start of one step."""
+        twin = None if self.twins is None else self.twins[i]
+        return Start(self.ys[i], twin, tuple(k[i] for k in self.solved))
+
+
 class Trajectory(NamedTuple):
     """The result of a solve.
 
@@ -48,20 +81,22 @@ class Trajectory(NamedTuple):
         end: The state at t1.
         carry: What the next step would need besides the state.
         mesh: The accepted steps.
-        starts: The start of every step, with keep_starts.
+        starts: The starts of the steps in blocks, with keep_starts.
         h: The signed step to continue with, None where no step was taken.
         stats: The cost of the solve.
         slope: f at the start, (*S), where it was evaluated.
+        deviation: The largest value that the jump measured, a scalar.
     """
 
     ys: Tensor
     end: State
     carry: Carry
     mesh: Mesh
-    starts: tuple[Start, ...]
+    starts: tuple[Starts, ...]
     h: float | None
     stats: Stats
     slope: Tensor | None = None
+    deviation: Tensor | None = None
 
 
 class Leg(NamedTuple):
@@ -71,6 +106,23 @@ class Leg(NamedTuple):
     t1: Time
     y: Tensor
     step: Step
+
+
+class Jump(NamedTuple):
+    """A change of the state at every output time between the first and the last.
+
+    Steps end at these times, and the solve continues as a new one, with the step size that it had.
+    The trajectory's ys are then the states at the first and the last time only.
+
+    Attributes:
+        function: Called with the state (*S) that the solve arrives with, and the row of each tensor
+            for the output time; returns the state to continue with, and a scalar, of which the
+            trajectory has the largest as `deviation`.
+        tensors: Tensors with one row for every output time, (T, ...).
+    """
+
+    function: Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, Tensor]]
+    tensors: tuple[Tensor, ...]
 
 
 Watch = Callable[[Leg], bool]
@@ -118,6 +170,7 @@ class SolveOptions:
         first_step: The signed size of the first step; None leaves it to the solver.
         keep_starts: Whether to store the start of every step in the trajectory.
         watch: Called with every accepted step; may end the solve.
+        jump: Changes the state at the output times.
 
     Example:
         >>> from node_repro import ode
@@ -128,9 +181,50 @@ class SolveOptions:
     first_step: float | None = None
     keep_starts: bool = False
     watch: Watch | None = None
+    jump: Jump | None = None
 
 
 DEFAULT_OPTIONS = SolveOptions()
+
+
+Solve = Callable[[State, Tensor, SolveOptions], Trajectory]
+"""solve(state, ts, options): a solve of one field by one solver."""
+
+
+def solve_with_jumps(
+    solve: Solve, state: State, ts: Tensor, options: SolveOptions, jump: Jump
+) -> Trajectory:
+    """Solve from each output time to the next, with the jump between two solves.
+
+    The states of the result are the first and the last.
+    """
+    stats, options = Stats(), replace(options, jump=None)
+    points, observed = [float(ts[0])], []
+    y0, deviations = state.y, []
+    leg = slope = None
+    for i in range(1, len(ts)):
+        leg = solve(state, ts[[i - 1, i]], options)
+        stats.add(leg.stats)
+        points += leg.mesh.points[1:]
+        observed += [(i, i)] * len(leg.mesh.observed)
+        slope = leg.slope if i == 1 else slope
+        state, options = leg.end, replace(options, first_step=leg.h)
+        if i < len(ts) - 1:
+            y, deviation = jump.function(state.y, tuple(x[i] for x in jump.tensors))
+            state = state._replace(y=y)
+            deviations.append(deviation)
+    assert leg is not None
+    return Trajectory(
+        torch.stack((y0, leg.end.y)),
+        leg.end,
+        leg.carry,
+        Mesh(tuple(points), tuple(observed)),
+        (),
+        leg.h,
+        stats,
+        slope,
+        torch.stack(deviations).max() if deviations else None,
+    )
 
 
 class Stepper(Protocol):

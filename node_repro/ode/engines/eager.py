@@ -5,6 +5,7 @@ Host reads: one per attempted step, two for the automatic first step, one at the
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,12 +17,14 @@ from node_repro.ode.engines import (
     Mesh,
     SolveOptions,
     Start,
+    Starts,
     StepCallbacks,
     Stepper,
     Trajectory,
     at_start,
     interval,
     positions,
+    solve_with_jumps,
 )
 from node_repro.ode.engines.failure import (
     Failure,
@@ -45,12 +48,22 @@ SPAN = 1e-24  # the shortest step, as a fraction of the span
 
 @dataclass(frozen=True)
 class Eager:
-    """The reference engine; other engines must give the same results."""
+    """Runs the steps one by one in Python: the reference, whose results other engines give.
+
+    Examples:
+        >>> from node_repro import ode
+        >>> solver = ode.dopri5(rtol=1e-5, atol=1e-5, engine=ode.Eager())
+        >>> solver == ode.dopri5(rtol=1e-5, atol=1e-5)
+        True
+    """
 
     def integrate(
         self, stepper: Stepper, f: Field, state: State, ts: Tensor, options: SolveOptions
     ) -> Trajectory:
         """See Engine.integrate."""
+        if options.jump is not None:
+            solve = partial(self.integrate, stepper, f)
+            return solve_with_jumps(solve, state, ts, options, options.jump)
         loop = _Loop(stepper, f, ts, options)
         if loop.leading == len(loop.times):
             return loop.stay(state)
@@ -95,7 +108,7 @@ class _Progress:
     outputs: list[Tensor]
     points: list[float]
     observed: list[tuple[int, int]] = field(default_factory=list)
-    starts: list[Start] = field(default_factory=list)
+    starts: list[Starts] = field(default_factory=list)
     step: Step | None = None
     error: float = 0.0
     decision: StepDecision[Any] | None = None
@@ -141,7 +154,7 @@ class _Loop:
         self.tolerances = self.controller.tolerances
         self.times: list[float] = ts.tolist()
         self.t0, self.end = self.times[0], self.times[-1]
-        self.leading = _leading(self.times)
+        self.leading = leading(self.times)
         self.stats = Stats()
         self.f = Counted(f, self.stats, (self.t0, self.end))
         self.slope: Tensor | None = None
@@ -245,13 +258,14 @@ class _Loop:
         self.stats.accept(t1 - at.t)
         if self.on_accept is not None:
             self.on_accept(at.t, at.state, t1 - at.t)
-        inside = (at.seen, _passed(self.times, at.seen, t1, self.end - self.t0))
+        inside = (at.seen, passed(self.times, at.seen, t1, self.end - self.t0))
         if inside[0] < inside[1]:
             x = positions(self.ts, inside, *ends)
             h = ends[1] - ends[0]
             at.outputs.append(self.method.interpolate(at.state.y, h, step.stages, x))
         if self.options.keep_starts:
-            at.starts.append(Start(at.state.y, at.carry.twin, step.solved))
+            start = Start(at.state.y, at.carry.twin, step.solved)
+            at.starts.append(Starts.of(start))
         at.points.append(t1)
         at.observed.append(inside)
         y = at.state.y
@@ -287,12 +301,12 @@ class _Loop:
         return Failure(at.t, at.h, at.state, at.step, at.error, self.tolerances)
 
 
-def _leading(times: list[float]) -> int:
+def leading(times: list[float]) -> int:
     """The number of leading times that equal the first."""
     return next((i for i, time in enumerate(times) if time != times[0]), len(times))
 
 
-def _passed(times: list[float], seen: int, t1: float, span: float) -> int:
+def passed(times: list[float], seen: int, t1: float, span: float) -> int:
     """The index of the first time not yet reached at t1; the final time is never passed."""
     sign = math.copysign(1.0, span)
     while seen < len(times) - 1 and sign * (times[seen] - t1) <= 0:

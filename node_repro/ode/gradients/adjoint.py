@@ -5,6 +5,7 @@ With a(t) = dL/dy(t): da/dt = -a^T df/dy and dL/dtheta = int_{t0}^{t1} a^T df/dt
 that of the ODE, to the tolerance of the backward solve; memory is one state per output.
 """
 
+import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from node_repro.ode.engines import SolveOptions
+from node_repro.ode.engines import Jump, SolveOptions
+from node_repro.ode.engines.pure import PureAdjoint, Traced, parametrized
 from node_repro.ode.field import Interval, VectorField, at_times, evaluate, jacobian
 from node_repro.ode.gradients import Problem
 from node_repro.ode.gradients.declared import Declared, declared, vjp
@@ -111,7 +113,7 @@ class Adjoint:
 
 @dataclass(frozen=True)
 class _Back:
-    """The backward pass, a solve for every interval between two outputs.
+    """The backward pass.
 
     Attributes:
         f: The vector field of the forward pass.
@@ -138,7 +140,7 @@ class _Back:
                 "infinite; check the loss and what is computed from the solution",
             )
         with self.f.restored() as f:
-            return _Intervals(self, f, saved, stats).gradients(gys)
+            return _Backward(self, f, saved, stats).gradients(gys)
 
 
 class _Augmented:
@@ -151,7 +153,6 @@ class _Augmented:
         f: The vector field.
         parameters: The parameters that require a gradient.
         declared: Evaluates f, and checks that it depends on declared tensors only.
-        first: The first (y, f(t, y)); None before it is evaluated.
         vjps: None: products of this field are not counted.
     """
 
@@ -166,7 +167,6 @@ class _Augmented:
         self.f, self.parameters = f, parameters
         expected = bool(parameters) and not restorable
         self.declared = Declared((*parameters, *frozen), expected=expected)
-        self.first: tuple[Tensor, Tensor] | None = None
         self.vjps: Stats | None = None
 
     def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
@@ -181,14 +181,22 @@ class _Augmented:
     def jacobian(self, t: Time, y: Tensor) -> AdjointJacobian:
         return AdjointJacobian(jacobian(self.f, t, y[0]))
 
+    def traced(self) -> Traced:
+        """See Traceable.traced."""
+        return Traced(PureAdjoint, parametrized(self.f, self.parameters), self.parameters)
+
+    def around(self, f: VectorField) -> "_Augmented":
+        """See Traceable.around."""
+        other = copy.copy(self)
+        other.f = f
+        return other
+
     def _slope(self, f: VectorField, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         wanted = self.parameters if integrands else ()
         with torch.enable_grad():
             z = y[0].detach().requires_grad_()
             dz = self.declared.evaluate(f, t, z)
         dy = dz.detach()
-        if self.first is None:
-            self.first = z.detach(), dy
         if not dz.requires_grad:  # f depends on neither y nor a parameter
             zeros = tuple(map(torch.zeros_like, wanted))
             return Slope(torch.stack((dy, torch.zeros_like(dy))), zeros)
@@ -199,8 +207,14 @@ class _Augmented:
         return Slope(torch.stack((dy, da)), tuple(gs))
 
 
-class _Intervals:
-    """The intervals between two outputs, solved from the last to the first.
+def _observe(y: Tensor, tensors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """The jump at an output time: the stored state, and the adjoint plus dL/dy of the output."""
+    true, gy, size = tensors
+    return torch.stack((true, y[1] + gy)), torch.linalg.vector_norm(y[0] - true) / size
+
+
+class _Backward:
+    """The backward solve, from the last output to the first, with a jump at each between them.
 
     Attributes:
         back: The backward pass.
@@ -224,28 +238,39 @@ class _Intervals:
         back, ts, ys, wanted = self.back, self.ts, self.ys, self.saved.parameters
         field = _Augmented(self.f, wanted, back.frozen, restorable=back.f.restorable)
         gts = torch.zeros_like(ts) if self.saved.times else None
-        a, h = gys[-1], back.h
         integrals = tuple(map(torch.zeros_like, wanted))
-        drifts = []
-        for i in reversed(range(1, len(ts))):
-            start = State(torch.stack((ys[i], a)), integrals)
-            leg = back.solver.solve(field, start, ts[[i, i - 1]], SolveOptions(back.norm, h))
-            leg.stats.nvjp += leg.stats.nfe - leg.stats.jacobians
-            self.stats.add(leg.stats)
-            if gts is not None:
+        if len(ts) == 1:
+            return Gradients(gys[-1], gts, integrals)
+        sizes = self._sizes()
+        jump = Jump(_observe, (ys.flip(0), gys.flip(0), sizes)) if len(ts) > 2 else None
+        start = State(torch.stack((ys[-1], gys[-1])), integrals)
+        options = SolveOptions(back.norm, back.h, jump=jump)
+        solved = back.solver.solve(field, start, ts.flip(0), options)
+        solved.stats.nvjp += solved.stats.nfe - solved.stats.jacobians
+        self.stats.add(solved.stats)
+        y, a = solved.end.y
+        if gts is not None:
+            for i in range(1, len(ts)):
                 # an output's time changes that output; later outputs depend on t0 only
                 gts[i] = _product(gys[i], self._rate(i))
-            a, integrals, h = leg.end.y[1], leg.end.integrals, leg.h
-            drifts.append(_distance(leg.end.y[0], ys[i - 1], ys[i]))
-            if i > 1:
-                a = a + gys[i - 1]
-        if not drifts:
-            return Gradients(a, gts, integrals)
         moving = self._rate(0) if gts is not None or not back.at_end else None
         if gts is not None and moving is not None:
             gts[0] -= _product(a, moving)
-        self._check(field, drifts, moving)
-        return Gradients(a + gys[0], gts, integrals)
+        drift = torch.linalg.vector_norm(y - ys[0]) / sizes[-1]
+        if solved.deviation is not None:
+            drift = torch.maximum(drift, solved.deviation.to(drift))
+        self._check(drift, moving, None if solved.slope is None else solved.slope[0])
+        return Gradients(a + gys[0], gts, solved.end.integrals)
+
+    def _sizes(self) -> Tensor:
+        """The norm of the larger end of each interval, by which a drift is measured.
+
+        Returns:
+            (T,), from the last output to the first; an interval is at its earlier end.
+        """
+        norms = torch.linalg.vector_norm(self.ys.flatten(1), dim=1).flip(0)
+        larger = torch.cat((norms[:1], torch.maximum(norms[1:], norms[:-1])))
+        return larger.clamp_min(torch.finfo(norms.dtype).tiny)
 
     def _rate(self, i: int) -> Tensor:
         """f at the output i."""
@@ -253,29 +278,28 @@ class _Intervals:
         y = self.ys[i]
         return evaluate(self.f, at(self.interval.clip(float(self.ts[i])), y), y).detach()
 
-    def _check(self, field: _Augmented, drifts: list[Tensor], moving: Tensor | None) -> None:
-        """Measure the drift of the state, and check that f has not changed."""
+    def _check(self, drift: Tensor, moving: Tensor | None, last: Tensor | None) -> None:
+        """Report the drift of the state, and check that f has not changed.
+
+        Args:
+            drift: The drift of the state, a scalar.
+            moving: f at the first output, if it was evaluated.
+            last: f at the last output, where the backward solve evaluated it.
+        """
         saved, i = self.back.f, -1 if self.back.at_end else 0
-        first = field.first if self.back.at_end or moving is None else (self.ys[0], moving)
-        assert first is not None
-        y, dy = first
-        found = torch.stack((torch.stack(drifts).max(), saved.deviation(y, dy))).tolist()
+        y, dy = self.ys[i], last if self.back.at_end else moving
+        deviation = torch.zeros_like(drift) if dy is None else saved.deviation(y, dy)
+        found = torch.stack((drift, deviation)).tolist()
         self.stats.reconstruction = found[0]
-        t = at(self.interval.clip(float(self.ts[i])), y)
-        saved.check(found[1], lambda: evaluate(self.f, t, y).detach(), dy)
+        if dy is not None:
+            t = at(self.interval.clip(float(self.ts[i])), y)
+            saved.check(found[1], lambda: evaluate(self.f, t, y).detach(), dy)
         _warn_of_drift(found[0])
 
 
 def _product(a: Tensor, dy: Tensor) -> Tensor:
     """a^T f(t, y), the derivative of the loss with respect to an output's time, on the host."""
     return torch.sum((a.conj() * dy).real).to(device="cpu", dtype=torch.float64)
-
-
-def _distance(y: Tensor, true: Tensor, other: Tensor) -> Tensor:
-    """The root mean square of y - true, relative to that of the leg's larger end."""
-    norm = torch.linalg.vector_norm
-    size = torch.maximum(norm(true), norm(other))
-    return norm(y - true) / size.clamp_min(torch.finfo(size.dtype).tiny)
 
 
 def _warn_of_drift(reconstruction: float) -> None:

@@ -7,12 +7,13 @@ stages of an implicit one.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from node_repro.ode.engines import Mesh, Start
+from node_repro.ode.engines import Mesh, Start, Starts
 from node_repro.ode.gradients import Problem
+from node_repro.ode.gradients.compiled_replay import differentiate
 from node_repro.ode.gradients.declared import declared
 from node_repro.ode.gradients.function import (
     Forwarded,
@@ -22,11 +23,10 @@ from node_repro.ode.gradients.function import (
     solve_forward,
     solve_with_backward,
 )
-from node_repro.ode.gradients.replay import Replay, stepping
+from node_repro.ode.gradients.replay import Replay, Stored, stepping
 from node_repro.ode.gradients.saved_function import SavedFunction
-from node_repro.ode.methods import Method
 from node_repro.ode.solution import Solution, Stats
-from node_repro.ode.solver import Solver
+from node_repro.ode.solver import RungeKutta, Solver
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,41 @@ class Checkpointed:
         def forward(inputs: Inputs) -> Forwarded:
             saved, trajectory = solve_forward(problem, known, stepper, inputs, keep_starts=True)
             saved.remember(inputs.y0, trajectory.slope)
-            starts = trajectory.starts or (Start(inputs.y0, None),)
-            twins = [start.twin for start in starts if start.twin is not None]
-            solved = [slope for start in starts for slope in start.solved]
-            again = _Redone(
-                saved, stepper.method, trajectory.mesh, problem.frozen, len(starts), len(twins)
-            )
-            tensors = [*(start.y for start in starts), *twins, *solved]
+            starts = trajectory.starts or (Starts.of(Start(inputs.y0, None)),)
+            again = _Redone(saved, stepper, trajectory.mesh, problem.frozen, _Form.of(starts))
+            tensors = [x for block in starts for x in block.tensors]
             return Forwarded(trajectory.ys, trajectory.stats, tensors, again)
 
         return solve_with_backward("checkpointed", problem, known, forward)
+
+
+class _Form(NamedTuple):
+    """The form of the saved starts, without their tensors.
+
+    Attributes:
+        counts: The number of steps in each block.
+        twins: Whether there are second states of a reversible method.
+        tensors: The number of tensors of a block.
+    """
+
+    counts: tuple[int, ...]
+    twins: bool
+    tensors: int
+
+    @classmethod
+    def of(cls, starts: tuple[Starts, ...]) -> "_Form":
+        first = starts[0]
+        counts = tuple(block.count for block in starts)
+        return cls(counts, first.twins is not None, len(first.tensors))
+
+    def blocks(self, tensors: tuple[Tensor, ...]) -> list[Starts]:
+        """The starts, from their tensors."""
+        blocks = []
+        for i, count in enumerate(self.counts):
+            ys, *rest = tensors[i * self.tensors : (i + 1) * self.tensors]
+            twins = rest.pop(0) if self.twins else None
+            blocks.append(Starts(count, ys, twins, tuple(rest)))
+        return blocks
 
 
 @dataclass(frozen=True)
@@ -82,28 +107,21 @@ class _Redone:
 
     Attributes:
         f: The vector field of the forward pass.
-        method: The method of the steps.
+        solver: The solver of the steps.
         mesh: The accepted steps.
         frozen: The tensors that f depends on but that get no gradient.
-        starts: The number of stored starts of steps.
-        twins: The number of stored second states of a reversible method.
+        form: The form of the stored starts.
     """
 
     f: SavedFunction
-    method: Method
+    solver: RungeKutta
     mesh: Mesh
     frozen: tuple[Tensor, ...]
-    starts: int
-    twins: int
+    form: _Form
 
     def gradients(self, saved: Saved, gys: Tensor, stats: Stats) -> Gradients:
         """See BackwardPass.gradients."""
-        count = self.starts
-        ys, rest = saved.tensors[:count], saved.tensors[count:]
-        twins, solved = rest[: self.twins] or (None,) * count, rest[self.twins :]
-        stages = len(solved) // count
-        slopes = [solved[n * stages : (n + 1) * stages] for n in range(count)]
-        starts = map(Start, reversed(ys), reversed(twins), reversed(slopes))
-        replay = Replay(self.f, self.method, self.mesh, self.frozen, saved)
+        blocks = self.form.blocks(saved.tensors)
+        replay = Replay(self.f, self.solver, self.mesh, self.frozen, saved)
         with self.f.restored() as f:
-            return replay.gradients(f, starts, gys, stats)
+            return differentiate(replay, f, Stored(blocks), gys, stats)

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.engines import SolveOptions
+from node_repro.ode.engines.compiled import Compiled
 from node_repro.ode.field import Plain, evaluate
 from node_repro.ode.gradients import Problem
+from node_repro.ode.gradients.checkpointed import Checkpointed
 from node_repro.ode.gradients.declared import FirstChecked
 from node_repro.ode.methods import State
+from node_repro.ode.methods.adams import Adams
 from node_repro.ode.solution import Solution, SolverError, Stats
-from node_repro.ode.solver import Solver
+from node_repro.ode.solver import RungeKutta, Solver
 from node_repro.ode.transforms import transformed
 
 
@@ -55,6 +58,8 @@ class Direct:
                 f"autograd cannot differentiate {type(solver).__name__}: use gradient=adjoint, or "
                 "a Runge-Kutta method",
             )
+        if _replaced(problem, solver):
+            return Checkpointed().solve(problem, solver)
         first = evaluate
         if problem.explicit and torch.is_grad_enabled() and not transformed():
             first = FirstChecked((*(problem.parameters or ()), *problem.frozen))
@@ -73,3 +78,20 @@ class Direct:
         if ys.requires_grad:
             ys.register_hook(begin)
         return Solution(ys, stats)
+
+
+def _replaced(problem: Problem, solver: Solver) -> bool:
+    """Whether Checkpointed, which gives the same gradient, takes the place of Direct.
+
+    A compiled loop has no graph of its steps, so with the compiled engine the steps are replayed.
+    This is not possible for trained times, or if what f depends on is unknown.
+    """
+    return (
+        isinstance(solver, RungeKutta)
+        and isinstance(solver.engine, Compiled)
+        and not isinstance(solver.method, Adams)
+        and torch.is_grad_enabled()
+        and problem.parameters is not None
+        and not problem.ts.requires_grad
+        and not transformed()
+    )

@@ -6,19 +6,20 @@ the steps is not differentiated.
 """
 
 import math
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from node_repro.ode.engines import Mesh, Start, interval, positions
+from node_repro.ode.engines import Mesh, Start, Starts, interval, positions
 from node_repro.ode.field import Counted, Plain, VectorField, evaluate
 from node_repro.ode.gradients.declared import Declared, vjp
 from node_repro.ode.gradients.function import Gradients, Saved
 from node_repro.ode.gradients.saved_function import SavedFunction
-from node_repro.ode.methods import Method, State, Step, at
+from node_repro.ode.methods import ReversibleMethod, State, Step, at
 from node_repro.ode.methods.adams import Adams
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
@@ -50,50 +51,121 @@ def stepping(solver: Solver, gradient: str) -> RungeKutta:
     return solver
 
 
+class StepStarts(Protocol):
+    """The starts of the steps of a solve."""
+
+    def backwards(self, f: VectorField, stats: Stats) -> Iterator[Start]:
+        """The starts, the last one first; the start of the solve if it has no steps."""
+        ...
+
+
+class Stored(NamedTuple):
+    """Starts that the forward pass has stored."""
+
+    blocks: Sequence[Starts]
+
+    def backwards(self, f: VectorField, stats: Stats) -> Iterator[Start]:
+        """See StepStarts.backwards."""
+        for block in reversed(self.blocks):
+            yield from map(block.start, reversed(range(block.count)))
+
+
+class Inverted(NamedTuple):
+    """Starts that are computed by inverting the steps.
+
+    Attributes:
+        method: The method of the steps.
+        mesh: The accepted steps.
+        y0: The start of the solve, (*S).
+        y: Its end.
+        twin: The second state there.
+    """
+
+    method: ReversibleMethod
+    mesh: Mesh
+    y0: Tensor
+    y: Tensor
+    twin: Tensor
+
+    def backwards(self, f: VectorField, stats: Stats) -> Iterator[Start]:
+        """See StepStarts.backwards. The start of the solve is y0 itself."""
+        points, y, twin = self.mesh.points, self.y, self.twin
+        field = Counted(Plain(f), stats, (points[0], points[-1]))
+        size = torch.linalg.vector_norm(y)
+        for n in reversed(range(len(points) - 1)):
+            with torch.no_grad():
+                y, twin = self.method.unstep(field, points[n], points[n + 1], y, twin)
+                size = torch.maximum(size, torch.linalg.vector_norm(y))
+            if n > 0:
+                yield Start(y, twin)
+        self.measure(y, size, stats)
+        yield Start(self.y0, self.y0)
+
+    def measure(self, y: Tensor, size: Tensor, stats: Stats) -> None:
+        """Record how far from y0 the inverted steps led, and warn if half of the digits are lost.
+
+        Args:
+            y: The state to which they led, (*S).
+            size: The norm of the largest state, a scalar.
+            stats: Gets the distance relative to it.
+        """
+        off = torch.linalg.vector_norm(y - self.y0) / size.clamp_min(torch.finfo(size.dtype).tiny)
+        stats.reconstruction = float(off)
+        _warn_of_drift(stats.reconstruction, self.y0.dtype)
+
+
+def _warn_of_drift(reconstruction: float, dtype: torch.dtype) -> None:
+    if not reconstruction <= math.sqrt(torch.finfo(dtype).eps):
+        warnings.warn(
+            f"inverting the steps led to a start {reconstruction:.0e} from y0, relative to the "
+            f"largest state, as rounding in {dtype} grows: the gradient is not exact; use "
+            "float64, fewer steps, or gradient=checkpointed",
+            stacklevel=2,
+        )
+
+
 class Replay(NamedTuple):
     """Repeats the steps of a solve, from the last to the first.
 
     Attributes:
         saved_f: The vector field of the forward pass, for checks that it has not changed.
-        method: The method of the steps.
+        solver: The solver of the steps.
         mesh: The accepted steps.
         frozen: The tensors that f depends on but that get no gradient.
         saved: The times, and the parameters that require a gradient.
     """
 
     saved_f: SavedFunction
-    method: Method
+    solver: RungeKutta
     mesh: Mesh
     frozen: tuple[Tensor, ...]
     saved: Saved
 
-    def gradients(
-        self, f: VectorField, starts: Iterable[Start], gys: Tensor, stats: Stats
-    ) -> Gradients:
+    def gradients(self, f: VectorField, starts: StepStarts, gys: Tensor, stats: Stats) -> Gradients:
         """The gradients of the discrete solution.
 
         Args:
             f: The vector field, with the parameters of the forward pass.
-            starts: The starts of the steps, the last one first; the start of the solve if it has no
-                steps.
+            starts: The starts of the steps.
             gys: dL/dys, (T, *S).
             stats: Counts the work.
 
         Raises:
             SolverError: f has changed since the forward pass (kind bad_input).
         """
-        method, (points, observed), wanted = self.method, self.mesh, self.saved.parameters
+        method, wanted = self.solver.method, self.saved.parameters
+        points, observed = self.mesh
         ts = self.saved.ts
         ends = float(ts[0]), float(ts[-1])
         times = ts.detach().requires_grad_(self.saved.times)
-        expected = bool(wanted) and not self.saved_f.restorable
-        declared = Declared((*wanted, *self.frozen, times), expected=expected)
+        declared = self.declared(times)
         field = Counted(Plain(f, stats, declared.evaluate), stats, ends)
         totals: list[Tensor | None] = [None] * (len(wanted) + 1)  # and of the times
         a, a_twin = gys[-1], None
         steps = len(points) - 1
         start = later = None
-        for n, start in zip(reversed(range(max(steps, 1))), starts, strict=True):
+        backwards = starts.backwards(f, stats)
+        for n, start in zip(reversed(range(max(steps, 1))), backwards, strict=True):
             if not steps:
                 break
             inside = observed[n]
@@ -116,7 +188,7 @@ class Replay(NamedTuple):
             known = [*wanted, *([times] if times.requires_grad else [])]
             a, *others = vjp(outputs, (*inputs, *known), cotangents)
             if n == 0 and carry.slope is not None:
-                self._check_function(f, y.detach(), carry.slope.dy.detach())
+                self.check_function(f, y.detach(), carry.slope.dy.detach())
             if n == steps - 2 and later is not None and twin is None:
                 with torch.no_grad():
                     redo = partial(method.step, field, t, t1, State(y), carry)
@@ -137,7 +209,14 @@ class Replay(NamedTuple):
             gy0 = a + gy0 if a_twin is None else a + a_twin + gy0
         return Gradients(gy0, gts, tuple(totals[: len(wanted)]))
 
-    def _check_function(self, f: VectorField, y0: Tensor, dy: Tensor) -> None:
+    def declared(self, times: Tensor) -> Declared:
+        """Evaluates f with a check that it depends on declared tensors only."""
+        wanted = self.saved.parameters
+        expected = bool(wanted) and not self.saved_f.restorable
+        return Declared((*wanted, *self.frozen, times), expected=expected)
+
+    def check_function(self, f: VectorField, y0: Tensor, dy: Tensor) -> None:
+        """Check that f(t0, y0) = dy is the value of the forward pass. Raises SolverError."""
         deviation = float(self.saved_f.deviation(y0, dy))
         t0 = float(self.saved.ts[0])
         with torch.no_grad():

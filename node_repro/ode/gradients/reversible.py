@@ -4,18 +4,14 @@ The gradient is that of the discrete solution, exact to rounding, with memory th
 with the steps (McCallum, Foster 2024; Kidger, Foster, Li, Lyons 2021).
 """
 
-import math
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, TypeGuard
 
-import torch
 from torch import Tensor
 
-from node_repro.ode.engines import Mesh, Start
-from node_repro.ode.field import Counted, Plain, VectorField
+from node_repro.ode.engines import Mesh
 from node_repro.ode.gradients import Problem
+from node_repro.ode.gradients.compiled_replay import differentiate
 from node_repro.ode.gradients.declared import declared
 from node_repro.ode.gradients.function import (
     Forwarded,
@@ -25,11 +21,11 @@ from node_repro.ode.gradients.function import (
     solve_forward,
     solve_with_backward,
 )
-from node_repro.ode.gradients.replay import Replay, stepping
+from node_repro.ode.gradients.replay import Inverted, Replay, stepping
 from node_repro.ode.gradients.saved_function import SavedFunction
 from node_repro.ode.methods import Method, ReversibleMethod
 from node_repro.ode.solution import Solution, SolverError, Stats
-from node_repro.ode.solver import Solver
+from node_repro.ode.solver import RungeKutta, Solver
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ class Reversible:
             saved.remember(inputs.y0, trajectory.slope)
             twin = trajectory.carry.twin
             tensors = (inputs.y0, trajectory.end.y, inputs.y0 if twin is None else twin)
-            back = _Undone(saved, method, trajectory.mesh, problem.frozen)
+            back = _Undone(saved, stepper, method, trajectory.mesh, problem.frozen)
             return Forwarded(trajectory.ys, trajectory.stats, tensors, back)
 
         return solve_with_backward("reversible", problem, known, forward)
@@ -99,47 +95,22 @@ class _Undone:
 
     Attributes:
         f: The vector field of the forward pass.
-        method: The method of the steps.
+        solver: The solver of the steps.
+        method: Its method.
         mesh: The accepted steps.
         frozen: The tensors that f depends on but that get no gradient.
     """
 
     f: SavedFunction
+    solver: RungeKutta
     method: ReversibleMethod
     mesh: Mesh
     frozen: tuple[Tensor, ...]
 
     def gradients(self, saved: Saved, gys: Tensor, stats: Stats) -> Gradients:
         """See BackwardPass.gradients."""
-        y0, end, twin = saved.tensors
-        replay = Replay(self.f, self.method, self.mesh, self.frozen, saved)
+        replay = Replay(self.f, self.solver, self.mesh, self.frozen, saved)
         with self.f.restored() as f:
-            return replay.gradients(f, self._starts(f, y0, end, twin, stats), gys, stats)
-
-    def _starts(
-        self, f: VectorField, y0: Tensor, y: Tensor, twin: Tensor, stats: Stats
-    ) -> Iterator[Start]:
-        """The starts of the steps, the last one first; the start of the solve is y0 itself."""
-        points = self.mesh.points
-        field = Counted(Plain(f), stats, (points[0], points[-1]))
-        size = torch.linalg.vector_norm(y)
-        for n in reversed(range(len(points) - 1)):
-            with torch.no_grad():
-                y, twin = self.method.unstep(field, points[n], points[n + 1], y, twin)
-                size = torch.maximum(size, torch.linalg.vector_norm(y))
-            if n > 0:
-                yield Start(y, twin)
-        off = torch.linalg.vector_norm(y - y0) / size.clamp_min(torch.finfo(size.dtype).tiny)
-        stats.reconstruction = float(off)
-        _warn_of_drift(stats.reconstruction, y0.dtype)
-        yield Start(y0, y0)
-
-
-def _warn_of_drift(reconstruction: float, dtype: torch.dtype) -> None:
-    if not reconstruction <= math.sqrt(torch.finfo(dtype).eps):
-        warnings.warn(
-            f"inverting the steps led to a start {reconstruction:.0e} from y0, relative to the "
-            f"largest state, as rounding in {dtype} grows: the gradient is not exact; use "
-            "float64, fewer steps, or gradient=checkpointed",
-            stacklevel=2,
-        )
+            return differentiate(
+                replay, f, Inverted(self.method, self.mesh, *saved.tensors), gys, stats
+            )

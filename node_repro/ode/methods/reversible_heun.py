@@ -48,17 +48,14 @@ class ReversibleHeun:
         z1 = combine(2.0 * y - z, h, (1.0,), (k.dy,))
         k1 = f(t1, z1, integrands=True)
         y1 = combine(y, h, (0.5, 0.5), (k.dy, k1.dy))
-        half = float(h) / 2 if state.integrals else 0.0
         pairs = zip(state.integrals, k.integrands, k1.integrands, strict=False)
-        integrals = tuple(q + half * (a + b) for q, a, b in pairs)
+        integrals = tuple(q + combine(None, h, (0.5, 0.5), (a, b)) for q, a, b in pairs)
         error = None
         if not advance_only:
             with torch.no_grad():  # the choice of the step is not differentiated
-                changes = zip(k.integrands, k1.integrands, strict=True)
-                error = State(
-                    combine(None, h, (-0.5, 0.5), (k.dy, k1.dy)),
-                    tuple(half * (b - a) for a, b in changes),
-                )
+                changes = zip((k.dy, *k.integrands), (k1.dy, *k1.integrands), strict=True)
+                dy, *qs = (combine(None, h, (-0.5, 0.5), pair) for pair in changes)
+                error = State(dy, tuple(qs))
         return Step(State(y1, integrals), error, Carry(k1, z1), (k.dy, k1.dy))
 
     def unstep(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor, _foreach_add_
+from torch import Tensor, _foreach_add, _foreach_add_
 
 from node_repro.ode.methods import Carry, Field, State, Step, Time, to_device
 from node_repro.ode.tableau import ButcherTableau
@@ -157,14 +157,23 @@ class Quadrature:
         """Add the integrands of stage i."""
         if not integrands:
             return
-        tableau, h = self.tableau, float(self.h)
-        if tableau.weights[i] != 0:
-            _foreach_add_(self.value, integrands, alpha=h * tableau.weights[i])
-        if tableau.error_weights and tableau.error_weights[i] != 0:
-            _foreach_add_(self.error, integrands, alpha=h * tableau.error_weights[i])
+        tableau = self.tableau
+        self._add(self.value, tableau.weights[i], integrands)
+        if tableau.error_weights:
+            self._add(self.error, tableau.error_weights[i], integrands)
+
+    def _add(self, sums: list[Tensor], weight: float, integrands: tuple[Tensor, ...]) -> None:
+        """Add h times the weight times the integrands to the sums."""
+        if weight == 0:
+            return
+        h = self.h * weight
+        if isinstance(h, Tensor):
+            sums[:] = [total + h.to(q) * q for total, q in zip(sums, integrands, strict=True)]
+        else:
+            _foreach_add_(sums, integrands, alpha=h)
 
     def added_to(self, integrals: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The integrals at the end of the step, from those at its start."""
-        if integrals:
-            _foreach_add_(self.value, integrals)
-        return tuple(self.value)
+        if not integrals:
+            return ()
+        return tuple(_foreach_add(self.value, integrals))

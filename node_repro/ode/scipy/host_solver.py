@@ -7,7 +7,7 @@ the host. Outputs within a step are the integrator's own interpolation.
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -15,7 +15,13 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from node_repro.ode.engines import DEFAULT_OPTIONS, Mesh, SolveOptions, Start, Trajectory
+from node_repro.ode.engines import (
+    DEFAULT_OPTIONS,
+    Mesh,
+    SolveOptions,
+    Trajectory,
+    solve_with_jumps,
+)
 from node_repro.ode.field import Counted
 from node_repro.ode.methods import Carry, Field, State
 from node_repro.ode.norm import Norm, Tolerances
@@ -87,6 +93,8 @@ class HostSolver:
                 f"{self.name} gives no access to its steps, so it finds no events: use a "
                 "Runge-Kutta method",
             )
+        if options.jump is not None:
+            return solve_with_jumps(partial(self.solve, f), state, ts, options, options.jump)
         self._tolerances.check(state.y)
         times: list[float] = ts.tolist()
         t, end = times[0], times[-1]
@@ -108,11 +116,10 @@ class HostSolver:
         rates = Rates(f, flat, stats, (t, end))
         v = flat.vector(*state)
         integrator = self._begin(rates, v, t, end, self._weighted(flat, options.norm), first)
-        points, observed, starts = [t], [], []
+        points, observed = [t], []
         while t != end:
             if stats.accepted + stats.rejected >= self.max_steps:
                 raise self._too_many(t, end, integrator)
-            starts += [Start(flat.y(v), None)] if options.keep_starts else []
             v, t1 = self._step(integrator, rates, v, t, end)
             stats.accept(t1 - t)
             stats.rejected = self._rejected(integrator)
@@ -132,9 +139,7 @@ class HostSolver:
             )
         ys.append(last.y)
         mesh = Mesh(tuple(points), tuple(observed))
-        return Trajectory(
-            torch.stack(ys), last, Carry(), mesh, tuple(starts), None, stats, rates.f.first
-        )
+        return Trajectory(torch.stack(ys), last, Carry(), mesh, (), None, stats, rates.f.first)
 
     def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
         """The tolerances with which the integrator's own norm equals or bounds the given one."""
@@ -182,7 +187,7 @@ class HostSolver:
         stats.accept(end - t)
         mesh = Mesh((t, end), ((seen, len(times) - 1),))
         ys = state.y.expand(len(times), *state.y.shape).clone()
-        return Trajectory(ys, state, Carry(), mesh, (Start(state.y, None),), None, stats)
+        return Trajectory(ys, state, Carry(), mesh, (), None, stats)
 
     def _too_close(self, t: float, end: float) -> SolverError:
         return SolverError(

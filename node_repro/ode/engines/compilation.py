@@ -1,0 +1,169 @@
+"""Calls of torch.compile: the compiler, the count of compiled graphs, and f alone."""
+
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from node_repro.ode.engines.pure import NotCompilableError, Traceable
+from node_repro.ode.field import Plain, VectorField
+from node_repro.ode.methods import Field
+from node_repro.ode.solution import SolverError
+
+
+@dataclass
+class Compilations:
+    """What this process has compiled so far.
+
+    Attributes:
+        graphs: The number of compiled graphs.
+        seconds: The time of the calls that compiled one.
+    """
+
+    graphs: int = 0
+    seconds: float = 0.0
+
+
+COMPILATIONS = Compilations()
+_reported: set[str] = set()
+_alone: dict[Any, Callable[..., Tensor]] = {}
+
+
+def has_compiler() -> bool:
+    """Whether torch finds a C++ compiler, which it needs on a CPU and for Triton."""
+    names = (os.environ.get("CXX"), "g++", "clang++", "c++")
+    return any(shutil.which(name) for name in names if name)
+
+
+def report_once(message: str) -> None:
+    """Warn, once for every message."""
+    if message not in _reported:
+        _reported.add(message)
+        warnings.warn(message, stacklevel=2)
+
+
+def _inductor(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+    """The backend: torch's own, on a CPU without Python between the kernels."""
+    COMPILATIONS.graphs += 1
+    if os.environ.get("DBG") == "aot":
+        from torch._dynamo.backends.debugging import aot_eager
+
+        return aot_eager(graph, inputs)
+    on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, Tensor))
+    return torch._inductor.compile(graph, inputs, options={"cpp_wrapper": on_cpu})
+
+
+def compile_whole(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function compiled without graph breaks.
+
+    Raises:
+        NotCompilableError: When it is called: it cannot be traced or compiled.
+    """
+    return counted(torch.compile(_own(function), fullgraph=True, dynamic=False, backend=_inductor))
+
+
+def _own(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A copy of a function with its own code object, as torch limits the graphs of each."""
+    assert isinstance(function, FunctionType)
+    return FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+
+
+def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A compiled function, with the time of compilations counted."""
+
+    def timed(*arguments: Any) -> Any:  # noqa: ANN401
+        before, began = COMPILATIONS.graphs, time.perf_counter()
+        result = function(*arguments)
+        if COMPILATIONS.graphs > before:
+            COMPILATIONS.seconds += time.perf_counter() - began
+        return result
+
+    return timed
+
+
+_runs: dict[Any, Callable[..., Any]] = {}
+_known: dict[Any, str | None] = {}
+"""Why a graph cannot be compiled; None for one that was compiled."""
+
+
+def call(
+    key: Hashable,
+    run_of: Callable[[], Callable[..., Any]],
+    backend: str,
+    case: Hashable,
+    check: Callable[[], object],
+    *arguments: Any,
+) -> Any:  # noqa: ANN401
+    """Call a function of tensors, compiled if it is not yet.
+
+    Args:
+        key: What the function is specialised to.
+        run_of: Makes the function.
+        backend: "inductor" or "uncompiled".
+        case: What distinguishes calls of the function that need different graphs.
+        check: Evaluates f with the checks of the eager engine; called for every new graph.
+        arguments: The arguments of the function.
+
+    Raises:
+        NotCompilableError: The function cannot be compiled.
+    """
+    key, case = (backend, key), (backend, key, case)
+    if key not in _runs:
+        run = run_of()
+        _runs[key] = compile_whole(run) if backend == "inductor" else run
+    if case not in _known:
+        check()
+    elif _known[case]:
+        raise NotCompilableError(_known[case])
+    before = COMPILATIONS.graphs
+    try:
+        result = _runs[key](*arguments)
+    except (SolverError, NotCompilableError):
+        raise
+    except Exception as error:
+        if backend != "inductor":
+            raise
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        if os.environ.get("DBG"):
+            raise
+        _known[case] = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+        raise NotCompilableError(_known[case]) from error
+    if COMPILATIONS.graphs > before and case in _known:
+        check()  # another f of this form: it may refer to other tensors
+    _known.setdefault(case, None)
+    return result
+
+
+def form(f: Any, *tensors: Tensor) -> Hashable:  # noqa: ANN401
+    """What distinguishes graphs: the code of f, and the shapes of tensors."""
+    shapes = tuple((x.shape, x.dtype, x.device) for x in tensors)
+    return getattr(f, "__code__", type(f)), shapes
+
+
+def with_compiled_function(field: Field) -> Field:
+    """The field with f compiled alone, if it can be; dynamo runs what it cannot trace."""
+    if not isinstance(field, Plain | Traceable):
+        return field
+    f = field.f
+    key = getattr(f, "__code__", type(f))
+    if key not in _alone:
+
+        def call(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
+            return f(t, y)
+
+        _alone[key] = counted(torch.compile(_own(call), dynamic=False, backend=_inductor))
+    return field.around(partial(_alone[key], f))
