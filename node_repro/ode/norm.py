@@ -281,7 +281,9 @@ def _scaled(
 ) -> tuple[Tensor, ...]:
     """value / (atol + rtol max |size|) for every integral."""
     rtol, atol = tolerances.integrals
-    if isinstance(rtol, Tensor):  # in a compiled loop, which fuses single operations
+    if isinstance(rtol, Tensor) and isinstance(
+        atol, Tensor
+    ):  # in a compiled loop, which fuses single operations
         largest = [
             functools.reduce(torch.maximum, [q.abs() for q in qs])
             for qs in zip(*sizes, strict=True)

@@ -10,7 +10,7 @@ from chosen import ADJOINTS, GRADIENTS, Net, adaptive, leaf, real, steps
 from torch import Tensor, nn
 
 from node_repro.ode import RungeKutta, Stats, odeint
-from node_repro.ode.engines import DEFAULT_OPTIONS, SolveOptions, Trajectory
+from node_repro.ode.engines import DEFAULT_OPTIONS, SolveOptions, Trajectory, solve_with_jumps
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.methods import Field, State
 from node_repro.ode.norm import FLAT, FULL, SEMI, Tolerances
@@ -83,7 +83,12 @@ class Forgetful:
     def solve(
         self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
     ) -> Trajectory:
-        return self.solver.solve(f, state, ts, SolveOptions(options.norm))
+        def leg(state: State, ts: Tensor, options: SolveOptions) -> Trajectory:
+            return self.solver.solve(f, state, ts, SolveOptions(options.norm))
+
+        if options.jump is None:
+            return leg(state, ts, options)
+        return solve_with_jumps(leg, state, ts, options, options.jump)
 
     def with_tolerance(
         self, rtol: float | Tensor | None, atol: float | Tensor | None

@@ -217,7 +217,7 @@ def test_the_mesh_is_made_of_the_real_steps(host: type[Multistep]) -> None:
     )
     sizes = np.diff(points)
     assert (stats.h_min, stats.h_max) == (sizes.min(), sizes.max())
-    states = torch.stack([start.y for start in found.starts])
+    states = torch.cat([block.ys for block in found.starts])
     torch.testing.assert_close(states, turned(real(*points[:-1])), rtol=0, atol=1e-6)
     seen = [(n, i) for n, pair in enumerate(found.mesh.observed) for i in range(*pair)]
     assert [i for _, i in seen] == [2, 3]

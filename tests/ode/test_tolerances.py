@@ -146,7 +146,7 @@ def test_elements_that_are_not_those_of_the_state_are_refused(
 
 
 def test_elements_on_another_device_are_refused() -> None:
-    tolerances = Tolerances(torch.ones(2, device="meta"), 1e-3, (1.0, 1e-3))
+    tolerances = Tolerances(torch.ones(2, device="meta"), 1e-3, (1.0, 1e-3), False)
     with pytest.raises(SolverError, match="rtol is on meta and y on cpu: move one") as caught:
         tolerances.check(real(1, 2))
     assert caught.value.kind == "bad_input"

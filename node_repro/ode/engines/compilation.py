@@ -6,14 +6,14 @@ import time
 import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from node_repro.ode.engines.pure import NotCompilableError, Traceable
+from node_repro.ode.engines.pure import NotCompilableError, Parametrized, Traceable
 from node_repro.ode.field import Plain, VectorField
 from node_repro.ode.methods import Field
 from node_repro.ode.solution import SolverError
@@ -37,6 +37,7 @@ _reported: set[str] = set()
 _alone: dict[Any, Callable[..., Tensor]] = {}
 
 
+@cache
 def has_compiler() -> bool:
     """Whether torch finds a C++ compiler, which it needs on a CPU and for Triton."""
     names = (os.environ.get("CXX"), "g++", "clang++", "c++")
@@ -50,13 +51,9 @@ def report_once(message: str) -> None:
         warnings.warn(message, stacklevel=2)
 
 
-def _inductor(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+def _inductor(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:  # noqa: ANN401
     """The backend: torch's own, on a CPU without Python between the kernels."""
     COMPILATIONS.graphs += 1
-    if os.environ.get("DBG") == "aot":
-        from torch._dynamo.backends.debugging import aot_eager
-
-        return aot_eager(graph, inputs)
     on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, Tensor))
     return torch._inductor.compile(graph, inputs, options={"cpp_wrapper": on_cpu})
 
@@ -138,8 +135,6 @@ def call(
         if backend != "inductor":
             raise
         lines = [line for line in str(error).splitlines() if line.strip()]
-        if os.environ.get("DBG"):
-            raise
         _known[case] = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
         raise NotCompilableError(_known[case]) from error
     if COMPILATIONS.graphs > before and case in _known:
@@ -151,6 +146,7 @@ def call(
 def form(f: Any, *tensors: Tensor) -> Hashable:  # noqa: ANN401
     """What distinguishes graphs: the code of f, and the shapes of tensors."""
     shapes = tuple((x.shape, x.dtype, x.device) for x in tensors)
+    f = f.module.f if isinstance(f, Parametrized) else f
     return getattr(f, "__code__", type(f)), shapes
 
 

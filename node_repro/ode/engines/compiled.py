@@ -214,11 +214,11 @@ class _Solve:
     def _numbers(self) -> Numbers:
         tolerances = self.controller.tolerances
         low, high = _interval(self.t0, self.end, self.state.y.dtype)
-        numbers = (0.0, 0.0, 0.0, 0.0)
+        numbers: list[Any] = [0.0, 0.0, 0.0, 0.0]
         if tolerances is not None:
             given = (tolerances.rtol, tolerances.atol)
             own = (0.0 if isinstance(x, Tensor) else x for x in given)  # tensors travel apart
-            numbers = (*own, *tolerances.integrals)
+            numbers = [*own, *tolerances.integrals]
         shortest, limit = SPAN * abs(self.end - self.t0), self.stepper.max_steps
         return Numbers(self.t0, self.end, low, high, shortest, limit, *numbers)
 
@@ -271,7 +271,7 @@ class _Solve:
             (id(loop), self.traced.make, begin, bounds, zero),
             partial(run_of, graph),
             self.backend,
-            form(self.f.f, self.state.y),
+            form(self.traced.f, self.state.y),
             self._check,
             self.traced.f,
             self.traced.parameters,

@@ -5,9 +5,9 @@ compiled engine runs them in one while loop, and a captured one as a graph of ma
 decisions are those of the eager engine, in float64.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -92,18 +92,25 @@ class Progress(NamedTuple):
     points: Tensor
 
     def flat(self) -> tuple[Tensor, ...]:
-        """The tensors in one tuple."""
-        (t, h, y, integrals, slope, twin, memory, *rest) = self
-        return (t, h, y, *integrals, *slope, *twin, *memory, *rest)
+        """The tensors in one tuple, with all scalars in one, as a loop pays for each tensor."""
+        t, h, y, integrals, slope, twin, memory, *scalars, points = self
+        packed = torch.stack([x.double() for x in (t, h, *memory, *scalars)])
+        return (packed, points, y, *integrals, *slope, *twin)
 
-    def from_flat(self, flat: tuple[Tensor, ...]) -> "Progress":
+    def from_flat(self, flat: Sequence[Tensor]) -> "Progress":
         """Tensors in one tuple, in the form of this progress."""
-        t, h, y, *more = flat
-        parts = []
+        packed, points, y, *more = flat
+        parts: list[Any] = []
         for part in (self.integrals, self.slope, self.twin):
             parts.append(tuple(more[: len(part)]))
             more = more[len(part) :]
-        return Progress(t, h, y, *parts, Memory(*more[:2]), *more[2:])
+        now = packed.unbind()
+        scalars = (self.t, self.h, *self.memory, *self[7:-1])
+        t, h, error, rejected, *rest = (
+            x.to(scalar.dtype) for x, scalar in zip(now, scalars, strict=True)
+        )
+        fields: list[Any] = [t, h, y, *parts, Memory(error, rejected), *rest, points]
+        return Progress(*fields)
 
 
 class Buffers(NamedTuple):

@@ -165,10 +165,12 @@ class PureAdjoint(PureField):
             def f(z: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
                 return self.pure.with_parameters(parameters, lambda f: f(t, z))
 
-            dz, pull = vjp(f, z, self.parameters)
+            pulled: Any = vjp(f, z, self.parameters)
+            dz, pull = pulled
             da, gs = pull(-a)
             return Slope(torch.stack((dz, da)), tuple(gs))
-        dz, pull = vjp(lambda z: self.f(t, z), z)
+        pulled = vjp(lambda z: self.f(t, z), z)
+        dz, pull = pulled
         return Slope(torch.stack((dz, pull(-a)[0])))
 
 

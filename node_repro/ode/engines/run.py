@@ -110,7 +110,8 @@ def run_of(graph: Graph) -> Callable[..., Any]:
         stops: Stops,
         buffers: Buffers,
     ) -> tuple[Tensors, tuple[Tensor, ...], Tensor]:
-        n = Numbers(*(number.clone() for number in numbers.unbind()))
+        scalars: Any = [number.clone() for number in numbers.unbind()]
+        n: Any = Numbers(*scalars)
         field = graph.make(f, parameters, Clip(n.low, n.high))
         rtol, atol = (
             given if given is not None else number
@@ -160,8 +161,8 @@ def run_of(graph: Graph) -> Callable[..., Any]:
         after = at.from_flat(while_(unfinished, advance, at.flat()))
         # report
         finite = torch.isfinite(after.y).all()
-        scalars = (after.t, after.h, *after.memory, *after[7:-1], finite)
-        report = torch.cat((torch.stack([x.double() for x in scalars]), after.points))
+        numbers_after = (after.t, after.h, *after.memory, *after[7:-1], finite)
+        report = torch.cat((torch.stack([x.double() for x in numbers_after]), after.points))
         first_slope = after.slope[:1] if loop.renewed else slope[:1]
         changed = Tensors(after.y, after.integrals, after.slope, after.twin)
         return changed, first_slope, report

@@ -246,6 +246,12 @@ class _Backward:
         start = State(torch.stack((ys[-1], gys[-1])), integrals)
         options = SolveOptions(back.norm, back.h, jump=jump)
         solved = back.solver.solve(field, start, ts.flip(0), options)
+        if jump is not None and solved.deviation is None:
+            raise SolverError(
+                "bad_input",
+                f"{type(back.solver).__name__}.solve ignores SolveOptions.jump, which the adjoint "
+                "needs at the output times: call ode.engines.solve_with_jumps there",
+            )
         solved.stats.nvjp += solved.stats.nfe - solved.stats.jacobians
         self.stats.add(solved.stats)
         y, a = solved.end.y

@@ -180,14 +180,17 @@ def _run_of(graph: _Graph) -> Callable[..., Any]:
                     y, *twin = before
                     field = PureField(f, (), clip)
                     carry = method.init(field, t, y, *twin)
-                    done = method.step(field, t, t1, State(y), carry, advance_only=not observing)
+                    done: Any = method.step(
+                        field, t, t1, State(y), carry, advance_only=not observing
+                    )
                     ends = (done.end.y, *((done.carry.twin,) if twin else ()))
                     assert carry.slope is not None
                     return (*ends, *(done.stages if observing else ())), carry.slope.dy
 
                 return f.with_parameters(parameters, step)
 
-            outputs, pull, slope = vjp(advance, before, parameters, has_aux=True)
+            pulled: Any = vjp(advance, before, parameters, has_aux=True)
+            outputs, pull, slope = pulled
             slopes = tuple(_at(block.gk[0], n).unbind(0)) if observing else ()
             (a, *a_twin), sums = pull((now.a, *now.a_twin, *slopes))
             if observing:
@@ -282,7 +285,7 @@ class _Replayed:
         zero = torch.zeros((), dtype=y0.dtype, device=y0.device)
         a_twin = (torch.zeros_like(a),) if reversible else ()
         sums = tuple(map(torch.zeros_like, self.wanted))
-        size = torch.linalg.vector_norm(y[0]) if isinstance(starts, Inverted) else zero
+        size = zero if not isinstance(starts, Inverted) else torch.linalg.vector_norm(starts.y)
         return y0, _Cotangents(a, a_twin, y, torch.zeros_like(a), sums, zero, size)
 
     def _blocks(self, y0: Tensor) -> Iterator[tuple[int, int, _Block]]:
@@ -318,8 +321,8 @@ class _Replayed:
                 t, t1 = self.points[first + i], self.points[first + i + 1]
                 dense = partial(self.method.interpolate, h=t1 - t, x=positions(ts, (a, b), t, t1))
                 zeros = (torch.zeros_like(y0), tuple(gk[i].unbind(0)))
-                _, pull = vjp(lambda y, ks, dense=dense: dense(y, stages=ks), *zeros)
-                gy[i], slopes = pull(self.gys[a:b])
+                pulled: Any = vjp(lambda y, ks, dense=dense: dense(y, stages=ks), *zeros)
+                gy[i], slopes = pulled[1](self.gys[a:b])
                 gk[i] = torch.stack(slopes)
         return _Block(points.to(y0.device), stored, (gy,), (gk,))
 

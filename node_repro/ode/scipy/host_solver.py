@@ -19,6 +19,8 @@ from node_repro.ode.engines import (
     DEFAULT_OPTIONS,
     Mesh,
     SolveOptions,
+    Start,
+    Starts,
     Trajectory,
     solve_with_jumps,
 )
@@ -116,10 +118,11 @@ class HostSolver:
         rates = Rates(f, flat, stats, (t, end))
         v = flat.vector(*state)
         integrator = self._begin(rates, v, t, end, self._weighted(flat, options.norm), first)
-        points, observed = [t], []
+        points, observed, starts = [t], [], []
         while t != end:
             if stats.accepted + stats.rejected >= self.max_steps:
                 raise self._too_many(t, end, integrator)
+            starts += [Starts.of(Start(flat.y(v), None))] if options.keep_starts else []
             v, t1 = self._step(integrator, rates, v, t, end)
             stats.accept(t1 - t)
             stats.rejected = self._rejected(integrator)
@@ -139,7 +142,9 @@ class HostSolver:
             )
         ys.append(last.y)
         mesh = Mesh(tuple(points), tuple(observed))
-        return Trajectory(torch.stack(ys), last, Carry(), mesh, (), None, stats, rates.f.first)
+        return Trajectory(
+            torch.stack(ys), last, Carry(), mesh, tuple(starts), None, stats, rates.f.first
+        )
 
     def _weighted(self, flat: Flat, norm: Norm) -> Weighted:
         """The tolerances with which the integrator's own norm equals or bounds the given one."""
@@ -187,7 +192,7 @@ class HostSolver:
         stats.accept(end - t)
         mesh = Mesh((t, end), ((seen, len(times) - 1),))
         ys = state.y.expand(len(times), *state.y.shape).clone()
-        return Trajectory(ys, state, Carry(), mesh, (), None, stats)
+        return Trajectory(ys, state, Carry(), mesh, (Starts.of(Start(state.y, None)),), None, stats)
 
     def _too_close(self, t: float, end: float) -> SolverError:
         return SolverError(
