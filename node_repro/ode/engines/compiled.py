@@ -70,9 +70,8 @@ class Compiled:
         >>> engine = ode.Compiled(backend="uncompiled")
         >>> solver = ode.dopri5(rtol=1e-5, atol=1e-5, engine=engine)
         >>> ts = torch.tensor([0.0, 1.0])
-        >>> ys, stats = ode.odeint(
-        ...     lambda t, y: -y, torch.ones(1), ts, solver=solver, gradient=ode.Direct()
-        ... )
+        >>> options = {"solver": solver, "gradient": ode.Adjoint(), "parameters": ()}
+        >>> ys, stats = ode.odeint(lambda t, y: -y, torch.ones(1), ts, **options)
         >>> torch.allclose(ys[-1], torch.exp(-ts[-1]), rtol=1e-4)
         True
     """

@@ -274,7 +274,8 @@ class _Backward:
         Returns:
             (T,), from the last output to the first; an interval is at its earlier end.
         """
-        norms = torch.linalg.vector_norm(self.ys.flatten(1), dim=1).flip(0)
+        rows = self.ys.reshape(len(self.ys), self.ys[0].numel())
+        norms = torch.linalg.vector_norm(rows, dim=1).flip(0)
         larger = torch.cat((norms[:1], torch.maximum(norms[1:], norms[:-1])))
         return larger.clamp_min(torch.finfo(norms.dtype).tiny)
 
