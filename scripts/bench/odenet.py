@@ -1,45 +1,41 @@
-"""One training iteration of the ODE-Net beside torchdiffeq's odeint_adjoint, interleaved.
+"""One training iteration of the ODE-Net.
 
-Forward pass, loss and backward pass of a batch of digits through the network of table 1, with
-dopri5 at the same tolerance, after a few training iterations:
+Forward pass, loss and backward pass of a batch of digits through the network of table 1 with the
+convolutional stem, with dopri5 at the same tolerance, after a few training iterations:
 
     ours, adjoint              this project
-    ours, seminorm             the same; gradients of parameters do not control the backward steps
     ours, checkpointed         the same, with the gradient of the discrete solution
+    ours compiled, ...         the same by the compiled engine
     torchdiffeq, same f        its solver and adjoint on our module (folded time channel), with the
                                allocator set as in our runs
     torchdiffeq, its own f     the module of its example (concatenated time channel) with the same
                                weights and the default allocator
 
 Each row also shows the evaluations of f, forward and backward, and the relative error of the whole
-gradient on the first digits against dopri8 at 1e-7 in float64. Each row runs in its own process.
+gradient on the first digits against dopri8 at 1e-7 in float64. `parts` are the seconds of the
+pieces of an iteration of ours, alone.
 """
 
-import argparse
 import copy
-import json
-import platform
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torchdiffeq
-from interleaved import Entry, compare
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.interleaved import Entry, compare
+from bench.program import Contender
+from bench.setting import OURS, Record, Setting, relative, solver, synchronize
 from node_repro.data import Batch
 from node_repro.data.mnist import MNISTSource
 from node_repro.models.odenet import ConvField, ODENet, TimeConv
-from node_repro.ode import ODEBlock, RungeKutta
-from node_repro.ode.controllers.integral import Integral
+from node_repro.ode import DOPRI5, DOPRI8, Adjoint, Checkpointed, ODEBlock
 from node_repro.ode.gradients import GradientMethod
-from node_repro.ode.gradients.adjoint import Adjoint
-from node_repro.ode.gradients.checkpointed import Checkpointed
-from node_repro.ode.methods.dopri5 import DOPRI5
-from node_repro.ode.methods.dopri8 import DOPRI8
-from node_repro.ode.norm import SEMI
 from node_repro.training.build import keep_freed_memory
+
+BATCH, FEW, TOLERANCE, TRAINED, ROUNDS, THREADS = 128, 16, 1e-3, 40, 12, 2
 
 
 class Row(NamedTuple):
@@ -48,25 +44,22 @@ class Row(NamedTuple):
     """
 
     name: str
-    gradient: GradientMethod | None
+    engine: str = "eager"
+    gradient: GradientMethod | None = None
     folded: bool = True
     allocator: bool = True
 
 
 ROWS = (
-    Row("ours, adjoint", Adjoint()),
-    Row("ours, seminorm", Adjoint(norm=SEMI)),
-    Row("ours, checkpointed", Checkpointed()),
-    Row("torchdiffeq, same f", None),
-    Row("torchdiffeq, its own f", None, folded=False, allocator=False),
+    *(Row(name, *choice) for name, choice in OURS.items() if name != "ours, direct"),
+    Row("torchdiffeq, same f"),
+    Row("torchdiffeq, its own f", folded=False, allocator=False),
 )
 
 
 class Start(NamedTuple):
     """What all contenders start from: weights, digits, and the float64 gradient on some of them."""
 
-    stem: Literal["residual", "conv"]
-    tolerance: float
     device: torch.device
     weights: dict[str, Tensor]
     batch: tuple[Tensor, Tensor]
@@ -75,7 +68,7 @@ class Start(NamedTuple):
 
     def network(self) -> ODENet:
         """The trained network, on the CPU."""
-        network = built(self.stem, self.tolerance)
+        network = built()
         network.load_state_dict(self.weights)
         return network
 
@@ -114,9 +107,9 @@ class ConcatField(nn.Module):
 class PeerBlock(nn.Module):
     """torchdiffeq's solver and adjoint in place of our ODEBlock; it counts the calls of f."""
 
-    def __init__(self, f: nn.Module, tolerance: float) -> None:
+    def __init__(self, f: nn.Module) -> None:
         super().__init__()
-        self.f, self.tolerance, self.calls = f, tolerance, 0
+        self.f, self.calls = f, 0
         f.register_forward_pre_hook(self._count)
 
     def _count(self, *_: object) -> None:
@@ -125,14 +118,14 @@ class PeerBlock(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         times = torch.tensor([0.0, 1.0], device=y.device)
         ys = torchdiffeq.odeint_adjoint(
-            self.f, y, times, rtol=self.tolerance, atol=self.tolerance, method="dopri5"
+            self.f, y, times, rtol=TOLERANCE, atol=TOLERANCE, method="dopri5"
         )
         assert isinstance(ys, Tensor)
         return ys[1]
 
 
-class Network:
-    """A contender: stem, block and head trained on a batch."""
+class Network(Contender):
+    """Stem, block and head trained on a batch."""
 
     def __init__(self, start: Start, row: Row) -> None:
         if row.allocator:
@@ -143,9 +136,10 @@ class Network:
         self.block: ODEBlock | PeerBlock
         if row.gradient is None:
             field = f if row.folded else ConcatField(f)
-            self.block = PeerBlock(field, start.tolerance)
+            self.block = PeerBlock(field)
         else:
-            self.block = ODEBlock(f, solver=network.block.solver, gradient=row.gradient)
+            by = solver(DOPRI5, TOLERANCE, TOLERANCE, row.engine)
+            self.block = ODEBlock(f, solver=by, gradient=row.gradient)
         self.parts = nn.ModuleDict(
             {"stem": network.stem, "block": self.block, "head": network.head}
         ).to(start.device)
@@ -158,9 +152,7 @@ class Network:
         """Evaluations of f, forward and backward, and the gradient error on some digits."""
         nfe = self._learn(*self.start.batch)
         self._learn(*self.start.few)
-        exact = self.start.exact
-        error = float((self._gradient().cpu() - exact).norm() / exact.norm())
-        return {"nfe": nfe, "gradient_error": error}
+        return {"nfe": nfe, "gradient_error": relative(self._gradient().cpu(), self.start.exact)}
 
     def _learn(self, images: Tensor, labels: Tensor) -> tuple[int, int]:
         self.parts.zero_grad(set_to_none=True)
@@ -171,11 +163,10 @@ class Network:
         loss = F.cross_entropy(scores, labels.to(device))
         forward = block.calls if isinstance(block, PeerBlock) else block.stats.nfe
         loss.backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         if isinstance(block, PeerBlock):
             return forward, block.calls - forward
-        return forward, block.stats.backward.nfe if block.stats.backward else 0
+        return forward, block.stats.backward.nvjp if block.stats.backward else 0
 
     def _gradient(self) -> Tensor:
         """Of all parameters, flat, in float64; a joined convolution's taken apart as ours are."""
@@ -201,100 +192,93 @@ def flat(found: dict[str, Tensor]) -> Tensor:
 def reference(network: ODENet, images: Tensor, labels: Tensor) -> Tensor:
     """The gradient of the discrete solution by dopri8 at 1e-7 in float64."""
     exact = copy.deepcopy(network).double()
-    exact.block.solver = RungeKutta(DOPRI8, Integral(rtol=1e-7, atol=1e-7))
+    exact.block.solver = solver(DOPRI8, 1e-7, 1e-7)
     exact.block.gradient = Checkpointed()
     exact.zero_grad(set_to_none=True)
     F.cross_entropy(exact(images.double()), labels).backward()
     return flat(gradients(exact))
 
 
-def built(stem: Literal["residual", "conv"], tolerance: float) -> ODENet:
-    """The network of table 1 with dopri5."""
+def built() -> ODENet:
+    """The network with dopri5 and adjoint gradients."""
     torch.manual_seed(0)
-    solver = RungeKutta(DOPRI5, Integral(rtol=tolerance, atol=tolerance))
-    return ODENet(stem=stem, channels=64, solver=solver, gradient=Adjoint())
+    by = solver(DOPRI5, TOLERANCE, TOLERANCE)
+    return ODENet(stem="conv", channels=64, solver=by, gradient=Adjoint())
 
 
-def trained(network: ODENet, iterations: int, digits: Batch) -> None:
-    """Train the network on some batches of 128."""
+def trained(network: ODENet, digits: Batch) -> None:
+    """Train the network on some batches."""
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    for _ in range(iterations):
-        picked = torch.randint(len(digits.labels), (128,))
+    for _ in range(TRAINED):
+        picked = torch.randint(len(digits.labels), (BATCH,))
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(network(digits.images[picked]), digits.labels[picked]).backward()
         optimizer.step()
 
 
-def main() -> None:
-    """Run the comparison, print a table and write it as JSON."""
-    parser = argparse.ArgumentParser(description="ODE-Net's iteration beside torchdiffeq's")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument(
-        "--warm-up", type=int, default=40, help="training iterations before the measurement"
-    )
-    parser.add_argument("--tolerance", type=float, default=1e-3)
-    parser.add_argument("--stem", choices=("conv", "residual"), default="conv")
-    parser.add_argument("--error-batch", type=int, default=16)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
-    chosen = parser.parse_args()
-    device = torch.device(chosen.device)
+def prepared(device: torch.device) -> Start:
+    """The network after a few training iterations."""
     source = MNISTSource(dataset="mnist", root=None, source="embedded", download=False, limit=None)
     train = source.load().train
     digits = Batch(train.images[:, None].float() / 255, train.labels)
-
-    network = built(chosen.stem, chosen.tolerance)
-    trained(network, chosen.warm_up, digits)
-    few = digits.images[: chosen.error_batch], digits.labels[: chosen.error_batch]
-    start = Start(
-        chosen.stem,
-        chosen.tolerance,
-        device,
-        network.state_dict(),
-        (digits.images[: chosen.batch], digits.labels[: chosen.batch]),
-        few,
-        reference(network, *few),
-    )
-    rows = compare([Entry(row.name, Network, (start, row)) for row in ROWS], chosen.rounds)
-
-    record = {
-        "batch": chosen.batch,
-        "tolerance": chosen.tolerance,
-        "stem": chosen.stem,
-        "device": describe(device),
-        "torch": torch.__version__,
-        "torchdiffeq": torchdiffeq.__version__,
-        "rounds": chosen.rounds,
-        "rows": rows,
-    }
-    show(record)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    path = chosen.out / f"odenet_{chosen.stem}_{device.type}.json"
-    path.write_text(json.dumps(record, indent=1))
-    print(f"written to {path}")
+    network = built()
+    trained(network, digits)
+    batch = digits.images[:BATCH], digits.labels[:BATCH]
+    few = batch[0][:FEW], batch[1][:FEW]
+    return Start(device, network.state_dict(), batch, few, reference(network, *few))
 
 
-def describe(device: torch.device) -> str:
-    """A description of the device."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu, {platform.machine()}, {torch.get_num_threads()} threads"
+class Part(Contender):
+    """A piece of an iteration: a function of the network."""
+
+    def __init__(self, start: Start, name: str) -> None:
+        keep_freed_memory()
+        network = start.network().to(start.device)
+        images, labels = (part.to(start.device) for part in start.batch)
+        y = network.stem(images).detach().requires_grad_()
+        f = network.block.f
+        assert isinstance(f, ConvField)
+        t, wanted = y.new_tensor(0.5), (y, *f.parameters())
+        weights = [conv.weight.detach().requires_grad_() for conv in (f.conv1, f.conv2)]
+
+        def convolutions() -> Tensor:
+            h = F.conv2d(y, weights[0], padding=1)
+            return F.conv2d(h, weights[1], padding=1)
+
+        def around() -> None:
+            F.cross_entropy(network.head(network.stem(images)), labels).backward()
+
+        def gradient(of: Callable[[], Tensor], by: tuple[Tensor, ...]) -> None:
+            out = of()
+            torch.autograd.grad(out, by, torch.ones_like(out))
+
+        self.start, self.training = start, name not in ("f", "convolutions of f")
+        self.piece: Callable[[], object] = {
+            "f": lambda: f(t, y),
+            "f and vjp": lambda: gradient(lambda: f(t, y), wanted),
+            "convolutions of f": convolutions,
+            "convolutions of f and vjp": lambda: gradient(convolutions, (y, *weights)),
+            "stem and head": around,
+        }[name]
+
+    def iterate(self) -> None:
+        with torch.set_grad_enabled(self.training):
+            self.piece()
+        synchronize(self.start.device)
+
+    def report(self) -> dict[str, Any]:
+        return {}
 
 
-def show(record: dict) -> None:
-    """The table."""
-    print(f"{record['device']}; torch {record['torch']}, torchdiffeq {record['torchdiffeq']}")
-    titles = ("seconds", "(min-max)", "ratio", "NFE F/B", "gradient error")
-    print(" " * 24 + "{:>9}{:>16}{:>8}{:>10}{:>16}".format(*titles))
-    for row in record["rows"]:
-        spread = f"({row['seconds_min']:.3f}-{row['seconds_max']:.3f})"
-        nfe = "{}/{}".format(*row["nfe"])
-        print(
-            f"{row['name']:<24}{row['seconds']:>9.3f}{spread:>16}{row['ratio']:>8.2f}{nfe:>10}"
-            f"{row['gradient_error']:>16.1e}"
-        )
+PARTS = ("f", "f and vjp", "convolutions of f", "convolutions of f and vjp", "stem and head")
 
 
-if __name__ == "__main__":
-    main()
+def measured(setting: Setting) -> Record:
+    """All rows, and the pieces of an iteration."""
+    start = prepared(setting.device)
+    entries = [Entry(row.name, Network, (start, row)) for row in ROWS]
+    rows = compare(entries, setting.several(ROUNDS), threads=THREADS)
+    pieces = [Entry(name, Part, (start, name)) for name in PARTS]
+    parts = compare(pieces, setting.several(ROUNDS), threads=THREADS)
+    given = {"batch": BATCH, "tolerance": TOLERANCE, "threads": THREADS}
+    return given | {"rows": rows, "parts": parts}
