@@ -13,6 +13,7 @@ from bench.peers import DIFFRAX, NotInstalled, Peer, interpreter
 from bench.program import Contender
 from node_repro import ode
 from node_repro.ode.controllers.integral import Integral
+from node_repro.ode.engines import Engine
 from node_repro.ode.engines.eager import Eager
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.methods import Method
@@ -78,8 +79,12 @@ def synchronize(device: torch.device) -> None:
 
 def solver(method: Method, rtol: float, atol: float, engine: str = "eager") -> ode.RungeKutta:
     """A solver with step control by an engine, which is named as in the tables."""
-    chosen = vars(ode)["Compiled"]() if engine == "compiled" else Eager()
-    return ode.RungeKutta(method, Integral(rtol=rtol, atol=atol), engine=chosen)
+    return ode.RungeKutta(method, Integral(rtol=rtol, atol=atol), engine=engine_of(engine))
+
+
+def engine_of(name: str) -> Engine:
+    """The engine with this name in the tables."""
+    return vars(ode)["Compiled"]() if name == "compiled" else Eager()
 
 
 def relative(found: Tensor, exact: Tensor) -> float:
