@@ -63,11 +63,8 @@ smoke: OUT := outputs/smoke
 smoke: $(VENV)/installed  ## every experiment, probe and the report, for a few iterations
 	@exec $(REPRODUCE) $(ARGS)
 
-bench: $(VENV)/installed  ## training iterations of ODE-Net, flow and latent ODE beside torchdiffeq's
-	$(BIN)/python scripts/bench_odenet.py
-	$(BIN)/python scripts/bench_cnf.py
-	$(BIN)/python scripts/bench_latent.py
-	$(BIN)/python scripts/bench_latent.py --times 20,2000
+bench: $(VENV)/installed  ## speed beside torchdiffeq, torchode and diffrax, and the goals: docs/performance.md (ARGS)
+	@PYTHONPATH=scripts $(BIN)/python -m bench $(ARGS)
 
 numerics: $(VENV)/installed  ## orders, work and precision of the solvers: docs/numerics.md
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/work_precision.py

@@ -7,7 +7,6 @@ Everything measured goes to numerics.json; --redraw draws and writes from that f
 import argparse
 import json
 import platform
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import torch
 import torchdiffeq
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pages import fill, table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -124,12 +124,6 @@ def draw_detest(ratios: dict[str, Any]) -> Figure:
     return figure
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with left-aligned names and right-aligned numbers."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
-
-
 def number(value: float | str | None, form: str = ".2f") -> str:
     return "-" if value is None else value if isinstance(value, str) else f"{value:{form}}"
 
@@ -179,16 +173,6 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         "orders": orders, "gradients": gradients, "detest": detest, "detest each": each,
         "settings": settings,
     }  # fmt: skip
-
-
-def fill(page: str, parts: dict[str, str]) -> str:
-    """The page with the text between <!-- name --> and <!-- end --> replaced."""
-    for name, text in parts.items():
-        pattern = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
-        page, count = re.subn(pattern, lambda m, t=text: m[1] + t + "\n" + m[2], page, flags=re.S)
-        if count != 1:
-            raise SystemExit(f"the page must hold <!-- {name} --> once, and holds it {count} times")
-    return page
 
 
 def main() -> None:

@@ -108,7 +108,9 @@ def allocated(work: Callable[[], object]) -> int:
     assert record.profiler is not None and record.profiler.kineto_results is not None
     events = record.profiler.kineto_results.events()
     changes = sorted(
-        (event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"
+        (event.start_ns(), event.nbytes())  # pyright: ignore[reportAttributeAccessIssue]
+        for event in events
+        if event.name() == "[memory]"
     )
     held = peak = 0
     for _, change in changes:

@@ -14,7 +14,6 @@ from bench.program import Contender
 from node_repro import ode
 from node_repro.ode.controllers.integral import Integral
 from node_repro.ode.engines import Engine
-from node_repro.ode.engines.eager import Eager
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.methods import Method
 
@@ -84,7 +83,7 @@ def solver(method: Method, rtol: float, atol: float, engine: str = "eager") -> o
 
 def engine_of(name: str) -> Engine:
     """The engine with this name in the tables."""
-    return vars(ode)["Compiled"]() if name == "compiled" else Eager()
+    return ode.Compiled() if name == "compiled" else ode.Eager()
 
 
 def relative(found: Tensor, exact: Tensor) -> float:
