@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -86,8 +87,8 @@ def compare(
         warm_up: Iterations before the first timing.
 
     Returns:
-        A row for every entry: its name, its report, `first_seconds` of its first iteration, which
-        compiles, `repeats` iterations in one timing, and the `seconds` of an iteration for every
+        A row for every entry: its name, its report, the `warnings` it gave, `first_seconds` of its first
+        iteration, which compiles, `repeats` iterations in one timing, and the `seconds` of an iteration for every
         round; or its name and the reason as `not_run`.
     """
     running: dict[int, _Running] = {}
@@ -128,6 +129,12 @@ def _serve(pipe: Connection, entry: Entry, threads: int, warm_up: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
         if hasattr(os, "sched_setaffinity"):  # libraries that do not ask OMP_NUM_THREADS, as XLA
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+        said: dict[str, None] = {}
+
+        def note(message: Warning | str, *_: object, **__: object) -> None:
+            said[str(message).splitlines()[0]] = None
+
+        warnings.showwarning = note  # an engine says in a warning what it cannot compile
         try:
             torch.set_num_threads(threads)
             contender = entry.build(*entry.arguments)
@@ -138,8 +145,10 @@ def _serve(pipe: Connection, entry: Entry, threads: int, warm_up: int) -> None:
             pipe.send(("ready", {"first_seconds": first, "repeats": repeats}))
             while True:
                 word = pipe.recv()
-                answer = contender.timed(repeats) if word == "time" else contender.report()
-                pipe.send((word, answer))
+                if word == "time":
+                    pipe.send((word, contender.timed(repeats)))
+                else:
+                    pipe.send((word, contender.report() | {"warnings": list(said)}))
         except EOFError:
             return
         except Exception as error:

@@ -114,7 +114,9 @@ def _solver(records: Records) -> str:
                 error, first = f"{row['error']:.1e}", f"{row['first_seconds']:.3g}"
                 details.append((*place, name, *map(str, numbers), error, first))
     heads = ("N", "t1", "contender", "attempted", "rejected", "NFE", "error", "first solve, s")
-    return f"{table(('N', 't1', *CONTENDERS), steps)}\n\n{table(heads, details, left=3)}"
+    text = f"{table(('N', 't1', *CONTENDERS), steps)}\n\n{table(heads, details, left=3)}"
+    rows = [row for one in records["solver"]["cases"] for row in one["rows"]]
+    return text + _warnings(rows)
 
 
 def _or_reason(row: Row, text: Callable[[Row], str]) -> str:
@@ -139,9 +141,15 @@ def _iteration(subject: str) -> Callable[[Records], str]:
             "contender", "ms (min – max)", "ratio", "NFE forward / backward", "gradient error",
             "first iteration, s",
         )  # fmt: skip
-        return table(heads, body)
+        return table(heads, body) + _warnings(rows)
 
     return content
+
+
+def _warnings(rows: list[Row]) -> str:
+    """What the contenders warned of, as a list below their table."""
+    lines = [f"* `{row['name']}`: {text}" for row in rows for text in row.get("warnings", ())]
+    return "\n\nWarnings:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _odenet(records: Records) -> str:
