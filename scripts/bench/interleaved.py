@@ -87,9 +87,9 @@ def compare(
         warm_up: Iterations before the first timing.
 
     Returns:
-        A row for every entry: its name, its report, the `warnings` it gave, `first_seconds` of its first
-        iteration, which compiles, `repeats` iterations in one timing, and the `seconds` of an iteration for every
-        round; or its name and the reason as `not_run`.
+        A row for every entry: its name, its report, the `warnings` it gave, `first_seconds` of its
+        first iteration, which compiles, `repeats` iterations in one timing, and the `seconds` of an
+        iteration for every round; or its name and the reason as `not_run`.
     """
     running: dict[int, _Running] = {}
     rows: list[dict[str, Any]] = [{"name": entry.name} for entry in entries]
