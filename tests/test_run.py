@@ -38,7 +38,7 @@ ODENET = [*TINY, "model.channels=4", "model.stem=conv"]
 RESULT = (
     "task model experiment data data_notice data_complete data_sha256 test_count profile seed "
     "device processes threads version signature parameters iterations epochs training "
-    "estimate_seconds selected_by last selected findings schema"
+    "estimate_seconds selected_by last selected findings engine schema"
 ).split()
 
 

@@ -94,13 +94,20 @@ class Tolerances:
 
 @dataclass(frozen=True, kw_only=True)
 class ODEConfig(Tolerances):
-    """Solver, controller and gradient method of the model's ODE."""
+    """Solver, controller, gradient method and engine of the model's ODE."""
 
     solver: SolverConfig
     controller: Component
     gradient: Component
+    engine: Component
     error_controlled: bool  # whether the controller uses rtol and atol
     backward: BackwardConfig | None = None  # None: like the forward solve
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether an engine runs a solve; scipy's solvers run their steps themselves."""
+        backward = self.solver if self.backward is None else self.backward.solver
+        return self.solver.target is None or backward.target is None
 
     @property
     def backward_controlled(self) -> bool:

@@ -69,6 +69,12 @@ RULES = (
         ", or choose gradient=adjoint",
     ),
     Rule(
+        ("engine", "engine.backend"),
+        lambda facts: facts["engine"] != "auto" and not facts["has_engine"],
+        "solver={solver} runs its steps itself, on the CPU",
+        ", or choose a Runge-Kutta method such as solver=dopri5",
+    ),
+    Rule(
         ("task.mark_sd",),
         lambda facts: not facts.get("data.marks", True),
         "data={data} has no marks (data.marks=false)",
@@ -123,12 +129,13 @@ def known_facts(
     controlled = controller is None or takes(controller, "rtol")
     return {
         **values,
-        **{group: chosen[group] for group in ("task", "model", "data", "controller", "gradient")},
+        **{group: chosen[group] for group in ("task", "model", "data", *ODE_GROUPS)},
         "solves_ode": takes(str(targets["model"]), "solver"),
         "evaluates_at_once": source.attribute(str(targets["task"]), "evaluates_whole_split"),
         "error_controlled": controlled,
         "backward_controlled": controlled,
         "backward_target": targets["solver"],
+        "has_engine": targets["solver"] is None,
     }
 
 

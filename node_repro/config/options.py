@@ -14,6 +14,7 @@ GROUPS = {
     "solver": "the method that takes one step of the ODE",
     "controller": "the choice of the step size",
     "gradient": "how the loss is differentiated through the solve",
+    "engine": "what runs the steps: plain Python, or compiled code",
     "data": "the data set",
     "optimizer": "the optimizer",
     "schedule": "the learning rate during the training",
@@ -21,9 +22,9 @@ GROUPS = {
     "experiment": "a row or panel of the paper",
     "probe": "a measurement of a finished run, with job=probe",
 }
-COMPONENTS = ("task", "model", "controller", "gradient", "data", "optimizer", "schedule")
+COMPONENTS = ("task", "model", "controller", "gradient", "engine", "data", "optimizer", "schedule")
 """Groups of which every run has a choice, except the solver."""
-ODE_GROUPS = ("solver", "controller", "gradient")
+ODE_GROUPS = ("solver", "controller", "gradient", "engine")
 RUNGE_KUTTA = "node_repro.ode.solver.RungeKutta"
 _CONFIG = "node_repro.config"
 

@@ -18,12 +18,12 @@ UNSIGNED = frozenset(
         *("job", "runs", "seed", "device", "name", "outputs", "threads", "progress", "debug"),
         *("trainer.eval_batch_size", "trainer.checkpoint_seconds", "trainer.log_every"),
         *("data.root", "data.source", "data.download", "data.path"),
-        *("profile", "experiment"),
+        *("profile", "experiment", "engine"),
     }
 )
-"""Keys that are not part of the signature. They have no effect on results, with two exceptions: the
-seed, which has its own folder, and the location of the data, for which the name of the data set is
-part of the signature.
+"""Keys and groups that are not part of the signature. They change results to rounding at most, with
+two exceptions: the seed, which has its own folder, and the location of the data, for which the name
+of the data set is part of the signature.
 """
 
 FORMER_MODULES = {
@@ -88,12 +88,17 @@ def semantic(config: Config, data_name: str) -> dict[str, Any]:
     values |= {"deterministic": config.deterministic}
     if config.trainer.iterations is not None:
         del values["trainer.epochs"]
-    signed = {key: value for key, value in values.items() if key not in UNSIGNED}
+    signed = {key: value for key, value in values.items() if is_signed(key)}
     return {"data": data_name} | signed
 
 
+def is_signed(key: str) -> bool:
+    """Whether a dotted key is part of the signature."""
+    return not {key, key.partition(".")[0]} & UNSIGNED
+
+
 def harmless() -> frozenset[str]:
-    """The dotted keys of `plain` in which runs with the same signature may differ."""
+    """The groups and dotted keys of `plain` in which runs with the same signature may differ."""
     return UNSIGNED
 
 
@@ -107,7 +112,7 @@ def signed_keys() -> dict[str, type]:
     return {
         key: option.value_type if option.value_type and not option.many else str
         for key, option in options.items()
-        if key not in UNSIGNED and not option.dotted
+        if is_signed(key) and not option.dotted
     }
 
 
@@ -120,7 +125,8 @@ def _components(config: Config) -> dict[str, Component]:
         "schedule": config.schedule,
     }
     if config.ode is not None:
-        parts |= {"controller": config.ode.controller, "gradient": config.ode.gradient}
+        ode = config.ode
+        parts |= {"controller": ode.controller, "gradient": ode.gradient, "engine": ode.engine}
     return parts
 
 

@@ -54,6 +54,7 @@ def validate(
     if config.ode is not None and (back := config.ode.backward) is not None:
         facts["backward_controlled"] = back.error_controlled
         facts["backward_target"] = back.solver.target
+        facts["has_engine"] = config.ode.has_engine
     check_ignored(config, facts, typed, choices)
     return config
 
@@ -149,6 +150,7 @@ def _build(
             solver=solver_config(choices, name, target, options("solver")),
             controller=parts["controller"],
             gradient=parts["gradient"],
+            engine=parts["engine"],
             rtol=values["rtol"],
             atol=values["atol"],
             error_controlled=controls_error(parts["controller"]),

@@ -50,6 +50,23 @@ class TimeEstimate:
     taken: float
 
 
+@dataclass(frozen=True)
+class EngineUse:
+    """The engine that ran the solves of a training.
+
+    Attributes:
+        name: Name of the choice in conf/engine.
+        reason: Why engine=auto chose it; empty if it was configured.
+        graphs: Graphs compiled by the process that finished the run.
+        compile_seconds: Time that this took.
+    """
+
+    name: str
+    reason: str
+    graphs: int
+    compile_seconds: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
     """Result of a finished run.
@@ -68,6 +85,7 @@ class RunResult:
         selection_metric: The metric that selects a model; lower is better.
         last, selected: The two models that were tested.
         diagnostics: Numbers about the selected model that the task computed, possibly nested.
+        engine: The engine; None for a run whose solves have none, or of an earlier version.
     """
 
     task: str = ""
@@ -93,6 +111,7 @@ class RunResult:
     last: ModelResult
     selected: ModelResult
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    engine: EngineUse | None = None
 
     @property
     def models(self) -> Mapping[Which, ModelResult]:
@@ -134,7 +153,7 @@ class RunResult:
                 content[name] = _model_to_json(value, self.selection_metric)
             else:
                 content[_KEYS.get(name, name)] = (
-                    asdict(value) if isinstance(value, TimeEstimate) else value
+                    asdict(value) if isinstance(value, TimeEstimate | EngineUse) else value
                 )
         return {key: encode(value) for key, value in content.items()} | {"schema": SCHEMA}
 
@@ -166,6 +185,8 @@ class RunResult:
         values |= {name: _model_from_json(content[name], metric) for name in ("last", "selected")}
         if values.get("estimate") is not None:
             values["estimate"] = TimeEstimate(**values["estimate"])
+        if values.get("engine") is not None:
+            values["engine"] = EngineUse(**values["engine"])
         values["data_facts"] = facts
         return cls(**values)
 
@@ -205,8 +226,9 @@ def _refuse_unless_complete(content: Mapping[str, Any]) -> None:
     for name, kind in _REQUIRED.items():
         if not isinstance(content[name], kind):
             raise ValueError(f"{name} is {content[name]!r}")
-    if not isinstance(content.get("estimate_seconds"), dict | None):
-        raise ValueError(f"estimate_seconds is {content['estimate_seconds']!r}")
+    for name in ("estimate_seconds", "engine"):
+        if not isinstance(content.get(name), dict | None):
+            raise ValueError(f"{name} is {content[name]!r}")
 
 
 def _model_to_json(model: ModelResult, metric: str) -> dict[str, Any]:

@@ -163,10 +163,14 @@ class RunDirectory:
         self._write("result.json", content)
         self.result = result
 
-    def record_environment(self) -> None:
-        """Rewrite environment.json; to be called after torch and CUDA are initialised."""
+    def record_environment(self, **chosen: str) -> None:
+        """Rewrite environment.json; to be called after torch and CUDA are initialised.
+
+        Args:
+            chosen: Further facts that were chosen for this machine, such as the engine.
+        """
         self._writable_metrics()
-        facts: dict = environment()
+        facts: dict = environment() | chosen
         if self._earlier_environments:
             facts["earlier"] = self._earlier_environments
         self._write("environment.json", _json(facts))

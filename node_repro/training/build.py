@@ -32,11 +32,15 @@ from node_repro.config.backward import KEYS as BACKWARD
 from node_repro.config.choices import choices_in
 from node_repro.config.options import RUNGE_KUTTA
 from node_repro.data import DataSet
+from node_repro.ode.engines import Engine
+from node_repro.ode.engines.auto import Auto
+from node_repro.ode.engines.eager import Eager
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solver import Solver
 from node_repro.runs import metrics
 from node_repro.tasks import Task
 from node_repro.training import threads
+from node_repro.training.engine import TrainingEngine
 from node_repro.training.imports import import_object, report_mistakes
 
 
@@ -168,12 +172,33 @@ def task(config: Config, data_set: DataSet, where: Machine) -> Task:
     return built
 
 
-def solver(chosen: SolverConfig, controller: Component, **tolerances: object) -> Solver:
+def engine(ode: ODEConfig) -> Engine:
+    """Build the engine of solves outside of training; with engine=auto it is the eager one."""
+    built = construct(ode.engine)
+    return Eager() if isinstance(built, Auto) else built
+
+
+def training_engine(config: Config) -> TrainingEngine:
+    """Build the engines of a run that is trained."""
+    if config.ode is None or not config.ode.has_engine:
+        return TrainingEngine("eager")
+    chosen = config.ode.engine
+    engines = {name: load("engine", name) for name in ("eager", "compiled")}
+    return TrainingEngine(chosen.name, Auto(), engines | {chosen.name: construct(chosen)})
+
+
+def solver(
+    chosen: SolverConfig,
+    controller: Component,
+    engine: Engine | None = None,
+    **tolerances: object,
+) -> Solver:
     """Build a Runge-Kutta method with a controller, or a solver with its own step control.
 
     Args:
         chosen: The solver.
         controller: The controller; ignored by a solver with its own step control.
+        engine: The engine, None for the eager one; ignored likewise.
         tolerances: rtol and atol; empty if the error is not controlled.
 
     Raises:
@@ -183,24 +208,24 @@ def solver(chosen: SolverConfig, controller: Component, **tolerances: object) ->
         return construct(Component(chosen.name, chosen.target, chosen.options), **tolerances)
     assert chosen.method is not None
     runge_kutta = Component(chosen.name, RUNGE_KUTTA, chosen.options)
-    method = import_object(chosen.method)
-    return construct(runge_kutta, method=method, controller=construct(controller, **tolerances))
+    parts = {"controller": construct(controller, **tolerances), "engine": engine or Eager()}
+    return construct(runge_kutta, method=import_object(chosen.method), **parts)
 
 
-def forward_solver(ode: ODEConfig) -> Solver:
-    """Build the solver of the forward solve."""
+def forward_solver(ode: ODEConfig, engine: Engine | None = None) -> Solver:
+    """Build the solver of the forward solve. engine: None for the eager one."""
     tolerances = {"rtol": ode.rtol, "atol": ode.atol} if ode.error_controlled else {}
-    return solver(ode.solver, ode.controller, **tolerances)
+    return solver(ode.solver, ode.controller, engine, **tolerances)
 
 
-def gradient(ode: ODEConfig) -> GradientMethod:
+def gradient(ode: ODEConfig, engine: Engine | None = None) -> GradientMethod:
     """Build the gradient method, with a solver for the backward solve if one is configured."""
     backward = ode.backward
     if backward is None:
         return _gradient(ode.gradient, controlled=ode.backward_controlled)
     options = ode.gradient.options if backward.error_controlled else {}
     tolerances = {key: options[key] for key in ("rtol", "atol") if key in options}
-    back = solver(backward.solver, backward.controller, **tolerances)
+    back = solver(backward.solver, backward.controller, engine, **tolerances)
     return _gradient(ode.gradient, controlled=False, solver=back)
 
 
@@ -211,18 +236,22 @@ def _gradient(chosen: Component, *, controlled: bool, **built: object) -> Gradie
     return construct(replace(chosen, options=options), **built)
 
 
-def model(config: Config, sizes: Mapping[str, int], where: Machine) -> nn.Module:
+def model(
+    config: Config, sizes: Mapping[str, int], where: Machine, solved_by: Engine | None = None
+) -> nn.Module:
     """Build the network on the device, with weights initialised from the seed.
 
     Args:
         config: The configuration.
         sizes: Constructor arguments determined by the data, such as the number of features.
         where: Device and floating-point type.
+        solved_by: The engine of its solves; None for `engine(config.ode)`.
     """
     torch.manual_seed(config.seed)
     ode = {}
     if config.ode is not None:
-        ode = {"solver": forward_solver(config.ode), "gradient": gradient(config.ode)}
+        by = solved_by or engine(config.ode)
+        ode = {"solver": forward_solver(config.ode, by), "gradient": gradient(config.ode, by)}
     return construct(config.model, **sizes, **ode).to(device=where.device, dtype=where.dtype)
 
 

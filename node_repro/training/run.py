@@ -25,6 +25,7 @@ from node_repro.training.run_output import RunOutput
 from node_repro.training.signals import Signals
 from node_repro.training.threads import Threads, choose
 from node_repro.training.trainer import Evaluation, Plan, Stopped, Trainer
+from node_repro.training.trial import choose_engine
 
 
 def run(config: Config, overrides: Sequence[str], command: Sequence[str]) -> int:
@@ -88,12 +89,15 @@ class TrainingRun:
                 print(f"complete   {self.path} is already finished\n{directory.result.summary()}")
                 return 0
             trainer, threads = self._build_trainer()
-            directory.record_environment()  # again, now that the threads are chosen
             with RunOutput(self.config, trainer, directory) as output:
                 output.introduce(
                     introduction(self.config, self.data, self.machine, threads, trainer)
                 )
                 output.start(trainer.resume())
+                engine = choose_engine(trainer, self.config)
+                output.tell_engine(engine)
+                # again, now that the threads and the engine are chosen
+                directory.record_environment(**({"engine": engine.name} if engine else {}))
                 try:
                     trainer.train(output.log, output.show_progress)
                     last, selected = trainer.test()
@@ -109,6 +113,7 @@ class TrainingRun:
             return 0
         trainer, _ = self._build_trainer()
         trainer.resume()
+        choose_engine(trainer, self.config)
         try:
             trainer.train(lambda split, step, metrics: None, iter)
             trainer.test()
@@ -169,6 +174,7 @@ class TrainingRun:
                 position.best,
             ),
             diagnostics=trainer.diagnose(),
+            engine=trainer.engine.use(),
         )
 
 
@@ -182,7 +188,8 @@ def build_trainer(
 ) -> Trainer:
     """Build a trainer with its task, network, optimizer and schedule."""
     task = build.task(config, data, machine)
-    model = build.model(config, task.sizes, machine)
+    engine = build.training_engine(config)
+    model = build.model(config, task.sizes, machine, engine.switch)
     plan = Plan(
         iterations=_iterations(config, task),
         lr=build.learning_rate(config),
@@ -201,6 +208,7 @@ def build_trainer(
         signals=signals,
         processes=processes,
         device=machine.device,
+        engine=engine,
     )
 
 

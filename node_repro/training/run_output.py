@@ -9,6 +9,7 @@ from node_repro.config import Config
 from node_repro.config.options import COMPONENTS
 from node_repro.config.signature import plain, signed_keys
 from node_repro.ode.solution import SolverError
+from node_repro.runs.duration import format_duration
 from node_repro.runs.json_values import flatten
 from node_repro.runs.metrics import shown_scores
 from node_repro.runs.metrics_file import read_metrics
@@ -16,6 +17,7 @@ from node_repro.runs.result import RunResult, TimeEstimate
 from node_repro.runs.run_directory import RunDirectory
 from node_repro.runs.tensorboard import TensorBoard, code, table
 from node_repro.training.cost import step_sizes
+from node_repro.training.engine import EngineChoice
 from node_repro.training.progress import Progress
 from node_repro.training.trainer import Stopped, Trainer
 
@@ -43,6 +45,7 @@ class RunOutput:
         )
         self._board: TensorBoard | None = None
         self._nfe: list[float] = []  # logged since the last evaluation
+        self._graphs = 0  # compiled graphs of which the user was told
 
     def introduce(self, lines: Iterable[tuple[str, str]]) -> None:
         """Print titled lines and the run's directory."""
@@ -70,9 +73,22 @@ class RunOutput:
         row = {key: value for key, value in values.items() if key in columns}
         board.start_session(start, row, columns)
 
+    def tell_engine(self, choice: EngineChoice | None) -> None:
+        """Print the engine of the training, and why; nothing where none was chosen."""
+        if choice is None or (choice.name == "eager" and not choice.reason):
+            return
+        use = self.trainer.engine.use()
+        cost = ""
+        if use is not None and use.graphs:
+            cost = f"; {_count(use.graphs)} compiled in {format_duration(use.compile_seconds)}"
+            self._graphs = use.graphs
+        self._say("engine", f"{choice.name}{', ' * bool(choice.reason)}{choice.reason}{cost}")
+
     def show_progress(self, steps: Iterable[int]) -> Iterator[int]:
         """Yield the remaining steps, with a progress bar and time estimates."""
-        return self.progress.steps(steps, self.trainer.position.step)
+        for step in self.progress.steps(steps, self.trainer.position.step):
+            yield step
+            self._tell_compilation(step + 1)
 
     def log(self, split: str, step: int, metrics: Mapping[str, float]) -> None:
         """Log metrics of a split at a step; after a validation, also draw the model."""
@@ -146,6 +162,14 @@ class RunOutput:
         if self._board is not None:
             self._board.close()
 
+    def _tell_compilation(self, step: int) -> None:
+        """Print the number of compiled graphs if it has doubled; every new shape makes one."""
+        use = self.trainer.engine.use()
+        if use is not None and use.graphs >= max(1, 2 * self._graphs):
+            self._graphs = use.graphs
+            seconds = format_duration(use.compile_seconds)
+            self._say("compiled", f"{_count(use.graphs)} in {seconds}, until iteration {step}")
+
     def _say(self, title: str, text: str) -> None:
         self.progress.say(f"{title:<10} {text}")
 
@@ -163,6 +187,10 @@ class RunOutput:
         except SolverError as error:
             self._say("note", f"a picture is left out: {error}")
         model.train()
+
+
+def _count(graphs: int) -> str:
+    return f"{graphs} graph{'s' * (graphs != 1)}"
 
 
 def _columns() -> dict[str, type]:

@@ -15,6 +15,7 @@ from node_repro.runs.meters import SavedBytes, peak_memory_bytes, reset_peak_mem
 from node_repro.tasks import Batch, Task
 from node_repro.training.checkpoint import Checkpoints
 from node_repro.training.cost import solver_cost
+from node_repro.training.engine import TrainingEngine
 from node_repro.training.position import Position
 from node_repro.training.processes import Processes
 from node_repro.training.random_state import random_state, set_random_state
@@ -97,10 +98,12 @@ class Trainer:
         signals: Signals,
         processes: Processes,
         device: torch.device,
+        engine: TrainingEngine | None = None,
     ) -> None:
         self.task, self.model, self.optimizer, self.schedule = task, model, optimizer, schedule
         self.plan, self.checkpoints, self.signals = plan, checkpoints, signals
         self.processes, self.device = processes, device
+        self.engine = engine or TrainingEngine("eager")
         self.objective = processes.objective(task, model)
         self.position = Position()
         self._saved_at = time.monotonic()
@@ -117,7 +120,7 @@ class Trainer:
         self.position = Position.from_state(state["position"])
         set_random_state(state["random"], self.device)
         self._saved_step = self.position.step
-        return loaded.notes
+        return (*loaded.notes, *self.engine.restore(state.get("engine", {})))
 
     def train(self, log: Log, shown: Callable[[Iterable[int]], Iterator[int]]) -> None:
         """Train to the end of the plan. `shown` wraps the remaining steps, for a progress bar."""
@@ -227,15 +230,16 @@ class Trainer:
 
     def _differentiate(self, step: int, batch: Batch) -> tuple[float, dict[str, Tensor]]:
         try:
-            loss, metrics = self.objective.loss(batch)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                lr = self.optimizer.param_groups[0]["lr"]
-                raise DivergedError(
-                    f"the loss is {value} at iteration {step + 1}, before its backward pass; use "
-                    f"a smaller optimizer.lr (the learning rate here is {lr:g})"
-                )
-            self.objective.backward(loss)
+            with self.engine.training():
+                loss, metrics = self.objective.loss(batch)
+                value = float(loss.detach())
+                if not math.isfinite(value):
+                    lr = self.optimizer.param_groups[0]["lr"]
+                    raise DivergedError(
+                        f"the loss is {value} at iteration {step + 1}, before its backward pass; "
+                        f"use a smaller optimizer.lr (the learning rate here is {lr:g})"
+                    )
+                self.objective.backward(loss)
         except SolverError as error:
             error.args = (f"{error} (training iteration {step + 1})",)
             raise
@@ -291,6 +295,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "position": position.state(),
             "random": random_state(self.device),
+            "engine": self.engine.state(),
         }
         if self.processes.rank == 0:
             self.checkpoints.save(state, position.step, best)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_repro.runs.result import ModelResult, RunResult, TimeEstimate
+from node_repro.runs.result import EngineUse, ModelResult, RunResult, TimeEstimate
 
 RESULT = RunResult(
     task="mnist",
@@ -33,11 +33,12 @@ RESULT = RunResult(
     last=ModelResult(4, {"error": 0.25, "loss_nats": math.inf}, 0.01),
     selected=ModelResult(2, {"error": 0.2}, None, validation_score=0.125),
     diagnostics={"slope": 1.5, "least_squares": {"parameters": 2}},
+    engine=EngineUse("compiled", "since it is faster", graphs=2, compile_seconds=14.5),
 )
 KEYS = (
     "task model experiment data data_notice data_complete data_sha256 test_count profile seed "
     "device processes threads version signature parameters iterations epochs training "
-    "estimate_seconds selected_by last selected findings schema"
+    "estimate_seconds selected_by last selected findings engine schema"
 ).split()
 
 
@@ -67,10 +68,11 @@ def test_the_file_has_these_keys_in_this_order() -> None:
 
 def test_a_file_without_a_schema_or_newer_fields_is_read() -> None:
     old = content()
-    for key in ("schema", "processes", "threads", "estimate_seconds", "findings"):
+    for key in ("schema", "processes", "threads", "estimate_seconds", "findings", "engine"):
         del old[key]
     result = RunResult.from_json(old)
     assert (result.processes, result.threads, result.estimate) == (1, None, None)
+    assert result.engine is None
     assert result.selected.validation_score == 0.125
 
 
@@ -83,6 +85,7 @@ def test_a_file_without_a_schema_or_newer_fields_is_read() -> None:
         (content(seed="x"), "seed is 'x'"),
         (content(training=None), "training is None"),
         (content(estimate_seconds=1.0), "estimate_seconds is 1.0"),
+        (content(engine="compiled"), "engine is 'compiled'"),
         (content(schema=99), "schema is 99"),
     ],
 )
