@@ -103,12 +103,11 @@ def test_without_a_compiler_a_run_is_eager(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_smoke_never_compiles_unless_it_is_told_to(tmp_path: Path) -> None:
-    smoke = trainer(tmp_path, "profile=smoke", "trainer.iterations=100000")
-    config = compose([*TINY, "profile=smoke", "trainer.iterations=100000"])
-    choice = choose_engine(smoke, config)
+    words = [*TINY, "task=line", "profile=smoke", "trainer.iterations=100000"]
+    choice = choose_engine(trainer(tmp_path, *words), compose(words))
     assert choice is not None and choice.name == "eager" and "profile=smoke" in choice.reason
-    told = trainer(tmp_path, "profile=smoke", *UNCOMPILED)
-    assert choose_engine(told, compose(TINY)) == EngineChoice("compiled", "")
+    told = [*words, *UNCOMPILED]
+    assert choose_engine(trainer(tmp_path, *told), compose(told)) == EngineChoice("compiled", "")
 
 
 @pytest.mark.parametrize(
