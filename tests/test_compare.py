@@ -1,6 +1,7 @@
 """job=compare: from files alone, differences and numbers side by side."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 
 from node_repro.config import ConfigError
 from node_repro.report.compare import compare
+from node_repro.runs.result import EngineUse
 
 
 def finished(folder: Path, seed: int, error: float, **config: object) -> Path:
@@ -52,6 +54,19 @@ def test_only_keys_that_differ_are_shown_and_numbers_have_their_units(tmp_path: 
     assert found["training.peak_bytes"] == ["83.14 MB", "83.14 MB"]
     assert found["seeds"] == ["0", "1"]
     assert "a/seed0" in compare([str(a), str(b)]).splitlines()[0]
+
+
+def test_the_engine_that_was_used_is_compared_not_the_one_that_was_given(tmp_path: Path) -> None:
+    folders = [
+        finished(tmp_path / name, 0, 0.01, engine={"choice": choice})
+        for name, choice in (("a", "auto"), ("b", "compiled"))
+    ]
+    result = folders[1] / "result.json"
+    use = asdict(EngineUse("compiled", "", graphs=2, compile_seconds=9.0))
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"engine": use}))
+    found = rows(compare([str(folder) for folder in folders]))
+    assert found["engine"] == ["-", "compiled"]
+    assert "engine.choice" not in found
 
 
 def test_several_seeds_are_a_mean_and_a_deviation(tmp_path: Path) -> None:

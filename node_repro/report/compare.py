@@ -14,12 +14,13 @@ from node_repro.report.statistics import spread
 from node_repro.report.tables import align
 from node_repro.runs.json_values import flatten
 from node_repro.runs.metrics import get_metric, shown_scores
-from node_repro.runs.result import RunResult
+from node_repro.runs.result import EngineUse, RunResult
 from node_repro.runs.stored_run import StoredRun
 
 _NOT_COMPARED = {"seed", "name", "outputs", "progress", "debug", "device", "profile", "threads"}
+_NOT_COMPARED |= {"engine.choice", "engine.backend"}  # the one that was used is a fact
 _COST = "nfe_forward nfe_backward step_seconds saved_bytes peak_bytes seconds".split()
-_FACTS = "data profile device iterations parameters".split()
+_FACTS = "data profile device engine iterations parameters".split()
 
 
 class Argument(NamedTuple):
@@ -124,4 +125,6 @@ def _format_number(row: str, argument: Argument) -> str:
 
 
 def _format_fact(fact: str, argument: Argument) -> str:
-    return ", ".join(dict.fromkeys(str(getattr(result, fact)) for result in argument.results))
+    values = [getattr(result, fact) for result in argument.results]
+    names = (value.name if isinstance(value, EngineUse) else value for value in values)
+    return ", ".join(dict.fromkeys("-" if name is None else str(name) for name in names))
