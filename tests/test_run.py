@@ -248,7 +248,8 @@ def test_every_checkpoint_is_read_by_torch_with_weights_only(finished: Done) -> 
     ]
     for path in paths:
         state = torch.load(path, weights_only=True)
-        assert state.keys() == {"header", "model", "optimizer", "position", "random"}
+        keys = {"header", "model", "optimizer", "position", "random", "engine"}
+        assert state.keys() == keys
 
 
 def test_finished_run_is_told_and_left_alone(finished: Done) -> None:

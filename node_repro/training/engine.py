@@ -54,7 +54,7 @@ class TrainingEngine:
             return ()
         self._training = state.get("training", "eager")
         self._evaluation = state.get("evaluation", "eager")
-        self.choice = EngineChoice(self._training, "as before the restart")
+        self.choice = EngineChoice(self._training, state.get("reason", ""))
         self._rest()
         if self.configured in ("auto", self._training):
             return ()
@@ -72,8 +72,9 @@ class TrainingEngine:
         return EngineUse(*self.choice, graphs, seconds)
 
     def state(self) -> dict[str, str]:
-        """The names of the engines, for a checkpoint."""
-        return {"training": self._training, "evaluation": self._evaluation}
+        """The names of the engines and the reason for the choice, for a checkpoint."""
+        reason = self.choice.reason if self.choice else ""
+        return {"training": self._training, "evaluation": self._evaluation, "reason": reason}
 
     @contextmanager
     def training(self) -> Iterator[None]:

@@ -174,17 +174,17 @@ def restored(configured: str, state: dict[str, str]) -> tuple[TrainingEngine, tu
 def test_a_resumed_run_keeps_its_engine_and_says_so_if_another_is_given(
     configured: str, training: str
 ) -> None:
-    state = {"training": training, "evaluation": "eager"}
+    state = {"training": training, "evaluation": "eager", "reason": "since it is faster"}
     engine, notes = restored(configured, state)
     assert engine.state() == state
-    assert engine.choice is not None and engine.choice.name == training
+    assert engine.choice == EngineChoice(training, "since it is faster")
     assert bool(notes) == (configured not in ("auto", training))
     assert all(f"engine={configured}" in n and f"engine={training}" in n for n in notes)
 
 
 def test_a_checkpoint_without_an_engine_is_one_of_the_eager_engine() -> None:
     engine, notes = restored("compiled", {})
-    assert engine.state() == {"training": "eager", "evaluation": "eager"}
+    assert engine.state() == {"training": "eager", "evaluation": "eager", "reason": ""}
     assert notes
 
 
