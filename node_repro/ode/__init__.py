@@ -19,7 +19,7 @@ torch.Size([5, 8, 2])
 Solvers: a lower-case constructor for each built-in method (dopri5, tsit5, rk4, esdirk54, ...);
 scipy's as Lsoda, VodeAdams and SolveIvp, which import scipy on first use; `adaptive`, `fixed` or
 `RungeKutta` for a custom method. Gradients: Direct, Checkpointed, Reversible, Adjoint, Forward.
-Engines: Eager and Compiled. `ode.drop_in` has torchdiffeq's functions with torchdiffeq's arguments.
+Engines: Eager, Compiled and Auto. `ode.drop_in` has torchdiffeq's functions with its arguments.
 
 To read the source start with tableau, methods/runge_kutta, methods/dopri5, engines/eager,
 gradients/adjoint.
@@ -67,6 +67,7 @@ from node_repro.ode.controllers.pi import PI
 from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.dense import DenseSolution, odeint_dense
 from node_repro.ode.engines import SolveOptions, StepCallbacks
+from node_repro.ode.engines.auto import Auto
 from node_repro.ode.engines.compiled import Compiled
 from node_repro.ode.engines.eager import Eager
 from node_repro.ode.event import EventSolution, odeint_event
@@ -149,6 +150,7 @@ __all__ = [
     "Adams",
     "AdaptiveController",
     "Adjoint",
+    "Auto",
     "ButcherTableau",
     "CallableNorm",
     "Checkpointed",

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.func import vjp
 
 from node_repro.ode.engines import Starts, positions
+from node_repro.ode.engines.auto import next_engine
 from node_repro.ode.engines.compilation import (
     call,
     form,
@@ -48,7 +49,7 @@ def differentiate(
 
     The arguments are those of `Replay.gradients`.
     """
-    engine = replay.solver.engine
+    engine = next_engine(replay.solver.engine, replay.solver, gys[-1])
     if isinstance(engine, Compiled):
         try:
             _refuse(replay, engine.backend)

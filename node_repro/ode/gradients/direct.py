@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.engines import SolveOptions
+from node_repro.ode.engines.auto import next_engine
 from node_repro.ode.engines.compiled import Compiled
 from node_repro.ode.field import Plain, evaluate
 from node_repro.ode.gradients import Problem
@@ -88,7 +89,7 @@ def _replaced(problem: Problem, solver: Solver) -> bool:
     """
     return (
         isinstance(solver, RungeKutta)
-        and isinstance(solver.engine, Compiled)
+        and isinstance(next_engine(solver.engine, solver, problem.y0), Compiled)
         and not isinstance(solver.method, Adams)
         and torch.is_grad_enabled()
         and problem.parameters is not None
