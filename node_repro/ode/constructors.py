@@ -212,7 +212,7 @@ def adams(
         corrector: The iteration of Adams-Moulton; None for Adams-Bashforth.
         max_steps: Steps after which a solve fails.
         callbacks: Functions that are called at every step.
-        engine: Runs the steps: Eager or Compiled.
+        engine: Runs the steps: Eager, Compiled or Auto.
 
     Returns:
         The solver, for odeint and the other functions.

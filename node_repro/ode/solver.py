@@ -138,7 +138,7 @@ class RungeKutta:
         method: Takes a step of a given size.
         controller: Chooses the sizes.
         max_steps: Attempted steps, accepted or not, after which a solve fails.
-        engine: Runs the steps: Eager or Compiled.
+        engine: Runs the steps: Eager, Compiled or Auto.
         callbacks: Functions to be called at every step; None for none.
 
     Raises:
@@ -239,7 +239,7 @@ def adaptive(
             and PI for implicit ones.
         max_steps: Attempted steps after which a solve fails.
         callbacks: Functions that are called at every step.
-        engine: Runs the steps: Eager or Compiled.
+        engine: Runs the steps: Eager, Compiled or Auto.
         **control: Further arguments of the controller, such as first_step, max_step or safety.
 
     Returns:
@@ -281,7 +281,7 @@ def fixed(
         step_size: The size of a step, positive, in the units of time.
         max_steps: Steps after which a solve fails.
         callbacks: Functions that are called at every step.
-        engine: Runs the steps: Eager or Compiled.
+        engine: Runs the steps: Eager, Compiled or Auto.
 
     Returns:
         The solver, for odeint and the other functions.

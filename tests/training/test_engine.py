@@ -217,6 +217,7 @@ def go(outputs: Path, *words: str) -> tuple[str, Callable[[str], dict[str, Any]]
     return out.getvalue(), lambda name: json.loads((folder / name).read_text("utf-8"))
 
 
+@pytest.mark.filterwarnings("ignore:engine=compiled runs as engine=eager")  # a scored solve
 def test_the_engine_is_said_and_recorded(tmp_path: Path) -> None:
     before = COMPILATIONS.graphs
     out, read = go(tmp_path, *UNCOMPILED)
