@@ -78,11 +78,12 @@ def _steps(records: Records, size: int, limits: dict[str, float]) -> list[Check]
         other = find(rows, peer)
         value = step_ratio(other, ours) if other and ours else None
         text = f"{{}}x {peer} at N = {size:,}"
+        errors = f"error {ours['error']:.1e}, {other['error']:.1e}" if other and ours else ""
         if limit < 1:  # the peer may be faster by this factor
             text, value = f"{{}} times {peer}'s at N = {size:,}", 1 / value if value else None
-            found.append(Check(text, value, 1 / limit, False))
+            found.append(Check(text, value, 1 / limit, False, note=errors))
         else:
-            found.append(Check(text, value, limit))
+            found.append(Check(text, value, limit, note=errors))
     return found
 
 
@@ -155,7 +156,11 @@ def _discrete(records: Records) -> list[Check]:
         ran = [row["difference"] for row in rows if "difference" in row]
         left = len(rows) - len(ran)
         otherwise = f"{left} of {len(rows)} not run" if left and ran else ""
-        checks.append(Check(f"{engine}: {{}}", max(ran, default=None), 1e-12, False, otherwise))
+        fell = sum(bool(row.get("warnings")) for row in rows)
+        note = f"{fell} of {len(rows)} not compiled as a whole" if fell else ""
+        checks.append(
+            Check(f"{engine}: {{}}", max(ran, default=None), 1e-12, False, otherwise, note)
+        )
     return checks
 
 

@@ -171,7 +171,9 @@ def _times(records: Records) -> str:
             compared = f"{ratio(many, few):.2f}", f"{few['nfe'][1]} / {many['nfe'][1]}"
         body.append((one["contender"], *times, *compared))
     titles = [f"{int(count):,} times, ms" for count in counts]
-    return table(("contender", *titles, "last / first", "backward NFE"), body)
+    text = table(("contender", *titles, "last / first", "backward NFE"), body)
+    rows = [row | {"name": one["contender"]} for one in cases for row in one["rows"][-1:]]
+    return text + _warnings(rows)
 
 
 def _memory(records: Records) -> str:
@@ -185,7 +187,9 @@ def _memory(records: Records) -> str:
         sizes = [f"{few[k] / 1e6:.3g} – {many[k] / 1e6:.3g}" for k in ("saved", "allocated")]
         grown = max(many[k] / few[k] for k in ("saved", "allocated"))
         body.append((one["contender"], f"{few['nfe']} – {many['nfe']}", *sizes, f"{grown:.3g}"))
-    return table(("contender", "NFE forward", "saved, MB", "allocated, MB", "growth"), body)
+    text = table(("contender", "NFE forward", "saved, MB", "allocated, MB", "growth"), body)
+    cases = records["memory"]["cases"]
+    return text + _warnings([one | {"name": one["contender"]} for one in cases])
 
 
 def _discrete(records: Records) -> str:
@@ -193,7 +197,12 @@ def _discrete(records: Records) -> str:
         (*(row[key] for key in ("engine", "gradient", "method")), _or_reason(row, _difference))
         for row in rows_of(records, "discrete")
     ]
-    return table(("engine", "gradient", "method", "largest relative difference"), rows, left=3)
+    text = table(("engine", "gradient", "method", "largest relative difference"), rows, left=3)
+    keys = ("engine", "gradient", "method")
+    named = [
+        row | {"name": ", ".join(row[k] for k in keys)} for row in rows_of(records, "discrete")
+    ]
+    return text + _warnings(named)
 
 
 def _difference(row: Row) -> str:

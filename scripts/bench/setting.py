@@ -1,6 +1,8 @@
 """What all subjects of one call share: the output folder, the device, the rounds, the peers."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from bench.peers import DIFFRAX, NotInstalled, Peer, interpreter
 from bench.program import Contender
 from node_repro import ode
 from node_repro.ode.controllers.integral import Integral
-from node_repro.ode.engines import Engine
+from node_repro.ode.engines import Engine, compilation
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.methods import Method
 
@@ -89,6 +91,17 @@ def engine_of(name: str) -> Engine:
 def relative(found: Tensor, exact: Tensor) -> float:
     """The relative error of a gradient."""
     return float((found - exact).norm() / exact.norm())
+
+
+@contextmanager
+def warned() -> Iterator[list[str]]:
+    """Collects the first line of every warning; engines give each of theirs once again."""
+    compilation._reported.clear()
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        yield texts
+    texts += dict.fromkeys(str(one.message).splitlines()[0] for one in said)
 
 
 Record = dict[str, Any]
