@@ -62,7 +62,7 @@ def test_the_engine_that_was_used_is_compared_not_the_one_that_was_given(tmp_pat
         for name, choice in (("a", "auto"), ("b", "compiled"))
     ]
     result = folders[1] / "result.json"
-    use = asdict(EngineUse("compiled", "", graphs=2, compile_seconds=9.0))
+    use = asdict(EngineUse("compiled", "", None, None, graphs=2, compile_seconds=9.0))
     result.write_text(json.dumps(json.loads(result.read_text()) | {"engine": use}))
     found = rows(compare([str(folder) for folder in folders]))
     assert found["engine"] == ["-", "compiled"]

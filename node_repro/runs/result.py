@@ -57,12 +57,15 @@ class EngineUse:
     Attributes:
         name: Name of the choice in conf/engine.
         reason: Why engine=auto chose it; empty if it was configured.
+        eager_seconds, compiled_seconds: Time of a training iteration, where it was measured.
         graphs: Graphs compiled by the process that finished the run.
         compile_seconds: Time that this took.
     """
 
     name: str
     reason: str
+    eager_seconds: float | None
+    compiled_seconds: float | None
     graphs: int
     compile_seconds: float
 

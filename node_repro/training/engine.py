@@ -7,7 +7,7 @@ a choice had the eager engine.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from node_repro.ode.engines import Engine
 from node_repro.ode.engines.auto import Auto
@@ -16,10 +16,24 @@ from node_repro.runs.result import EngineUse
 
 
 class EngineChoice(NamedTuple):
-    """The engine of the training iterations, and the reason for it ("" if it was configured)."""
+    """The engine of the training iterations.
+
+    Attributes:
+        name: Its name.
+        reason: The reason for it; empty if it was configured.
+        eager_seconds, compiled_seconds: The time of an iteration, where it was measured.
+    """
 
     name: str
     reason: str
+    eager_seconds: float | None = None
+    compiled_seconds: float | None = None
+
+    def __str__(self) -> str:
+        measured = {"eager": self.eager_seconds, "compiled": self.compiled_seconds}
+        times = [f"{1e3 * s:.3g} ms {name}" for name, s in measured.items() if s is not None]
+        shown = f": an iteration takes {' and '.join(times)}" if times else ""
+        return f"{self.name}{', ' * bool(self.reason)}{self.reason}{shown}"
 
 
 class TrainingEngine:
@@ -48,13 +62,12 @@ class TrainingEngine:
         """Take an engine for the training iterations."""
         self.choice, self._training = choice, choice.name
 
-    def restore(self, state: Mapping[str, str]) -> tuple[str, ...]:
+    def restore(self, state: Mapping[str, Any]) -> tuple[str, ...]:
         """Take the engines of a checkpoint; returns a note if another engine is configured."""
         if self.switch is None:
             return ()
-        self._training = state.get("training", "eager")
+        self.choose(EngineChoice(*state.get("training", ("eager", ""))))
         self._evaluation = state.get("evaluation", "eager")
-        self.choice = EngineChoice(self._training, state.get("reason", ""))
         self._rest()
         if self.configured in ("auto", self._training):
             return ()
@@ -63,18 +76,22 @@ class TrainingEngine:
             f"began with engine={self._training}",
         )
 
+    @property
+    def graphs(self) -> int:
+        """The number of graphs that this run has compiled in this process."""
+        return COMPILATIONS.graphs - self._before.graphs
+
     def use(self) -> EngineUse | None:
         """The engine and what it has compiled; None as long as there is no choice."""
         if self.choice is None:
             return None
-        graphs = COMPILATIONS.graphs - self._before.graphs
         seconds = COMPILATIONS.seconds - self._before.seconds
-        return EngineUse(*self.choice, graphs, seconds)
+        return EngineUse(*self.choice, self.graphs, seconds)
 
-    def state(self) -> dict[str, str]:
-        """The names of the engines and the reason for the choice, for a checkpoint."""
-        reason = self.choice.reason if self.choice else ""
-        return {"training": self._training, "evaluation": self._evaluation, "reason": reason}
+    def state(self) -> dict[str, Any]:
+        """The choice and the engine of the evaluations, for a checkpoint."""
+        choice = self.choice or EngineChoice(self._training, "")
+        return {"training": tuple(choice), "evaluation": self._evaluation}
 
     @contextmanager
     def training(self) -> Iterator[None]:

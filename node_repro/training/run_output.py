@@ -82,7 +82,7 @@ class RunOutput:
         if use is not None and use.graphs:
             cost = f"; {_count(use.graphs)} compiled in {format_duration(use.compile_seconds)}"
             self._graphs = use.graphs
-        self._say("engine", f"{choice.name}{', ' * bool(choice.reason)}{choice.reason}{cost}")
+        self._say("engine", f"{choice}{cost}")
 
     def show_progress(self, steps: Iterable[int]) -> Iterator[int]:
         """Yield the remaining steps, with a progress bar and time estimates."""

@@ -13,16 +13,16 @@ import torch
 from node_repro.config import Config
 from node_repro.ode.engines.compilation import has_compiler
 from node_repro.ode.solution import SolverError
-from node_repro.runs.duration import format_duration
 from node_repro.training.engine import EngineChoice
 from node_repro.training.random_state import random_state, set_random_state
 from node_repro.training.trainer import Trainer
 
 LEAST = 100  # iterations; a shorter training is too short to be worth a trial
 COMPILE_SECONDS = 30.0  # that compiling the solves of an iteration typically takes
-PAYS = 2.0  # a compiled iteration typically takes half of the time or less, so half is saved
+PAYS = 3.0  # times as long must the training be: compiling may save half of it, or nothing
 SAMPLES = 5  # timed iterations of each engine
-ENOUGH_SECONDS = 2.0  # after which fewer will do
+ENOUGH_SECONDS = 4.0  # of timed iterations, after which fewer will do
+WARM_UPS = 3  # iterations that may compile, at most
 
 
 def choose_engine(trainer: Trainer, config: Config) -> EngineChoice | None:
@@ -54,17 +54,19 @@ def _automatic(trainer: Trainer, config: Config) -> EngineChoice:
     if reason is not None:
         return EngineChoice("eager", reason)
     try:
-        eager = _time("eager", trainer)
+        _warm_up("eager", trainer)
+        eager = rehearse(trainer)
     except SolverError:  # the same error occurs, and is reported, in training
         return EngineChoice("eager", "")
     if not pays(eager, left):
-        return EngineChoice("eager", too_short(eager, left))
+        return EngineChoice("eager", "since the training is too short to pay for compiling", eager)
     try:
-        compiled = _time("compiled", trainer)
+        _warm_up("compiled", trainer)
+        return faster(*_race(trainer))
     except Exception as error:
         sentence = " ".join(str(error).split())[:200]
-        return EngineChoice("eager", f"since compiling failed: {type(error).__name__}: {sentence}")
-    return faster(eager, compiled)
+        reason = f"since compiling failed: {type(error).__name__}: {sentence}"
+        return EngineChoice("eager", reason, eager)
 
 
 def refusal(config: Config, left: int, device: torch.device) -> str | None:
@@ -92,29 +94,31 @@ def pays(eager: float, left: int) -> bool:
     return eager * left >= PAYS * COMPILE_SECONDS
 
 
-def too_short(eager: float, left: int) -> str:
-    """The reason for not compiling."""
-    return (
-        f"since its {left:,} iterations of {_milliseconds(eager)} take about "
-        f"{format_duration(max(1.0, eager * left))}, too short to pay for compiling"
-    )
-
-
 def faster(eager: float, compiled: float) -> EngineChoice:
     """The choice between the measured seconds of an iteration in both engines."""
-    name = "compiled" if compiled < eager else "eager"
-    times = f"{_milliseconds(compiled)} compiled and {_milliseconds(eager)} eager"
-    return EngineChoice(name, f"since an iteration takes {times}")
+    if compiled < eager:
+        return EngineChoice("compiled", "since it is faster", eager, compiled)
+    return EngineChoice("eager", "since compiling does not make it faster", eager, compiled)
 
 
-def _time(name: str, trainer: Trainer) -> float:
-    """Median seconds of an iteration; the first one, which may compile, is not counted."""
+def _warm_up(name: str, trainer: Trainer) -> None:
+    """Iterate with an engine until it compiles nothing more."""
     trainer.engine.choose(EngineChoice(name, ""))
-    rehearse(trainer)
-    times: list[float] = []
-    while len(times) < SAMPLES and sum(times) < ENOUGH_SECONDS:
-        times.append(rehearse(trainer))
-    return median(times)
+    for _ in range(WARM_UPS):
+        before = trainer.engine.graphs
+        rehearse(trainer)
+        if not trainer.processes.all_reduce_max(trainer.engine.graphs - before):
+            break
+
+
+def _race(trainer: Trainer) -> tuple[float, float]:
+    """Median seconds of an iteration in the eager and in the compiled engine, which take turns."""
+    times: dict[str, list[float]] = {"eager": [], "compiled": []}
+    while len(times["eager"]) < SAMPLES and sum(map(sum, times.values())) < ENOUGH_SECONDS:
+        for name, measured in times.items():
+            trainer.engine.choose(EngineChoice(name, ""))
+            measured.append(rehearse(trainer))
+    return median(times["eager"]), median(times["compiled"])
 
 
 def rehearse(trainer: Trainer) -> float:
@@ -140,7 +144,3 @@ def rehearse(trainer: Trainer) -> float:
             one.data.copy_(value)
         set_random_state(random, device)
     return trainer.processes.reduce_metrics({"step_seconds": seconds})["step_seconds"]
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms"

@@ -33,7 +33,9 @@ RESULT = RunResult(
     last=ModelResult(4, {"error": 0.25, "loss_nats": math.inf}, 0.01),
     selected=ModelResult(2, {"error": 0.2}, None, validation_score=0.125),
     diagnostics={"slope": 1.5, "least_squares": {"parameters": 2}},
-    engine=EngineUse("compiled", "since it is faster", graphs=2, compile_seconds=14.5),
+    engine=EngineUse(
+        "compiled", "since it is faster", 0.016, 0.005, graphs=2, compile_seconds=14.5
+    ),
 )
 KEYS = (
     "task model experiment data data_notice data_complete data_sha256 test_count profile seed "
