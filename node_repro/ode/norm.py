@@ -199,9 +199,8 @@ class RmsNorm:
         integrals = value.integrals if self.integrals else ()
         norms, counts = self._part_norms(scaled)
         if integrals:
-            # one kernel launch for all integrals, as there is an integral for every parameter
             scaled_integrals = _scaled(integrals, tolerances, *(size.integrals for size in sizes))
-            norms = torch.cat((norms, torch.stack(_foreach_norm(scaled_integrals))))
+            norms = torch.cat((norms, _norms(scaled_integrals)))
             counts = counts + [q.numel() for q in integrals]
         if self.flat:
             return torch.linalg.vector_norm(norms) / math.sqrt(max(sum(counts), 1))
@@ -296,6 +295,14 @@ def _scaled(
     _foreach_mul_(scales, rtol)
     _foreach_add_(scales, atol)
     return _foreach_div(values, list(map(_positive, scales)) if tolerances.zero else scales)
+
+
+def _norms(values: tuple[Tensor, ...]) -> Tensor:
+    """The 2-norms of some tensors."""
+    if torch.compiler.is_compiling():
+        return torch.stack([torch.linalg.vector_norm(q) for q in values])
+    # one kernel launch for all integrals, as there is an integral for every parameter
+    return torch.stack(_foreach_norm(values))
 
 
 def _positive(scale: Tensor) -> Tensor:
