@@ -128,14 +128,19 @@ def call(
         raise NotCompilableError(_known[case])
     before = COMPILATIONS.graphs
     try:
-        result = _runs[key](*arguments)
+        if case in _known:
+            result = _runs[key](*arguments)
+        else:
+            with warnings.catch_warnings():  # of the compiler, which are not about f
+                warnings.simplefilter("ignore")
+                result = _runs[key](*arguments)
     except (SolverError, NotCompilableError):
         raise
     except Exception as error:
         if backend != "inductor":
             raise
         lines = [line for line in str(error).splitlines() if line.strip()]
-        _known[case] = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+        _known[case] = f"{type(error).__name__}: {' '.join(lines[:2])}"
         raise NotCompilableError(_known[case]) from error
     if COMPILATIONS.graphs > before and case in _known:
         check()  # another f of this form: it may refer to other tensors

@@ -92,7 +92,9 @@ def _modules(f: Any) -> list[nn.Module]:  # noqa: ANN401
     if isinstance(bound, nn.Module):
         return [bound]
     cells = getattr(f, "__closure__", None) or ()
-    return [cell.cell_contents for cell in cells if isinstance(cell.cell_contents, nn.Module)]
+    return [
+        m for cell in cells if cell.cell_contents is not f for m in _modules(cell.cell_contents)
+    ]
 
 
 class Clip(NamedTuple):
