@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,7 +15,14 @@ from node_repro.ode.controllers import Controller
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.drop_in.failures import AssertingEngine
-from node_repro.ode.engines import DEFAULT_OPTIONS, Mesh, SolveOptions, StepCallbacks, Trajectory
+from node_repro.ode.engines import (
+    DEFAULT_OPTIONS,
+    Mesh,
+    SolveOptions,
+    StepCallbacks,
+    Trajectory,
+    solve_with_jumps,
+)
 from node_repro.ode.methods import Carry, Field, Linear, Method, Rate, Slope, State, Step, Time
 from node_repro.ode.solution import SolverError, Stats
 from node_repro.ode.solver import RungeKutta, Solver
@@ -64,6 +71,8 @@ class OnGrid:
     def solve(
         self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
     ) -> Trajectory:
+        if options.jump is not None:
+            return solve_with_jumps(partial(self.solve, f), state, ts, options, options.jump)
         points = self.grid(ts.detach(), state.y.detach()).tolist()
         method = Perturbed(self.method, tuple(points)) if self.perturb else self.method
         solver = RungeKutta(
@@ -219,6 +228,8 @@ class Stopping:
     def solve(
         self, f: Field, state: State, ts: Tensor, options: SolveOptions = DEFAULT_OPTIONS
     ) -> Trajectory:
+        if options.jump is not None:
+            return solve_with_jumps(partial(self.solve, f), state, ts, options, options.jump)
         start, end = float(ts[0]), float(ts[-1])
         between = sorted(
             stop for stop in set(self.stops) if min(start, end) < stop < max(start, end)

@@ -170,7 +170,8 @@ class SolveOptions:
         first_step: The signed size of the first step; None leaves it to the solver.
         keep_starts: Whether to store the start of every step in the trajectory.
         watch: Called with every accepted step; may end the solve.
-        jump: Changes the state at the output times.
+        jump: Changes the state at the output times. A solver that does not handle it calls
+            solve_with_jumps.
 
     Example:
         >>> from node_repro import ode

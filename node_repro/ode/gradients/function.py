@@ -193,7 +193,7 @@ def _saved_tensors(ctx: Context, gys: Tensor) -> tuple[Tensor, ...]:
         raise SolverError(
             "bad_input",
             f"gradient={ctx.method} gives first derivatives only: for create_graph=True use "
-            "gradient=direct",
+            "gradient=direct with engine=eager",
         )
     try:
         return ctx.saved_tensors
