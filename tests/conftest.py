@@ -5,6 +5,7 @@ engine, without compiling it.
 """
 
 import os
+from typing import Any, cast
 
 import pytest
 
@@ -23,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # what it does not compile it says in a warning, and leaves to the eager engine
     config.addinivalue_line("filterwarnings", "ignore:engine=compiled")
     engine = Compiled(backend="uncompiled")
-    limit, _, callbacks = RungeKutta.__init__.__defaults__ or ()
+    limit, _, callbacks = cast(Any, RungeKutta.__init__.__defaults__)
     RungeKutta.__init__.__defaults__ = (limit, engine, callbacks)
     for constructor in (adaptive, fixed):
-        constructor.__kwdefaults__["engine"] = engine
+        cast(Any, constructor.__kwdefaults__)["engine"] = engine

@@ -8,6 +8,7 @@ import random
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +16,11 @@ from chosen import ADAPTIVE, GRADIENTS, METHODS, Net, adaptive, real, steps
 from torch import Tensor, nn
 
 from node_repro import ode
-from node_repro.ode.engines import SolveOptions, Trajectory, compilation
+from node_repro.ode.engines import Engine, SolveOptions, Trajectory, compilation
 from node_repro.ode.engines.compiled import ROWS
 from node_repro.ode.engines.decisions import decision_of, first_memory
 from node_repro.ode.engines.run import POINTS
-from node_repro.ode.field import Plain
+from node_repro.ode.field import Plain, VectorField
 from node_repro.ode.methods import State
 
 UNCOMPILED = ode.Compiled(backend="uncompiled")
@@ -51,8 +52,14 @@ def _warnings_are_told_again() -> Iterator[None]:
     compilation._reported.update(before)
 
 
+def given(gradient: Tensor | None) -> Tensor:
+    """A gradient that there must be."""
+    assert gradient is not None
+    return gradient
+
+
 def trajectories(
-    solver: ode.RungeKutta, ts: Tensor, **options: object
+    solver: ode.RungeKutta, ts: Tensor, **options: Any
 ) -> tuple[Trajectory, Trajectory]:
     """The same solve by the eager and by the compiled loop."""
     f, state = Plain(Net()), State(torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3))
@@ -87,13 +94,13 @@ def test_the_steps_and_outputs_are_those_of_the_eager_engine(
 @pytest.mark.parametrize("ts", TIMES.values(), ids=TIMES.keys())
 @pytest.mark.parametrize("name", ["dopri5, pi", "rk4, constant", "reversible_heun, integral"])
 def test_gradients_are_those_of_the_eager_engine(name: str, ts: Tensor, gradient: str) -> None:
-    def solved(engine: object) -> list[Tensor]:
+    def solved(engine: Engine) -> list[Tensor]:
         f, y0 = Net(), real(0.5, -0.2, 0.9).requires_grad_()
         solver = replace(SOLVERS[name], engine=engine)
         ys, stats = ode.odeint(f, y0, ts, solver=solver, gradient=GRADIENTS[gradient])
         (ys.sin().sum()).backward()
         assert stats.backward is not None
-        return [ys.detach(), y0.grad, *(p.grad for p in f.parameters())]
+        return [ys.detach(), *(given(x.grad) for x in (y0, *f.parameters()))]
 
     for one, other in zip(solved(UNCOMPILED), solved(ode.Eager()), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
@@ -177,7 +184,7 @@ class Growth(nn.Module):
         return self.rate * y
 
 
-def gradient_of_rate(f: object, growth: Growth, engine: object) -> Tensor:
+def gradient_of_rate(f: VectorField, growth: Growth, engine: Engine) -> Tensor:
     solver = ode.dopri5(rtol=1e-8, atol=1e-8, engine=engine)
     ys, _ = ode.odeint(
         f, real(1.0, 2.0), real(0, 1), solver=solver, gradient=ode.Adjoint(),
@@ -278,12 +285,12 @@ def test_a_graph_serves_all_times_and_tolerances_and_its_numbers_are_the_eager_o
 def test_compiled_gradients_are_those_of_the_eager_engine(gradient: str, ts: Tensor) -> None:
     name = "reversible_dopri5" if gradient == "reversible" else "dopri5"
 
-    def solved(engine: object) -> list[Tensor]:
+    def solved(engine: Engine) -> list[Tensor]:
         f, y0 = Net(), real(0.5, -0.2, 0.9).requires_grad_()
         solver = replace(adaptive(name, 1e-6), engine=engine)
         ys, _ = ode.odeint(f, y0, ts.unique(), solver=solver, gradient=GRADIENTS[gradient])
         ys.sin().sum().backward()
-        return [ys.detach(), y0.grad, *(p.grad for p in f.parameters())]
+        return [ys.detach(), *(given(x.grad) for x in (y0, *f.parameters()))]
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
