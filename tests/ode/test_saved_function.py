@@ -4,6 +4,7 @@ import copy
 import gc
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch.func import functional_call
 from torch.nn.utils import parametrizations, parametrize
 
 from node_repro.ode import ODEBlock, SolverError, odeint, odeint_dense, odeint_event
+from node_repro.ode.engines.compiled import Compiled
 from node_repro.ode.solver import RungeKutta
 
 AGAIN = sorted(set(GRADIENTS) - {"direct", *REAL_ONLY})
@@ -380,3 +382,15 @@ def test_a_trained_time_that_is_replaced_is_the_blocks_time(replace: str) -> Non
     y.sum().backward()
     assert new.grad is not None and new.grad.item() == pytest.approx(1.0)
     assert end.grad is None
+
+
+@pytest.mark.parametrize("gradient", ["adjoint", "checkpointed"])
+def test_hooks_on_saved_tensors_do_not_keep_a_solve_from_being_compiled(gradient: str) -> None:
+    f, solver = Net(), replace(SOLVERS["dopri5"], engine=Compiled(backend="uncompiled"))
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x.detach(), lambda x: x):
+        ys = solved(f, gradient, solver, Y0)
+    ys[-1].sum().backward()  # a solve that is not compiled gives a warning
+    found = [p.grad for p in f.parameters()]
+    ys = solved(f, gradient, SOLVERS["dopri5"], Y0)
+    for grad, p in zip(torch.autograd.grad(ys[-1].sum(), list(f.parameters())), found, strict=True):
+        assert torch.allclose(grad, real(0.0) if p is None else p, rtol=1e-9)

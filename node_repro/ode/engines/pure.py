@@ -4,7 +4,7 @@ The adjoint and the replay of a step differentiate f inside the loop by `torch.f
 must be a function of its parameters, which `torch.func.functional_call` makes of every module.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -72,12 +72,21 @@ def parametrized(f: VectorField, parameters: Sequence[Tensor]) -> Parametrized:
         NotCompilableError: A parameter belongs to no such module.
     """
     module = _Enclosing(f, [] if isinstance(f, nn.Module) else _modules(f))
-    names = {id(p): name for name, p in module.named_parameters()}
-    if not all(id(p) in names for p in parameters):
+    own = dict(module.named_parameters())
+    by_identity = {id(p): name for name, p in own.items()}
+    # hooks on saved tensors hand the backward pass other objects with the same memory
+    by_memory = {_memory(p): name for name, p in own.items() if p.numel()}
+    names = [by_identity.get(id(p)) or by_memory.get(_memory(p)) for p in parameters]
+    found = tuple(name for name in names if name is not None)
+    if len(found) < len(names):
         raise NotCompilableError(
             "f is a function of tensors that are not parameters of a module it refers to"
         )
-    return Parametrized(module, tuple(names[id(p)] for p in parameters))
+    return Parametrized(module, found)
+
+
+def _memory(p: Tensor) -> Hashable:
+    return p.device, p.data_ptr(), p.dtype, p.shape, p.stride()
 
 
 def _modules(f: Any) -> list[nn.Module]:  # noqa: ANN401
