@@ -4,7 +4,7 @@ Inside of `StandIn()`, tensors of `DEVICE` hold their numbers on the CPU and say
 elsewhere. As on CUDA, an operation on them and on a CPU tensor that is not a scalar raises an
 error, and so does a random generator of the CPU. It is counted how often the host would wait for
 the device: what it reads, and what it copies there without non_blocking=True. The results are those
-of the CPU, bit for bit.
+of the CPU.
 """
 
 import sys
@@ -29,9 +29,6 @@ ONE_DEVICE = ("aten::cat", "aten::stack", "aten::gather", "aten::scatter", "aten
 """Operations that take no scalar of the CPU."""
 SIZED_BY_VALUES = ("aten::nonzero", "aten::masked_select", "aten::_unique", "aten::unique")
 """Operations that read from the device how many elements their result has."""
-BUILDS = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor)
-"""Functions that make a tensor from Python numbers, which are lost on the device "meta"."""
-
 
 Argument = Any
 """An argument or a result of an operation: a tensor, a number, a list of such, ..."""
@@ -58,14 +55,24 @@ class Elsewhere(Tensor):
     def __repr__(self, **_: object) -> str:
         return f"Elsewhere({self.held})"
 
-    def tolist(self) -> Argument:
-        """The numbers; torch's own function refuses subclasses."""
+    @property
+    def data(self) -> Tensor:
+        return Tensor.data.__get__(self)  # pyright: ignore
+
+    @data.setter
+    def data(self, other: "Elsewhere") -> None:
+        """What Module.double() and the like assign to a parameter."""
+        Tensor.data.__set__(self, other)  # pyright: ignore
+        self.held = other.held
+
+    def untyped_storage(self) -> torch.UntypedStorage:
+        return self.held.untyped_storage()
+
+    def tolist(self) -> Argument:  # torch's own function refuses subclasses
         return self.cpu().tolist()
 
     @classmethod
-    def __torch_dispatch__(
-        cls, func: Argument, types: Argument, args: Argument = (), kwargs: Argument = None
-    ) -> Argument:
+    def __torch_dispatch__(cls, func: Argument, *_: Argument) -> Argument:
         raise WrongDevice(f"{func} of a tensor on the stand-in, outside of StandIn()")
 
 
@@ -85,13 +92,17 @@ class StandIn(TorchDispatchMode):
 
     def __enter__(self) -> Self:
         for name in ("tensor", "as_tensor"):
-            made = _from_numbers(getattr(torch, name))
+            made = partial(_from_numbers, getattr(torch, name))
             self._patches.enter_context(mock.patch.object(torch, name, made))
         return super().__enter__()
 
     def __exit__(self, *raised: Any) -> None:
         super().__exit__(*raised)
         self._patches.close()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # its import, which takes seconds, is not needed
 
     def forget(self) -> None:
         """Count from here on."""
@@ -104,17 +115,14 @@ class StandIn(TorchDispatchMode):
         options, name = dict(kwargs or {}), func.name()
         tensors = _tensors((args, *options.values()))
         away = [x for x in tensors if isinstance(x, Elsewhere)]
-        device = options.get("device")
-        if device is not None:
-            result_away, options["device"] = torch.device(device).type == DEVICE.type, "cpu"
-        elif name == "aten::copy_":
-            result_away = isinstance(args[0], Elsewhere)
+        if (to := options.get("device")) is not None:
+            result_away, options["device"] = torch.device(to).type == DEVICE.type, "cpu"
         else:
-            result_away = bool(away)
+            result_away = isinstance(args[0], Elsewhere) if name == "aten::copy_" else bool(away)
         if not away and not result_away:
             return func(*args, **options)
-        if name not in COPIES:
-            _check(func, name, tensors, options)
+        if name not in COPIES and (len(away) < len(tensors) or "generator" in options):
+            _refuse_mixed(func, name, tensors, options)
         here = partial(_each, lambda x: x.held if isinstance(x, Elsewhere) else x)
         out = func(*here(args), **{key: here(x) for key, x in options.items()})
         if away and _reads(name, args, out, result_away=result_away):
@@ -124,20 +132,22 @@ class StandIn(TorchDispatchMode):
         if not result_away:
             return out
         own = {id(x.held): x for x in away}  # an operation in place returns its own tensor
-        found = _each(lambda x: own[id(x)] if id(x) in own else Elsewhere(x), out)
+
+        def dressed(x: Tensor) -> Tensor:  # the bits that torch resolves later are not on Elsewhere
+            return own[id(x)] if id(x) in own else Elsewhere(x.resolve_conj().resolve_neg())
+
+        found = _each(dressed, out)
         if torch.Tag.inplace_view in func.tags:  # such as squeeze_: the shape changes here too
             return return_and_correct_aliasing(func, args, options, found)
         return found
 
 
-def _from_numbers(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _from_numbers(
+    make: Callable[..., Tensor], data: Argument, *, device: Argument = None, **options: Any
+) -> Tensor:
     """torch.tensor or as_tensor, by way of the CPU: on "meta" the numbers would be lost."""
-
-    def made(data: Argument, *, device: torch.device | str | None = None, **options: Any) -> Tensor:
-        x = make(data, **options)
-        return x if device is None else x.to(device)
-
-    return made
+    x = make(data, **options)
+    return x if device is None else x.to(device)
 
 
 def _each(change: Callable[[Argument], Argument], x: Argument) -> Argument:
@@ -153,7 +163,7 @@ def _tensors(x: Argument) -> list[Tensor]:
     return found
 
 
-def _check(func: Argument, name: str, tensors: list[Tensor], options: dict[str, Argument]) -> None:
+def _refuse_mixed(func: Argument, name: str, tensors: list[Tensor], options: dict) -> None:
     """Raises WrongDevice for arguments with which an operation on the device would fail."""
     if options.get("generator") is not None:
         raise WrongDevice(f"{name} on the device draws from a generator of the CPU")
@@ -161,13 +171,11 @@ def _check(func: Argument, name: str, tensors: list[Tensor], options: dict[str, 
         tensors = [tensors[0], tensors[-1]]  # the indices between them may be on the CPU
     elif name.startswith("aten::index."):
         tensors = tensors[:1]
-    one_device = name.startswith(ONE_DEVICE)
     for i, x in enumerate(tensors):
         written = i == 0 and func._schema.is_mutable
-        if not isinstance(x, Elsewhere) and (x.dim() or one_device or written):
-            raise WrongDevice(
-                f"{name}: tensor {i}, {tuple(x.shape)}, is on the CPU, others are not"
-            )
+        shaped = x.dim() > 0 or written or name.startswith(ONE_DEVICE)
+        if shaped and not isinstance(x, Elsewhere):
+            raise WrongDevice(f"{name}: tensor {i}, {x.shape}, is on the CPU, others are not")
 
 
 def _reads(name: str, args: Argument, out: Argument, *, result_away: bool) -> bool:
@@ -181,16 +189,13 @@ def _reads(name: str, args: Argument, out: Argument, *, result_away: bool) -> bo
     return number or name.startswith(SIZED_BY_VALUES)
 
 
-def _uploads(
-    name: str, tensors: list[Tensor], args: Argument, options: dict[str, Argument]
-) -> bool:
+def _uploads(name: str, tensors: list[Tensor], args: Argument, options: dict[str, Any]) -> bool:
     """Whether an operation with a result on the device copies to it, and waits for the copy."""
     if name in COPIES:
         later = options.get("non_blocking", False) or True in args[2:3]
         return not later and not isinstance(tensors[-1], Elsewhere)
-    if name.startswith("aten::index"):
-        return any(not isinstance(x, Elsewhere) for x in _tensors(args[1:2]))
-    return False
+    indices = _tensors(args[1:2]) if name.startswith("aten::index") else []
+    return any(not isinstance(x, Elsewhere) for x in indices)
 
 
 def _caller() -> str:

@@ -1,51 +1,23 @@
-"""The same numbers on a CUDA device as on the CPU. `make test-cuda` runs these."""
+"""What only a CUDA device can show: memory, determinism, whole runs. `make test-cuda` runs these.
+
+Solves, training steps and probes are in ode/test_solves_on_devices.py and test_devices.py.
+"""
 
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from devices import NEEDS_CUDA
 
 from node_repro.config.compose import compose
-from node_repro.models.odenet import ConvField, ODENet
-from node_repro.ode import RungeKutta, odeint
+from node_repro.models.odenet import ODENet
+from node_repro.ode import RungeKutta
 from node_repro.ode.controllers.integral import Integral
-from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.gradients.adjoint import Adjoint
-from node_repro.ode.gradients.checkpointed import Checkpointed
-from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.methods.dopri5 import DOPRI5
 from node_repro.training.run import run
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-]
-METHODS = [Direct(), Checkpointed(), Adjoint()]
-
-
-def gradients(method: GradientMethod, device: str, times_on: str) -> list[Tensor]:
-    """Of a small field's solve with four outputs, in float64, on the CPU again."""
-    torch.manual_seed(0)
-    f = ConvField(8).double()
-    y0 = torch.randn(2, 8, 5, 5, dtype=torch.float64)
-    f, y0 = f.to(device), y0.to(device).requires_grad_()
-    ts = torch.tensor([0.0, 0.3, 0.31, 1.0], device=times_on, requires_grad=True)
-    solver = RungeKutta(DOPRI5, Integral(rtol=1e-7, atol=1e-7))
-    ys = odeint(f, y0, ts, solver=solver, gradient=method).ys
-    assert ys.device == y0.device
-    ys[1:].square().sum().backward()
-    assert y0.grad is not None and ts.grad is not None and ts.grad.device == ts.device
-    weights = [p.grad for p in f.parameters() if p.grad is not None]
-    return [g.cpu() for g in (ys.detach(), y0.grad, ts.grad, *weights)]
-
-
-@pytest.mark.parametrize("times_on", ["cpu", "cuda"])
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
-def test_states_and_gradients_are_those_of_the_cpu(method: GradientMethod, times_on: str) -> None:
-    ours, theirs = gradients(method, "cuda", times_on), gradients(method, "cpu", "cpu")
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-8)
+pytestmark = NEEDS_CUDA
 
 
 def test_a_solve_keeps_no_memory_from_one_iteration_to_the_next() -> None:

@@ -134,6 +134,12 @@ def adaptive(
     return RungeKutta(METHODS[method], controller(control, rtol=tol, atol=tol, **changes))
 
 
+def host(name: str, tol: float) -> Solver:
+    """A solver of scipy, with rtol = atol = tol."""
+    choice = HOSTS[name]
+    return _found(choice["_target_"])(rtol=tol, atol=tol, **_arguments(choice))
+
+
 def steps(method: str, size: float) -> RungeKutta:
     """A solver with steps of one size."""
     return RungeKutta(METHODS[method], Constant(size))

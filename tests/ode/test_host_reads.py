@@ -13,10 +13,12 @@ from chosen import (
     ADAPTIVE,
     ADJOINTS,
     GRADIENTS,
+    HOSTS,
     IMPLICIT,
     METHODS,
     Net,
     adaptive,
+    host,
     real,
     steps,
     taken,
@@ -24,7 +26,7 @@ from chosen import (
 from stand_in import DEVICE, StandIn
 
 from node_repro import ode
-from node_repro.ode import RungeKutta, Solution, Stats, odeint
+from node_repro.ode import RungeKutta, Solution, Solver, Stats, odeint
 from node_repro.ode.drop_in import odeint as drop_in_odeint
 
 TS = real(0.0, 0.2, 0.3, 0.7, 1.0)
@@ -48,7 +50,7 @@ def attempted(stats: Stats) -> int:
 
 
 def solve(
-    device: StandIn, solver: RungeKutta, gradient: str = "direct", ts: torch.Tensor = TS
+    device: StandIn, solver: Solver, gradient: str = "direct", ts: torch.Tensor = TS
 ) -> Solution:
     """Solve on the device for a field that needs some steps, and count from its start on."""
     f = Net(seed=1, gain=3.0).to(DEVICE)
@@ -108,6 +110,15 @@ def test_adams_steps_read_only_whether_the_corrector_has_converged(
     assert (read > 0) == (corrector is not None)
     assert outside(device.reads, "methods/adams.py") == END, device.reads
     assert not device.uploads
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_solver_of_scipy_reads_every_value_of_f_and_sends_every_state(
+    name: str, device: StandIn
+) -> None:
+    stats = solve(device, host(name, 1e-2), "adjoint").stats
+    assert device.reads.total() == 1 + stats.nfe + END, device.reads  # the state at the start, too
+    assert device.uploads.total() == stats.nfe + len(TS) - 1, device.uploads
 
 
 def test_times_on_the_device_are_read_once(device: StandIn) -> None:
