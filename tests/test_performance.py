@@ -177,3 +177,11 @@ def test_the_page_is_what_the_recorded_numbers_make_of_it() -> None:
     records = subjects.read(ROOT / "docs" / "results" / "performance", "cpu")
     text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     assert fill(text, page.parts(records)) == text
+
+
+def test_the_table_of_the_readme_is_what_the_recorded_numbers_make_of_it() -> None:
+    records = subjects.read(ROOT / "docs" / "results" / "performance", "cpu")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    if not records:
+        pytest.skip("nothing is recorded yet")
+    assert fill(text, {"performance": page.summary(records)}) == text
