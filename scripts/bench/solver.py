@@ -128,6 +128,7 @@ def measured(setting: Setting) -> Record:
         entries.append(setting.peer(*peer, setting.device.type))
         peer = ("diffrax", DIFFRAX, Program, "solver_diffrax", size, end, TOLERANCE)
         entries.append(setting.peer(*peer))
-        rows = compare(entries, setting.several(rounds), threads=1)
+        warm_up = 1 if size > 100_000 else 2
+        rows = compare(entries, setting.several(rounds), threads=1, warm_up=warm_up)
         cases.append({"size": size, "end": end, "rows": rows})
     return {"tolerance": TOLERANCE, "threads": 1, "cases": cases}
