@@ -1,6 +1,7 @@
 """The stepping loop in plain Python. f is never called outside of [t0, t1].
 
-Host reads: one per attempted step, two for the automatic first step, one at the end.
+Host reads: one per attempted step and two for the automatic first step; with constant steps one at
+the end.
 """
 
 import math
@@ -95,6 +96,7 @@ class _Progress:
         starts: The starts of the steps, with keep_starts.
         step: The last step with a decision, accepted or not.
         error: The error of that step, in units of the tolerances.
+        finite: Whether that step led to the end of the solve, to a state known to be finite.
         decision: The controller's decision on it.
         shortened: Whether Newton's iteration failed since the last accepted step.
         stopped: Whether a watch ended the solve.
@@ -111,6 +113,7 @@ class _Progress:
     starts: list[Starts] = field(default_factory=list)
     step: Step | None = None
     error: float = 0.0
+    finite: bool = False
     decision: StepDecision[Any] | None = None
     shortened: bool = False
     stopped: bool = False
@@ -239,7 +242,12 @@ class _Loop:
         if self.tolerances is not None:
             with torch.no_grad():  # the choice of the steps is not differentiated
                 ratio = error_ratio(at.state, step, self.tolerances, self.options.norm)
-                at.error = float(ratio)  # the one host read of a step
+                if attempt.last:  # one host read of a step: whether its end is finite is read along
+                    finite = torch.isfinite(step.end.y).all().to(ratio)
+                    error, finite = torch.stack((ratio, finite)).cpu()
+                    at.error, at.finite = float(error), bool(finite)
+                else:
+                    at.error, at.finite = float(ratio), False
         memory = at.decision.state if at.decision is not None else None
         at.step = step
         at.decision = self.controller.judge(at.error, h, self.method.error_order, memory)
@@ -292,7 +300,8 @@ class _Loop:
         """Finish: check the final state, and concatenate the outputs."""
         if at.t == self.end:
             at.outputs.append(at.state.y.unsqueeze(0))
-        check_finite(at.state, at.t)
+        if not at.finite:
+            check_finite(at.state, at.t)
         mesh = Mesh(tuple(at.points), tuple(at.observed))
         ys, starts = torch.cat(at.outputs), tuple(at.starts)
         return Trajectory(ys, at.state, at.carry, mesh, starts, at.h, self.stats, self.slope)
