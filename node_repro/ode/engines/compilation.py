@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from node_repro.ode.engines.captured import run_captured
 from node_repro.ode.engines.pure import NotCompilableError, Parametrized, Traceable
 from node_repro.ode.field import Plain, VectorField
 from node_repro.ode.methods import Field
@@ -24,7 +25,7 @@ class Compilations:
     """What this process has compiled so far.
 
     Attributes:
-        graphs: The number of compiled graphs.
+        graphs: The number of compiled or captured graphs.
         seconds: The time of the calls that compiled one.
     """
 
@@ -56,6 +57,10 @@ def _inductor(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:  # noqa: A
     COMPILATIONS.graphs += 1
     on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, Tensor))
     return torch._inductor.compile(graph, inputs, options={"cpp_wrapper": on_cpu})
+
+
+def _count() -> None:
+    COMPILATIONS.graphs += 1
 
 
 def compile_whole(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,16 +109,18 @@ def call(
     case: Hashable,
     check: Callable[[], object],
     *arguments: Any,
+    steps: int | None = None,
 ) -> Any:  # noqa: ANN401
     """Call a function of tensors, compiled if it is not yet.
 
     Args:
         key: What the function is specialised to.
         run_of: Makes the function.
-        backend: "inductor" or "uncompiled".
+        backend: See `Compiled`.
         case: What distinguishes calls of the function that need different graphs.
         check: Evaluates f with the checks of the eager engine; called for every new graph.
         arguments: The arguments of the function.
+        steps: The number of steps of its loop, if the host knows it.
 
     Raises:
         NotCompilableError: The function cannot be compiled.
@@ -126,18 +133,21 @@ def call(
         check()
     elif _known[case]:
         raise NotCompilableError(_known[case])
+    run = _runs[key]
+    if backend == "graphs":
+        run = partial(run_captured, run, steps, _count)
     before = COMPILATIONS.graphs
     try:
         if case in _known:
-            result = _runs[key](*arguments)
+            result = run(*arguments)
         else:
             with warnings.catch_warnings():  # of the compiler, which are not about f
                 warnings.simplefilter("ignore")
-                result = _runs[key](*arguments)
+                result = run(*arguments)
     except (SolverError, NotCompilableError):
         raise
     except Exception as error:
-        if backend != "inductor":
+        if backend == "uncompiled":
             raise
         lines = [line for line in str(error).splitlines() if line.strip()]
         _known[case] = f"{type(error).__name__}: {' '.join(lines[:2])}"

@@ -24,6 +24,7 @@ from node_repro.ode.engines import (
     at_start,
     positions,
 )
+from node_repro.ode.engines.captured import require_device
 from node_repro.ode.engines.compilation import (
     call,
     form,
@@ -36,7 +37,7 @@ from node_repro.ode.engines.eager import SNAP, SPAN, Eager, leading, passed
 from node_repro.ode.engines.failure import Failure, check_finite, too_many, too_short, underflow
 from node_repro.ode.engines.loop import TOO_MANY, Buffers, Loop, Stops
 from node_repro.ode.engines.pure import NotCompilableError, evaluations, stage_count, traced
-from node_repro.ode.engines.run import Begin, Graph, Numbers, Report, Tensors, run_of
+from node_repro.ode.engines.run import POINTS, Begin, Graph, Numbers, Report, Tensors, run_of
 from node_repro.ode.field import Counted, Interval
 from node_repro.ode.methods import Carry, Field, Slope, State
 from node_repro.ode.methods.reversible import Coupled
@@ -61,8 +62,11 @@ class Compiled:
     says so once. f must be a function of tensors that torch.compile can trace.
 
     Args:
-        backend: "inductor" compiles; "uncompiled" runs the same loop of tensors step by step, to
-            look for errors.
+        backend: "inductor" compiles. "graphs", on CUDA devices only, captures the loop as CUDA
+            graphs, which takes no compiler and one host read a solve; it needs f to be a function
+            of tensors without host reads. "uncompiled" runs the same loop of tensors step by step,
+            to look for errors. The graphs of the 16 kinds of solve that were used last are kept,
+            each with the memory of one step, of its inputs and of its results.
 
     Examples:
         >>> import torch
@@ -76,12 +80,14 @@ class Compiled:
         True
     """
 
-    backend: Literal["inductor", "uncompiled"] = "inductor"
+    backend: Literal["inductor", "graphs", "uncompiled"] = "inductor"
 
     def integrate(
         self, stepper: Stepper, f: Field, state: State, ts: Tensor, options: SolveOptions
     ) -> Trajectory:
         """See Engine.integrate."""
+        if self.backend == "graphs":
+            require_device(state.y.device)
         if bool((ts == ts[0]).all()):
             return Eager().integrate(stepper, f, state, ts, options)
         try:
@@ -164,7 +170,7 @@ class _Solve:
             (torch.zeros_like(y),) if loop.renewed and begin == "given" else (),
             () if isinstance(self.method, ExplicitRungeKutta) else (y,),
         )
-        stops = Stops(self.ts.to(y.device), () if jump is None else jump.tensors)
+        stops = Stops(self.ts.to(y.device, non_blocking=True), () if jump is None else jump.tensors)
         numbers, slope = self._numbers(), None
         while True:
             buffers = self._buffers()
@@ -240,7 +246,8 @@ class _Solve:
         y, kept = self.state.y, self.dense or self.options.keep_starts
         stages = stage_count(self.method) if self.dense else 0
         each = y.element_size() * max(y.numel(), 1) * (1 + stages)
-        rows = max(4, min(ROWS, BYTES // each))
+        most = POINTS if self.backend == "graphs" else ROWS
+        rows = max(4, min(most, BYTES // each)) + 1
         states = (y.new_empty((rows, *y.shape)),) if kept else ()
         reversible = not isinstance(self.method, ExplicitRungeKutta)
         twins = (y.new_empty((rows, *y.shape)),) if kept and reversible else ()
@@ -274,7 +281,7 @@ class _Solve:
             self._check,
             self.traced.f,
             self.traced.parameters,
-            torch.tensor(numbers, dtype=torch.float64, device=device),
+            torch.tensor(numbers, dtype=torch.float64).to(device, non_blocking=True),
             torch.full((), h, dtype=torch.float64, device=device),
             tensors,
             tuple(x if isinstance(x, Tensor) else None for x in given),

@@ -5,7 +5,9 @@ compiled engine runs them in one while loop, and a captured one as a graph of ma
 decisions are those of the eager engine, in float64.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -114,7 +116,9 @@ class Progress(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """What the loop writes for every accepted step, at the row of its number.
+    """What the loop writes for every attempted step, at the number of steps accepted before it.
+
+    The last row is for the attempts of a full block and for those after the end.
 
     Attributes:
         starts: The state at its start, (C, *S), or nothing.
@@ -282,6 +286,36 @@ class Loop:
             slopes.index_put_(row, torch.stack(stages)[None])
 
 
+Repeat = Callable[
+    [Callable[..., Tensor], Callable[..., tuple[Tensor, ...]], tuple[Tensor, ...]],
+    tuple[Tensor, ...],
+]
+"""repeat(condition, body, carried): see `while_`."""
+
+
+def _read_and_repeat(
+    condition: Callable[..., Tensor],
+    body: Callable[..., tuple[Tensor, ...]],
+    carried: tuple[Tensor, ...],
+) -> tuple[Tensor, ...]:
+    while bool(condition(*carried)):
+        carried = body(*carried)
+    return carried
+
+
+_repeat: ContextVar[Repeat] = ContextVar("repeat", default=_read_and_repeat)
+
+
+@contextmanager
+def repeated_by(repeat: Repeat) -> Iterator[None]:
+    """Inside the block, let a function run the loops that are not compiled."""
+    token = _repeat.set(repeat)
+    try:
+        yield
+    finally:
+        _repeat.reset(token)
+
+
 def while_(
     condition: Callable[..., Tensor],
     body: Callable[..., tuple[Tensor, ...]],
@@ -290,9 +324,7 @@ def while_(
     """Repeat body while the condition holds: in compiled code a loop of its own."""
     if torch.compiler.is_compiling():
         return while_loop(condition, body, carried)
-    while bool(condition(*carried)):
-        carried = body(*carried)
-    return carried
+    return _repeat.get()(condition, body, carried)
 
 
 def _slope(carry: Carry) -> Slope:

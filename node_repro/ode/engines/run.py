@@ -128,7 +128,7 @@ def run_of(graph: Graph) -> Callable[..., Any]:
                 first = loop.first_step(field, state, initial, n.t, n.end, tolerance)
                 h = torch.copysign(first.clamp(*graph.bounds), n.end - n.t)
         # run
-        capacity = len(buffers.starts[0]) if buffers.starts else POINTS
+        capacity = len(buffers.starts[0]) - 1 if buffers.starts else POINTS
         integer, flag = torch.int64, torch.bool
         at = Progress(
             n.t.clone(),

@@ -28,7 +28,7 @@ from node_repro.ode.gradients.function import (
     solve_with_backward,
 )
 from node_repro.ode.gradients.saved_function import SavedFunction
-from node_repro.ode.methods import Rate, Slope, State, Time, at
+from node_repro.ode.methods import Rate, Slope, State, Time, at, to_device
 from node_repro.ode.methods.jacobian import AdjointJacobian
 from node_repro.ode.norm import FULL, Norm
 from node_repro.ode.solution import Solution, SolverError, Stats, count_non_finite
@@ -264,7 +264,7 @@ class _Backward:
             gts[0] -= _product(a, moving)
         drift = torch.linalg.vector_norm(y - ys[0]) / sizes[-1]
         if solved.deviation is not None:
-            drift = torch.maximum(drift, solved.deviation.to(drift))
+            drift = torch.maximum(drift, to_device(solved.deviation, drift))
         self._check(drift, moving, None if solved.slope is None else solved.slope[0])
         return Gradients(a + gys[0], gts, solved.end.integrals)
 

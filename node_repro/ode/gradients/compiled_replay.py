@@ -245,7 +245,8 @@ class _Replayed:
         y0, carried = self._start()
         low, high = Interval.between(points[0], points[-1], y0.dtype.to_real())
         for first, count, block in self._blocks(y0):
-            numbers = torch.tensor((low, high, count, first), dtype=torch.float64, device=y0.device)
+            numbers = torch.tensor((low, high, count, first), dtype=torch.float64)
+            numbers = numbers.to(y0.device, non_blocking=True)
             carried = call(
                 ("replay", id(self.method), inverted),
                 partial(_run_of, _Graph(self.method, inverted)),
@@ -258,6 +259,7 @@ class _Replayed:
                 y0,
                 carried,
                 block,
+                steps=count,
             )
         steps = len(points) - 1
         for n in reversed(range(steps)):
@@ -311,7 +313,7 @@ class _Replayed:
         points[: count + 1] = torch.tensor(ends, dtype=torch.float64)
         stored = () if starts is None else starts.tensors
         if not self.observing:
-            return _Block(points.to(y0.device), stored, (), ())
+            return _Block(points.to(y0.device, non_blocking=True), stored, (), ())
         stages = stage_count(self.method)
         gy = y0.new_zeros((rows, *y0.shape))
         gk = y0.new_zeros((rows, stages, *y0.shape))
@@ -325,7 +327,7 @@ class _Replayed:
                 pulled: Any = vjp(lambda y, ks, dense=dense: dense(y, stages=ks), *zeros)
                 gy[i], slopes = pulled[1](self.gys[a:b])
                 gk[i] = torch.stack(slopes)
-        return _Block(points.to(y0.device), stored, (gy,), (gk,))
+        return _Block(points.to(y0.device, non_blocking=True), stored, (gy,), (gk,))
 
     def _check_field(self) -> None:
         """Check that f depends on declared tensors only. Raises SolverError."""
