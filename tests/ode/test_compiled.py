@@ -297,3 +297,24 @@ def test_compiled_gradients_are_those_of_the_eager_engine(gradient: str, ts: Ten
         compiled = solved(ode.Compiled())
     for one, other in zip(compiled, solved(ode.Eager()), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("ts", [TIMES["ends"], real(0, 0.3, 0.5, 1)], ids=["ends", "inside"])
+@pytest.mark.parametrize("gradient", ["adjoint", "checkpointed"])
+def test_hooks_on_saved_tensors_are_set_aside_in_the_loop(gradient: str, ts: Tensor) -> None:
+    growth, seen = Growth(), []
+
+    def pack(x: Tensor) -> Tensor:
+        seen.append(x)
+        return x.view_as(x)  # another object with the same memory
+
+    solver = ode.dopri5(rtol=1e-8, atol=1e-8, engine=UNCOMPILED)
+    with warnings.catch_warnings(), torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        warnings.simplefilter("error")
+        ys, _ = ode.odeint(growth, real(1.0, 2.0), ts, solver=solver, gradient=GRADIENTS[gradient])
+        (rate,) = torch.autograd.grad(ys[-1].sum(), [growth.rate])
+        again = len(seen)
+        (growth.rate * real(1, 1)).sum()
+    expected = ts[-1] * real(1, 2) * (growth.rate * ts[-1]).exp()
+    torch.testing.assert_close(rate, expected, rtol=1e-6, atol=0)
+    assert seen and len(seen) > again  # and they are back afterwards

@@ -4,7 +4,8 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from types import FunctionType
@@ -12,6 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._autograd import (
+    _pop_saved_tensors_default_hooks,
+    _push_saved_tensors_default_hooks,
+    _top_saved_tensors_default_hooks,
+)
 
 from node_repro.ode.engines.captured import run_captured
 from node_repro.ode.engines.pure import NotCompilableError, Parametrized, Traceable
@@ -138,12 +144,13 @@ def call(
         run = partial(run_captured, run, steps, _count)
     before = COMPILATIONS.graphs
     try:
-        if case in _known:
-            result = run(*arguments)
-        else:
-            with warnings.catch_warnings():  # of the compiler, which are not about f
-                warnings.simplefilter("ignore")
+        with without_hooks():
+            if case in _known:
                 result = run(*arguments)
+            else:
+                with warnings.catch_warnings():  # of the compiler, which are not about f
+                    warnings.simplefilter("ignore")
+                    result = run(*arguments)
     except (SolverError, NotCompilableError):
         raise
     except Exception as error:
@@ -156,6 +163,20 @@ def call(
         check()  # another f of this form: it may refer to other tensors
     _known.setdefault(case, None)
     return result
+
+
+@contextmanager
+def without_hooks() -> Iterator[None]:
+    """Set aside hooks on saved tensors: torch.func refuses them, and a loop saves no tensors."""
+    hooks = []
+    while (top := _top_saved_tensors_default_hooks(False)) is not None:
+        _pop_saved_tensors_default_hooks()
+        hooks.append(top)
+    try:
+        yield
+    finally:
+        for pack, unpack in reversed(hooks):
+            _push_saved_tensors_default_hooks(pack, unpack)
 
 
 def form(f: Any, *tensors: Tensor) -> Hashable:  # noqa: ANN401

@@ -171,16 +171,16 @@ class PureAdjoint(PureField):
 
     def _slope(self, t: Tensor, y: Tensor, *, integrands: bool) -> Slope:
         z, a = y[0], y[1]
+
+        def f(z: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
+            return self.pure.with_parameters(parameters, lambda f: f(t, z))
+
         if integrands and self.parameters:
-
-            def f(z: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
-                return self.pure.with_parameters(parameters, lambda f: f(t, z))
-
             pulled: Any = vjp(f, z, self.parameters)
             dz, pull = pulled
             da, gs = pull(-a)
             return Slope(torch.stack((dz, da)), tuple(gs))
-        pulled = vjp(lambda z: self.f(t, z), z)
+        pulled = vjp(lambda z: f(z, self.parameters), z)
         dz, pull = pulled
         return Slope(torch.stack((dz, pull(-a)[0])))
 

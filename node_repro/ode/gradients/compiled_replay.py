@@ -20,6 +20,7 @@ from node_repro.ode.engines.compilation import (
     form,
     has_compiler,
     report_once,
+    without_hooks,
 )
 from node_repro.ode.engines.compiled import Compiled
 from node_repro.ode.engines.loop import while_
@@ -53,7 +54,7 @@ def differentiate(
     if isinstance(engine, Compiled):
         try:
             _refuse(replay, engine.backend)
-            with torch.no_grad():
+            with torch.no_grad(), without_hooks():
                 return _Replayed(replay, engine.backend, f, starts, gys, stats).gradients()
         except NotCompilableError as error:
             report_once(f"engine=compiled replays steps as engine=eager here: {error}")
