@@ -67,7 +67,7 @@ def test_a_goal_that_misses_one_number_is_not_met_and_says_what_was_measured() -
     found = goal("P5", flow(ours=1.0, peers=14.0))
     assert [check.verdict for check in found.checks] == ["not met", "not met"]
     assert found.verdict == "not met"
-    assert "ours compiled, adjoint 2e+03 ms" in found.reason
+    assert "ours compiled, adjoint 2,000 ms" in found.reason
     assert f"* **P5**: {found.reason}" in page.parts(flow(1.0, 14.0))["goals"]
 
 
@@ -141,7 +141,7 @@ def test_a_ratio_is_that_of_the_rounds() -> None:
 def test_the_table_of_the_readme_names_the_fastest_gradient_of_ours() -> None:
     records = flow(ours=1.0, peers=40.0)
     text = page.summary(records)
-    assert "2e+03 ms (adjoint)" in text
+    assert "2,000 ms (adjoint)" in text
     assert "1 of 12 goals are met" in text
 
 

@@ -78,7 +78,7 @@ def _steps(records: Records, size: int, limits: dict[str, float]) -> list[Check]
         other = find(rows, peer)
         value = step_ratio(other, ours) if other and ours else None
         text = f"{{}}x {peer} at N = {size:,}"
-        errors = f"error {ours['error']:.1e}, {other['error']:.1e}" if other and ours else ""
+        errors = f"errors {ours['error']:.1e}, {other['error']:.1e}" if other and ours else ""
         if limit < 1:  # the peer may be faster by this factor
             text, value = f"{{}} times {peer}'s at N = {size:,}", 1 / value if value else None
             found.append(Check(text, value, 1 / limit, False, note=errors))
@@ -99,7 +99,7 @@ def _iteration(
             continue
         theirs = find(rows, peer)
         assert theirs is not None
-        error = f"gradient error {found.row['gradient_error']:.1e}, {theirs['gradient_error']:.1e}"
+        error = f"gradient errors {found.row['gradient_error']:.1e}, {theirs['gradient_error']:.1e}"
         note = f"`{found.row['name']}`, {error}"
         any_error = fastest(rows, "ours") or found.row
         if found.equal and any_error is not found.row:
@@ -166,7 +166,11 @@ def _discrete(records: Records) -> list[Check]:
 
 def _commands(records: Records) -> list[Check]:
     rows = rows_of(records, "starts")
-    return [Check(f"{row['name']}: {{}} s", median(row["seconds"]), 0.6, False) for row in rows]
+    return [
+        Check(f"{row['name']}: {{}} s", median(row["seconds"]), 0.6, False)
+        for row in rows
+        if row["name"] != reasons.EMPTY
+    ]
 
 
 def _evaluations(records: Records) -> list[Check]:

@@ -6,7 +6,7 @@ from statistics import median
 from pages import table
 
 from bench.goals import MET, NOT_MEASURED, NOT_MET, judged
-from bench.rows import Records, Row, case, fastest, find, per_step, ratio, rows_of
+from bench.rows import Records, Row, case, fastest, find, number, per_step, ratio, rows_of
 
 CONTENDERS = ("ours", "ours compiled", "torchdiffeq", "torchode", "diffrax")
 ITERATIONS = {
@@ -37,7 +37,7 @@ def summary(records: Records) -> str:
     for size in (4, 4_000, 300_000):
         rows = case(records, size, 40.0)
         found = (find(rows, name) for name in CONTENDERS)
-        eager, compiled, *peers = (f"{median(per_step(r)):.3g} µs" if r else "–" for r in found)
+        eager, compiled, *peers = (f"{number(median(per_step(r)))} µs" if r else "–" for r in found)
         step = f"one dopri5 step, N = {size:,}, 1e-6"
         body.append((step, eager, compiled, peers[0], "–", peers[1], peers[2]))
     for subject, title in ITERATIONS.items():
@@ -47,16 +47,19 @@ def summary(records: Records) -> str:
             fastest(rows, "ours,"), fastest(rows, "ours compiled"), same_f,
             find(rows, "torchdiffeq, backprop"), None, fastest(rows, "diffrax"),
         )  # fmt: skip
-        cells = [f"{1e3 * median(r['seconds']):.3g} ms{_gradient(r)}" if r else "–" for r in picked]
+        cells = [
+            f"{number(1e3 * median(r['seconds']))} ms{_gradient(r)}" if r else "–" for r in picked
+        ]
         body.append((title, *cells))
     verdicts = [goal.verdict for goal in judged(records)]
     met = f"{verdicts.count(MET)} of {len(verdicts)} goals are met"
     return f"{table(heads, body)}\n\n{_machine(records)} {met}."
 
 
-def _gradient(row: Row) -> str:
-    """The gradient method behind a time of ours."""
-    return f" ({row['name'].split(', ')[1]})" if row["name"].startswith("ours") else ""
+def _milliseconds(row: Row) -> str:
+    """The time of an iteration, with the gradient method behind one of ours."""
+    time = f"{number(1e3 * median(row['seconds']))} ms"
+    return f"{time} ({row['name'].split(', ')[1]})" if row["name"].startswith("ours") else time
 
 
 def _machine(records: Records) -> str:
@@ -97,8 +100,8 @@ def _goals(records: Records) -> str:
 
 
 def _spread(values: list[float], unit: float = 1.0) -> str:
-    low, middle, high = (unit * f(values) for f in (min, median, max))
-    return f"{middle:.3g} ({low:.3g} – {high:.3g})"
+    low, middle, high = (number(unit * f(values)) for f in (min, median, max))
+    return f"{middle} ({low} – {high})"
 
 
 def _solver(records: Records) -> str:
@@ -184,7 +187,9 @@ def _memory(records: Records) -> str:
             continue
         rows = sorted(one["rows"], key=lambda row: row["nfe"])
         few, many = rows[0], rows[-1]
-        sizes = [f"{few[k] / 1e6:.3g} – {many[k] / 1e6:.3g}" for k in ("saved", "allocated")]
+        sizes = [
+            f"{number(few[k] / 1e6)} – {number(many[k] / 1e6)}" for k in ("saved", "allocated")
+        ]
         grown = max(many[k] / few[k] for k in ("saved", "allocated"))
         body.append((one["contender"], f"{few['nfe']} – {many['nfe']}", *sizes, f"{grown:.3g}"))
     text = table(("contender", "NFE forward", "saved, MB", "allocated, MB", "growth"), body)

@@ -3,7 +3,10 @@
 from statistics import median
 from typing import Any
 
-from bench.rows import Records, Row, best, case, fastest, find, growth, per_step, rows_of
+from bench.rows import Records, Row, best, case, fastest, find, growth, number, per_step, rows_of
+
+EMPTY = "an empty Python process"
+"""A row of the commands that is there for comparison."""
 
 SUBJECT = {
     "P1": "solver", "P2": "solver", "P3": "reads", "P4": "odenet", "P5": "flow", "P6": "latent",
@@ -45,18 +48,20 @@ def reason(goal: str, records: Records) -> str:
         "P6": lambda r: _iteration(r, "latent", "torchdiffeq, adjoint"),
         "P7": _times,
         "P8": _memory,
+        "P10": _commands,
         "P11": _evaluations,
         "P12": _second_start,
     }
-    return texts[goal](records) if goal in texts else missing(goal, records)
+    return texts[goal](records) if goal in texts else "the numbers above say all that is recorded"
 
 
 def _solver(records: Records, sizes: tuple[int, ...]) -> str:
     parts = []
     for size in sizes:
         rows = [row for row in case(records, size, 40.0) if "not_run" not in row]
-        each = ", ".join(f"{row['name']} {median(per_step(row)):.3g}" for row in rows)
-        parts.append(f"µs an attempted step at N = {size:,}: {each}.")
+        each = ", ".join(f"{row['name']} {number(median(per_step(row)))}" for row in rows)
+        if each:
+            parts.append(f"µs an attempted step at N = {size:,}: {each}.")
     once = _paid_once(records)
     if once and 4 in sizes:
         parts.append(once)
@@ -105,8 +110,8 @@ def _odenet(records: Records) -> str:
 
 def _each(row: Row) -> str:
     nfe = "/".join("–" if n is None else str(n) for n in row["nfe"])
-    milliseconds, error = 1e3 * median(row["seconds"]), row["gradient_error"]
-    return f"{row['name']} {milliseconds:.3g} ms (NFE {nfe}, error {error:.1e})"
+    milliseconds, error = number(1e3 * median(row["seconds"])), row["gradient_error"]
+    return f"{row['name']} {milliseconds} ms (NFE {nfe}, error {error:.1e})"
 
 
 def _iteration(records: Records, subject: str, peer: str) -> str:
@@ -132,8 +137,8 @@ def _times(records: Records) -> str:
     for one in records["times"]["cases"]:
         few, many = find(one["rows"], "20"), find(one["rows"], "2000")
         if few and many and "adjoint" not in one["contender"]:
-            a, b = (1e3 * median(row["seconds"]) for row in (few, many))
-            texts.append(f"{one['contender']} {a:.3g} and {b:.3g} ms")
+            a, b = (number(1e3 * median(row["seconds"])) for row in (few, many))
+            texts.append(f"{one['contender']} {a} and {b} ms")
     return "With 20 and 2,000 times: " + ", ".join(texts)
 
 
@@ -158,13 +163,21 @@ def _evaluations(records: Records) -> str:
     )
 
 
+def _commands(records: Records) -> str:
+    seconds = {row["name"]: median(row["seconds"]) for row in rows_of(records, "starts")}
+    nothing = seconds.pop(EMPTY, None)
+    slow = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items() if value > 0.6)
+    beside = f"; a Python process that does nothing takes {nothing:.2f} s" if nothing else ""
+    return f"Above the limit: {slow}{beside}."
+
+
 def _second_start(records: Records) -> str:
     runs = {run["engine"]: run for run in records["starts"]["runs"]}
     if "seconds" not in runs["eager"] or "seconds" not in runs["compiled"]:
         return missing("P12", records)
     eager, compiled = (median(runs[engine]["seconds"]) for engine in ("eager", "compiled"))
     return (
-        f"An eager run needs {eager:.3g} s to its first iteration, so that reading the compiled "
-        f"code back takes {compiled - eager:.3g} s; compiling takes "
+        f"An eager run needs {eager:.3g} s to its first iteration, so that tracing the loops and "
+        f"reading their code back takes {compiled - eager:.3g} s; compiling takes "
         f"{runs['compiled']['first'] - eager:.3g} s."
     )

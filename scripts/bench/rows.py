@@ -8,6 +8,14 @@ Records = dict[str, dict[str, Any]]
 """Records by subject."""
 
 
+def number(value: float) -> str:
+    """Three significant digits, without an exponent from 0.001 on."""
+    if value >= 1000:
+        digits = 3 - len(f"{value:.0f}")
+        return f"{round(value, digits):,.0f}"
+    return f"{value:.3g}"
+
+
 def find(rows: list[Row], name: str) -> Row | None:
     """The row of a contender, None if it did not run."""
     return next((row for row in rows if row["name"] == name and "not_run" not in row), None)

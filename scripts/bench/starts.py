@@ -13,12 +13,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.reasons import EMPTY
 from bench.setting import Record, Setting
 
+CLI = ("-m", "node_repro.cli")
 COMMANDS = {
-    "node-run --help": ("--help",),
-    "node-run list": ("list",),
-    "a configuration error": ("task=mnist", "solver=dopri6"),
+    "node-run --help": (*CLI, "--help"),
+    "node-run list": (*CLI, "list"),
+    "a configuration error": (*CLI, "task=mnist", "solver=dopri6"),
+    EMPTY: ("-c", "pass"),
 }
 RUN = ("task=cnf", "profile=smoke", "seed=0", "threads=1", "progress=off", "trainer.log_every=1")
 ROUNDS, STARTS = 7, 3
@@ -29,7 +32,7 @@ def seconds_of(words: tuple[str, ...], folder: str) -> float:
     """The seconds of a command."""
     began = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "node_repro.cli", *words],
+        [sys.executable, *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=folder,
@@ -44,7 +47,7 @@ def to_the_first_iteration(engine: str, device: str, cache: str) -> float:
         words = (*RUN, f"engine={engine}", f"device={device}", f"outputs={folder}")
         began = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "node_repro.cli", *words],
+            [sys.executable, *CLI, *words],
             stdout=said,
             stderr=subprocess.STDOUT,
             env=os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache},
