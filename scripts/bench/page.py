@@ -47,10 +47,7 @@ def summary(records: Records) -> str:
             fastest(rows, "ours,"), fastest(rows, "ours compiled"), same_f,
             find(rows, "torchdiffeq, backprop"), None, fastest(rows, "diffrax"),
         )  # fmt: skip
-        cells = [
-            f"{number(1e3 * median(r['seconds']))} ms{_gradient(r)}" if r else "–" for r in picked
-        ]
-        body.append((title, *cells))
+        body.append((title, *(_milliseconds(row) if row else "–" for row in picked)))
     verdicts = [goal.verdict for goal in judged(records)]
     met = f"{verdicts.count(MET)} of {len(verdicts)} goals are met"
     return f"{table(heads, body)}\n\n{_machine(records)} {met}."
