@@ -20,18 +20,15 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 
-DEVICE = torch.device("meta")
-"""A device that autograd knows on every machine, and that needs no stream or thread."""
+DEVICE = torch.device("meta")  # autograd knows it everywhere, and it needs no stream or thread
 
 NOT_CALLERS = (str(Path(torch.__file__).parent), __file__)
 COPIES = ("aten::_to_copy", "aten::copy_")
 ONE_DEVICE = ("aten::cat", "aten::stack", "aten::gather", "aten::scatter", "aten::index_select")
-"""Operations that take no scalar of the CPU."""
+"""Operations that take no scalar of the CPU; below, those that read how large their result is."""
 SIZED_BY_VALUES = ("aten::nonzero", "aten::masked_select", "aten::_unique", "aten::unique")
-"""Operations that read from the device how many elements their result has."""
 
-Argument = Any
-"""An argument or a result of an operation: a tensor, a number, a list of such, ..."""
+Argument = Any  # or a result of an operation: a tensor, a number, a list of such, ...
 
 
 class WrongDevice(RuntimeError):
@@ -86,13 +83,12 @@ class StandIn(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reads: Counter[str] = Counter()
-        self.uploads: Counter[str] = Counter()
+        self.forget()
         self._patches = ExitStack()
 
     def __enter__(self) -> Self:
         for name in ("tensor", "as_tensor"):
-            made = partial(_from_numbers, getattr(torch, name))
+            made = partial(_built, getattr(torch, name))
             self._patches.enter_context(mock.patch.object(torch, name, made))
         return super().__enter__()
 
@@ -106,8 +102,8 @@ class StandIn(TorchDispatchMode):
 
     def forget(self) -> None:
         """Count from here on."""
-        self.reads.clear()
-        self.uploads.clear()
+        self.reads: Counter[str] = Counter()
+        self.uploads: Counter[str] = Counter()
 
     def __torch_dispatch__(
         self, func: Argument, types: Argument, args: Argument = (), kwargs: Argument = None
@@ -136,15 +132,13 @@ class StandIn(TorchDispatchMode):
         def dressed(x: Tensor) -> Tensor:  # the bits that torch resolves later are not on Elsewhere
             return own[id(x)] if id(x) in own else Elsewhere(x.resolve_conj().resolve_neg())
 
-        found = _each(dressed, out)
-        if torch.Tag.inplace_view in func.tags:  # such as squeeze_: the shape changes here too
-            return return_and_correct_aliasing(func, args, options, found)
-        return found
+        out = _each(dressed, out)
+        # after squeeze_ and the like the shape changes here too
+        changed = torch.Tag.inplace_view in func.tags
+        return return_and_correct_aliasing(func, args, options, out) if changed else out
 
 
-def _from_numbers(
-    make: Callable[..., Tensor], data: Argument, *, device: Argument = None, **options: Any
-) -> Tensor:
+def _built(make: Argument, data: Argument, *, device: Argument = None, **options: Any) -> Tensor:
     """torch.tensor or as_tensor, by way of the CPU: on "meta" the numbers would be lost."""
     x = make(data, **options)
     return x if device is None else x.to(device)
@@ -183,8 +177,8 @@ def _reads(name: str, args: Argument, out: Argument, *, result_away: bool) -> bo
     if name in COPIES:
         return not result_away
     if name.startswith("aten::index"):  # a mask is converted to indices
-        indices = [x for x in _tensors(args[1:2]) if isinstance(x, Elsewhere)]
-        return any(x.dtype in (torch.bool, torch.uint8) for x in indices)
+        masks = [x for x in _tensors(args[1:2]) if x.dtype in (torch.bool, torch.uint8)]
+        return any(isinstance(x, Elsewhere) for x in masks)
     number = isinstance(out, bool | int | float | complex) and name != "aten::is_same_size"
     return number or name.startswith(SIZED_BY_VALUES)
 

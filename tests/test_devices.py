@@ -108,7 +108,9 @@ def test_every_task_and_every_model_trains(word: str, device: torch.device, seri
 @on_devices
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_draws_and_diagnoses(name: str, device: torch.device, series: str) -> None:
-    config = small(f"task={name}", *([f"data.path={series}"] if name == "irregular" else []))
+    words = [f"task={name}", *([f"data.path={series}"] if name == "irregular" else [])]
+    usual = compose([*words, "profile=smoke"])  # a grid takes many batches if they are small
+    config = replace(small(*words), trainer=usual.trainer)
     with present(device), torch.no_grad():
         machine = build.Machine(device, torch.float32)
         task = build.task(config, build.data(config), machine)
