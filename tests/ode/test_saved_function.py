@@ -389,7 +389,7 @@ def test_hooks_on_saved_tensors_do_not_keep_a_solve_from_being_compiled(gradient
     f, solver = Net(), replace(SOLVERS["dopri5"], engine=Compiled(backend="uncompiled"))
     with torch.autograd.graph.saved_tensors_hooks(lambda x: x.detach(), lambda x: x):
         ys = solved(f, gradient, solver, Y0)
-    ys[-1].sum().backward()  # a solve that is not compiled gives a warning
+        ys[-1].sum().backward()  # a solve that is not compiled gives a warning
     found = [p.grad for p in f.parameters()]
     ys = solved(f, gradient, SOLVERS["dopri5"], Y0)
     for grad, p in zip(torch.autograd.grad(ys[-1].sum(), list(f.parameters())), found, strict=True):

@@ -41,6 +41,11 @@ class Parametrized(NamedTuple):
     module: "_Enclosing"
     names: tuple[str, ...]
 
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """The parameters as they are in the module: a graph depends on their type."""
+        return tuple(map(self.module.get_parameter, self.names))
+
     def with_parameters(
         self, parameters: Sequence[Tensor], use: Callable[[VectorField], Any]
     ) -> Any:  # noqa: ANN401

@@ -183,7 +183,8 @@ class _Augmented:
 
     def traced(self) -> Traced:
         """See Traceable.traced."""
-        return Traced(PureAdjoint, parametrized(self.f, self.parameters), self.parameters)
+        function = parametrized(self.f, self.parameters)
+        return Traced(PureAdjoint, function, function.parameters)
 
     def around(self, f: VectorField) -> "_Augmented":
         """See Traceable.around."""

@@ -235,8 +235,8 @@ class _Replayed:
         self.starts, self.gys, self.stats = starts, gys, stats
         self.points, self.observed = replay.mesh
         self.method = replay.solver.method
-        self.wanted = replay.saved.parameters
-        self.parametrized = parametrized(f, self.wanted)
+        self.parametrized = parametrized(f, replay.saved.parameters)
+        self.wanted = self.parametrized.parameters
         self.observing = any(a < b for a, b in self.observed)
 
     def gradients(self) -> Gradients:
