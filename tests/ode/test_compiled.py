@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from node_repro import ode
 from node_repro.ode.engines import Engine, SolveOptions, Trajectory, compilation
-from node_repro.ode.engines.compiled import ROWS
+from node_repro.ode.engines.compiled_solve import ROWS
 from node_repro.ode.engines.decisions import decision_of, first_memory
 from node_repro.ode.engines.run import POINTS
 from node_repro.ode.field import Plain, VectorField

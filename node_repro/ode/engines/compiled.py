@@ -5,50 +5,32 @@ tolerances and step sizes are tensors. Results and decisions are those of the ea
 rounding.
 """
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from node_repro.ode.controllers import SolveStart
-from node_repro.ode.controllers.adaptive import AdaptiveController
 from node_repro.ode.engines import (
-    Mesh,
     SolveOptions,
-    Starts,
     Stepper,
     Trajectory,
-    at_start,
-    positions,
 )
 from node_repro.ode.engines.captured import require_device
 from node_repro.ode.engines.compilation import (
-    call,
-    form,
     has_compiler,
     report_once,
     with_compiled_function,
 )
+from node_repro.ode.engines.compiled_solve import Solve
 from node_repro.ode.engines.decisions import decision_of
-from node_repro.ode.engines.eager import SNAP, SPAN, Eager, leading, passed
-from node_repro.ode.engines.failure import Failure, check_finite, too_many, too_short, underflow
-from node_repro.ode.engines.loop import TOO_MANY, Buffers, Loop, Stops
-from node_repro.ode.engines.pure import NotCompilableError, evaluations, stage_count, traced
-from node_repro.ode.engines.run import POINTS, Begin, Graph, Numbers, Report, Tensors, run_of
-from node_repro.ode.field import Counted, Interval
-from node_repro.ode.methods import Carry, Field, Slope, State
+from node_repro.ode.engines.eager import Eager
+from node_repro.ode.engines.pure import NotCompilableError
+from node_repro.ode.methods import Field, State
 from node_repro.ode.methods.reversible import Coupled
 from node_repro.ode.methods.reversible_heun import ReversibleHeun
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.norm import RmsNorm
-from node_repro.ode.solution import Stats
-
-BYTES = 2**26  # the most memory for the buffers of one run of the loop
-ROWS = 32  # the most steps of one run that keeps states or slopes
-"""A run of the loop that fills its buffers is continued by another one."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +75,7 @@ class Compiled:
         try:
             refuse(self.backend, stepper, state, ts, options)
             with torch.no_grad():
-                return _Solve(self.backend, stepper, f, state, ts, options).run()
+                return Solve(self.backend, stepper, f, state, ts, options).run()
         except NotCompilableError as error:
             reason = str(error)
         if self.backend == "inductor" and has_compiler():
@@ -127,237 +109,3 @@ def refuse(backend: str, stepper: Stepper, state: State, ts: Tensor, options: So
         raise NotCompilableError("the state is complex or empty")
     if options.jump is not None and bool((ts.diff() == 0).any()):
         raise NotCompilableError("two output times are equal")
-
-
-class _Solve:
-    """One solve: its runs of the compiled loop, and what is left to the host.
-
-    A run ends at the end of the solve, or when its buffers are full.
-    """
-
-    def __init__(
-        self,
-        backend: str,
-        stepper: Stepper,
-        f: Field,
-        state: State,
-        ts: Tensor,
-        options: SolveOptions,
-    ) -> None:
-        self.backend, self.stepper, self.f = backend, stepper, f
-        self.state, self.ts, self.options = state, ts, options
-        self.method, self.controller = stepper.method, stepper.controller
-        self.times: list[float] = ts.tolist()
-        self.t0, self.end = self.times[0], self.times[-1]
-        self.seen = leading(self.times)
-        inside = self.seen < len(self.times) - 1
-        self.dense = inside and options.jump is None
-        self.traced = traced(f)
-        self.stats = Stats()
-        self.points: list[float] = [self.t0]
-        self.observed: list[tuple[int, int]] = []
-        self.starts: list[Starts] = []
-        self.outputs = [at_start(state.y, ts[: self.seen], None)]
-
-    def run(self) -> Trajectory:
-        """Run the loop until the end, and make the trajectory."""
-        y, jump = self.state.y, self.options.jump
-        begin, h = self._first_step()
-        loop, per_step = self._loop()
-        tensors = Tensors(
-            y,
-            self.state.integrals,
-            (torch.zeros_like(y),) if loop.renewed and begin == "given" else (),
-            () if isinstance(self.method, ExplicitRungeKutta) else (y,),
-        )
-        stops = Stops(self.ts.to(y.device, non_blocking=True), () if jump is None else jump.tensors)
-        numbers, slope = self._numbers(), None
-        while True:
-            buffers = self._buffers()
-            tensors, slopes, report = self._call(loop, begin, numbers, h, tensors, stops, buffers)
-            values = report.tolist()  # the one host read of a run
-            done = Report(*values[: len(Report._fields)])
-            if begin != "resumed":
-                slope = next(iter(slopes), None)
-                self.stats.nfe += (begin == "automatic") * 2 or int(not loop.renewed)
-            if done.code:
-                return self._fail(done, tensors)
-            self._collect(values[len(Report._fields) :], int(done.accepted), tensors, buffers)
-            if done.t == self.end:
-                return self._finish(done, tensors, slope, loop, per_step)
-            begin, h, numbers = "resumed", done.h, self._resumed(done)
-
-    def _first_step(self) -> tuple[Begin, float]:
-        """How the first run begins, with the signed first step if it is given."""
-        controller, h = self.controller, self.options.first_step
-        if h is None and isinstance(controller, AdaptiveController) and not controller.first_step:
-            return "automatic", 0.0
-        if h is None:
-            y, order = self.state.y, self.method.error_order
-            norm = self.options.norm
-            start = SolveStart(self.f, self.t0, self.state, Slope(y), self.end, order, norm)
-            h = controller.first(start)
-        span, limit = self.end - self.t0, self.stepper.max_steps
-        if controller.tolerances is None and abs(span) > abs(h) * limit * (1 + SNAP):
-            raise too_short(h, span, limit)
-        return "given", h
-
-    def _loop(self) -> tuple[Loop, int]:
-        """The loop, and the evaluations of f in one of its attempts."""
-        decide, jump = decision_of(self.controller), self.options.jump
-        assert decide is not None
-        function = None if jump is None else jump.function
-        key = (id(self.method), decide, self.options.norm, function)
-        if key not in _loops:
-            fsal = isinstance(self.method, ExplicitRungeKutta) and self.method.tableau.fsal
-            renewed = jump is not None or not (fsal or isinstance(self.method, ReversibleHeun))
-            controlled = self.controller.tolerances is not None
-            loop = Loop(self.method, decide, controlled, self.options.norm, renewed, function)
-            _loops[key] = loop, evaluations(self.method) + renewed
-        return _loops[key]
-
-    def _numbers(self) -> Numbers:
-        tolerances = self.controller.tolerances
-        low, high = _interval(self.t0, self.end, self.state.y.dtype)
-        numbers: list[Any] = [0.0, 0.0, 0.0, 0.0]
-        if tolerances is not None:
-            given = (tolerances.rtol, tolerances.atol)
-            own = (0.0 if isinstance(x, Tensor) else x for x in given)  # tensors travel apart
-            numbers = [*own, *tolerances.integrals]
-        shortest, limit = SPAN * abs(self.end - self.t0), self.stepper.max_steps
-        return Numbers(self.t0, self.end, low, high, shortest, limit, *numbers)
-
-    def _resumed(self, done: Report) -> Numbers:
-        """The scalars of a run that continues another one."""
-        return self._numbers()._replace(
-            t=done.t,
-            error=done.error,
-            rejected=done.rejected,
-            retry=done.retry,
-            attempted=done.attempted,
-            since=done.since,
-            stop=done.stop,
-            size=done.size,
-            last_error=done.last_error,
-            deviation=done.deviation,
-        )
-
-    def _buffers(self) -> Buffers:
-        y, kept = self.state.y, self.dense or self.options.keep_starts
-        stages = stage_count(self.method) if self.dense else 0
-        each = y.element_size() * max(y.numel(), 1) * (1 + stages)
-        most = POINTS if self.backend == "graphs" else ROWS
-        rows = max(4, min(most, BYTES // each)) + 1
-        states = (y.new_empty((rows, *y.shape)),) if kept else ()
-        reversible = not isinstance(self.method, ExplicitRungeKutta)
-        twins = (y.new_empty((rows, *y.shape)),) if kept and reversible else ()
-        slopes = (y.new_empty((rows, stages, *y.shape)),) if stages else ()
-        return Buffers(states, twins, slopes)
-
-    def _call(
-        self,
-        loop: Loop,
-        begin: Begin,
-        numbers: Numbers,
-        h: float,
-        tensors: Tensors,
-        stops: Stops,
-        buffers: Buffers,
-    ) -> tuple[Tensors, tuple[Tensor, ...], Tensor]:
-        """Run the loop once."""
-        tolerances, controller = self.controller.tolerances, self.controller
-        bounds = (0.0, math.inf)
-        if isinstance(controller, AdaptiveController):
-            bounds = (controller.min_step or 0.0, controller.max_step or math.inf)
-        zero = tolerances is not None and tolerances.zero
-        given = (None, None) if tolerances is None else (tolerances.rtol, tolerances.atol)
-        device = self.state.y.device
-        graph = Graph(loop, self.traced.make, begin, bounds, zero)
-        return call(
-            (id(loop), self.traced.make, begin, bounds, zero),
-            partial(run_of, graph),
-            self.backend,
-            form(self.traced.f, self.state.y),
-            self._check,
-            self.traced.f,
-            self.traced.parameters,
-            torch.tensor(numbers, dtype=torch.float64).to(device, non_blocking=True),
-            torch.full((), h, dtype=torch.float64, device=device),
-            tensors,
-            tuple(x if isinstance(x, Tensor) else None for x in given),
-            stops,
-            buffers,
-        )
-
-    def _check(self) -> None:
-        """Evaluate f as the eager engine does, with its checks and errors."""
-        f = Counted(self.f, Stats(), (self.t0, self.end))
-        f(self.t0, self.state.y, integrands=bool(self.state.integrals))
-
-    def _collect(self, points: list[float], count: int, tensors: Tensors, buffers: Buffers) -> None:
-        """Collect the accepted steps of a run, and compute the outputs within them."""
-        times, span = self.times, self.end - self.t0
-        for i, t1 in enumerate(points[:count]):
-            t, inside = self.points[-1], (self.seen, self.seen)
-            if self.dense:
-                inside = (self.seen, passed(times, self.seen, t1, span))
-            if inside[0] < inside[1]:
-                x = positions(self.ts, inside, t, t1)
-                stages = tuple(buffers.stages[0][i])
-                dense = self.method.interpolate(buffers.starts[0][i], t1 - t, stages, x)
-                self.outputs.append(dense)
-            self.seen = inside[1]
-            self.points.append(t1)
-            self.observed.append(inside)
-            self.stats.accept(t1 - t)
-        if self.options.keep_starts and count:
-            twins = next(iter(buffers.twins), None)
-            self.starts.append(Starts(count, buffers.starts[0], twins))
-
-    def _finish(
-        self,
-        done: Report,
-        tensors: Tensors,
-        slope: Tensor | None,
-        loop: Loop,
-        per_step: int,
-    ) -> Trajectory:
-        end = State(tensors.y, tensors.integrals)
-        if not done.finite:
-            check_finite(end, done.t)
-        stats = self.stats
-        stats.rejected = int(done.attempted) - stats.accepted
-        stats.nfe += int(done.attempted) * per_step
-        carry = Carry(None, next(iter(tensors.twin), None))
-        if not loop.renewed:
-            dy, *integrands = tensors.slope
-            carry = carry._replace(slope=Slope(dy, tuple(integrands)))
-        deviation = None
-        if self.options.jump is not None:
-            deviation = torch.full((), done.deviation, dtype=torch.float64)
-        mesh = Mesh(tuple(self.points), tuple(self.observed))
-        ys = torch.cat((*self.outputs[: 1 if self.options.jump else None], end.y.unsqueeze(0)))
-        starts = tuple(self.starts)
-        return Trajectory(ys, end, carry, mesh, starts, done.h, stats, slope, deviation)
-
-    def _fail(self, done: Report, tensors: Tensors) -> Trajectory:
-        """Raise the error of the eager engine, with the last attempt repeated for its message."""
-        stepper, span = self.stepper, (self.t0, self.end)
-        if not done.attempted:  # the start is at fault: the eager engine examines it
-            return Eager().integrate(stepper, self.f, self.state, self.ts, self.options)
-        state, f = State(tensors.y, tensors.integrals), Counted(self.f, Stats(), span)
-        carry = self.method.init(f, done.t, state.y, next(iter(tensors.twin), None))
-        step = self.method.step(f, done.t, done.t + done.size, state, carry)
-        tolerances = self.controller.tolerances
-        failure = Failure(done.t, done.h, state, step, done.last_error, tolerances)
-        if done.code == TOO_MANY:
-            raise too_many(stepper.max_steps, self.end, failure)
-        raise underflow(failure)
-
-
-_loops: dict[Any, tuple[Loop, int]] = {}
-
-
-@lru_cache(maxsize=256)
-def _interval(t0: float, t1: float, dtype: torch.dtype) -> Interval:
-    return Interval.between(t0, t1, dtype.to_real())

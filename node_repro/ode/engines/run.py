@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.engines.decisions import Memory
-from node_repro.ode.engines.loop import Buffers, Limits, Loop, Progress, Stops, while_
+from node_repro.ode.engines.loop import Loop, while_
+from node_repro.ode.engines.progress import Buffers, Limits, Progress, Stops
 from node_repro.ode.engines.pure import Clip, PureField
 from node_repro.ode.methods import State
 from node_repro.ode.norm import Tolerances

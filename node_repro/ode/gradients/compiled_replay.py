@@ -4,10 +4,9 @@ Every step is differentiated by one vector-Jacobian product of the function from
 parameters to its end and the slopes of its stages.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,12 +22,8 @@ from node_repro.ode.engines.compilation import (
     without_hooks,
 )
 from node_repro.ode.engines.compiled import Compiled
-from node_repro.ode.engines.loop import while_
 from node_repro.ode.engines.pure import (
-    Clip,
     NotCompilableError,
-    Parametrized,
-    PureField,
     evaluations,
     inversion_evaluations,
     parametrized,
@@ -38,7 +33,8 @@ from node_repro.ode.engines.run import POINTS
 from node_repro.ode.field import Interval, VectorField
 from node_repro.ode.gradients.function import Gradients
 from node_repro.ode.gradients.replay import Inverted, Replay, StepStarts, Stored
-from node_repro.ode.methods import Method, State, at
+from node_repro.ode.gradients.replay_graph import Block, Cotangents, ReplayGraph, replay_of
+from node_repro.ode.methods import at
 from node_repro.ode.methods.implicit import ImplicitRungeKutta
 from node_repro.ode.solution import Stats
 
@@ -73,152 +69,6 @@ def _refuse(replay: Replay, backend: str) -> None:
         raise NotCompilableError(f"{replay.solver.method.name} is implicit")
 
 
-class _Block(NamedTuple):
-    """Consecutive steps that one run of the loop replays.
-
-    Attributes:
-        points: Their ends, with the start of the first: (C + 1,) float64.
-        stored: The states at their starts, (C, *S), and the second states; empty if inverted.
-        gy: The cotangents of the states at their starts by the outputs within them, (C, *S), or
-            nothing without such outputs.
-        gk: The same of the slopes of their stages, (C, s, *S).
-    """
-
-    points: Tensor
-    stored: tuple[Tensor, ...]
-    gy: tuple[Tensor, ...]
-    gk: tuple[Tensor, ...]
-
-
-class _Cotangents(NamedTuple):
-    """What the replay carries from step to step.
-
-    Attributes:
-        a: dL/dy at the end of the step, (*S).
-        a_twin: The same of the second state of a reversible method, or nothing.
-        y: The states at the end of the step, (*S): one for stored starts, NaN where it is not
-            known; two for inverted steps; none for stored starts of a reversible method.
-        slope: The first slope of the step after it, (*S).
-        sums: The gradients of the parameters so far.
-        deviation: The largest deviation of a step's end from the stored start of the next.
-        size: The norm of the largest state.
-    """
-
-    a: Tensor
-    a_twin: tuple[Tensor, ...]
-    y: tuple[Tensor, ...]
-    slope: Tensor
-    sums: tuple[Tensor, ...]
-    deviation: Tensor
-    size: Tensor
-
-    def flat(self) -> tuple[Tensor, ...]:
-        """The tensors in one tuple."""
-        a, a_twin, y, slope, sums, *rest = self
-        return (a, *a_twin, *y, slope, *sums, *rest)
-
-    def from_flat(self, flat: Sequence[Tensor]) -> "_Cotangents":
-        """Tensors in one tuple, in the form of these."""
-        a, *more = flat
-        twins, states, sums = len(self.a_twin), len(self.y), len(self.sums)
-        a_twin, more = tuple(more[:twins]), more[twins:]
-        y, more = tuple(more[:states]), more[states:]
-        slope, *more = more
-        return _Cotangents(a, a_twin, y, slope, tuple(more[:sums]), *more[sums:])
-
-
-@dataclass(frozen=True)
-class _Graph:
-    """What a compiled replay is specialised to, besides f and the shapes.
-
-    Attributes:
-        method: The method of the steps.
-        inverted: Whether starts are computed by inverting the steps.
-    """
-
-    method: Method
-    inverted: bool
-
-
-def _run_of(graph: _Graph) -> Callable[..., Any]:
-    """The function that is compiled: the steps of a block, from the last to the first."""
-    method: Method = graph.method
-    reversible: Any = graph.method
-
-    def run(
-        f: Parametrized,
-        parameters: tuple[Tensor, ...],
-        numbers: Tensor,
-        y0: Tensor,
-        carried: _Cotangents,
-        block: _Block,
-    ) -> _Cotangents:
-        low, high, count, number = (x.clone() for x in numbers.unbind())
-        clip = Clip(low, high)
-        observing = bool(block.gk)
-
-        def unfinished(n: Tensor, *flat: Tensor) -> Tensor:
-            return n > 0
-
-        def back(n: Tensor, *flat: Tensor) -> tuple[Tensor, ...]:
-            now = carried.from_flat(flat)
-            n = n - 1
-            t, t1 = _at(block.points, n), _at(block.points, n + 1)
-            before = tuple(_at(x, n) for x in block.stored)
-            size = now.size.clone()  # a compiled loop may not return its input itself
-            if graph.inverted:
-                undone = f.with_parameters(
-                    parameters,
-                    lambda f: reversible.unstep(PureField(f, (), clip), t, t1, *now.y),
-                )
-                size = torch.maximum(size, torch.linalg.vector_norm(undone[0]))
-                first = n + number == 0
-                before = tuple(torch.where(first, y0, x) for x in undone)
-
-            def advance(
-                before: tuple[Tensor, ...], parameters: tuple[Tensor, ...]
-            ) -> tuple[tuple[Tensor, ...], Tensor]:
-                def step(f: VectorField) -> tuple[tuple[Tensor, ...], Tensor]:
-                    y, *twin = before
-                    field = PureField(f, (), clip)
-                    carry = method.init(field, t, y, *twin)
-                    done: Any = method.step(
-                        field, t, t1, State(y), carry, advance_only=not observing
-                    )
-                    ends = (done.end.y, *((done.carry.twin,) if twin else ()))
-                    assert carry.slope is not None
-                    return (*ends, *(done.stages if observing else ())), carry.slope.dy
-
-                return f.with_parameters(parameters, step)
-
-            pulled: Any = vjp(advance, before, parameters, has_aux=True)
-            outputs, pull, slope = pulled
-            slopes = tuple(_at(block.gk[0], n).unbind(0)) if observing else ()
-            (a, *a_twin), sums = pull((now.a, *now.a_twin, *slopes))
-            if observing:
-                a = a + _at(block.gy[0], n)
-            deviation = now.deviation.clone()
-            if not graph.inverted and now.y:
-                deviation = torch.fmax(deviation, _deviation(before[0], outputs[0], now.y[0]))
-            kept = tuple(undone) if graph.inverted else tuple(x.clone() for x in before)
-            after = _Cotangents(
-                a,
-                tuple(a_twin),
-                kept[: len(now.y)],
-                slope,
-                tuple(q + g for q, g in zip(now.sums, sums, strict=True)),
-                deviation,
-                size,
-            )
-            return n, *after.flat()
-
-        start = (count.to(torch.int64), *(x.clone() for x in carried.flat()))
-        _, *flat = while_(unfinished, back, start)
-        return carried.from_flat(flat)
-
-    return run
-
-
 class _Replayed:
     """The replay of one solve: its blocks, and what is left to the host."""
 
@@ -250,7 +100,7 @@ class _Replayed:
             numbers = numbers.to(y0.device, non_blocking=True)
             carried = call(
                 ("replay", id(self.method), inverted),
-                partial(_run_of, _Graph(self.method, inverted)),
+                partial(replay_of, ReplayGraph(self.method, inverted)),
                 self.backend,
                 form(self.f, y0, *block.points, *block.gk),
                 self._check_field,
@@ -276,7 +126,7 @@ class _Replayed:
         a = sum((carried.a, *carried.a_twin), gys[:resting].sum(0))
         return Gradients(a, None, carried.sums)
 
-    def _start(self) -> tuple[Tensor, _Cotangents]:
+    def _start(self) -> tuple[Tensor, Cotangents]:
         """The start of the solve, and the cotangents at its end."""
         starts, a = self.starts, self.gys[-1]
         if isinstance(starts, Inverted):
@@ -290,9 +140,9 @@ class _Replayed:
         a_twin = (torch.zeros_like(a),) if reversible else ()
         sums = tuple(map(torch.zeros_like, self.wanted))
         size = zero if not isinstance(starts, Inverted) else torch.linalg.vector_norm(starts.y)
-        return y0, _Cotangents(a, a_twin, y, torch.zeros_like(a), sums, zero, size)
+        return y0, Cotangents(a, a_twin, y, torch.zeros_like(a), sums, zero, size)
 
-    def _blocks(self, y0: Tensor) -> Iterator[tuple[int, int, _Block]]:
+    def _blocks(self, y0: Tensor) -> Iterator[tuple[int, int, Block]]:
         """The blocks from the last to the first, with the number of their first step and of all."""
         if isinstance(self.starts, Stored):
             end = len(self.points) - 1
@@ -305,7 +155,7 @@ class _Replayed:
             count = min(POINTS, len(self.points) - 1 - first)
             yield first, count, self._block(first, None, y0, count)
 
-    def _block(self, first: int, starts: Starts | None, y0: Tensor, count: int = 0) -> _Block:
+    def _block(self, first: int, starts: Starts | None, y0: Tensor, count: int = 0) -> Block:
         """The block of some steps, with the cotangents of the outputs within them."""
         rows = POINTS if starts is None else len(starts.ys)
         count = count if starts is None else starts.count
@@ -314,7 +164,7 @@ class _Replayed:
         points[: count + 1] = torch.tensor(ends, dtype=torch.float64)
         stored = () if starts is None else starts.tensors
         if not self.observing:
-            return _Block(points.to(y0.device, non_blocking=True), stored, (), ())
+            return Block(points.to(y0.device, non_blocking=True), stored, (), ())
         stages = stage_count(self.method)
         gy = y0.new_zeros((rows, *y0.shape))
         gk = y0.new_zeros((rows, stages, *y0.shape))
@@ -328,7 +178,7 @@ class _Replayed:
                 pulled: Any = vjp(lambda y, ks, dense=dense: dense(y, stages=ks), *zeros)
                 gy[i], slopes = pulled[1](self.gys[a:b])
                 gk[i] = torch.stack(slopes)
-        return _Block(points.to(y0.device, non_blocking=True), stored, (gy,), (gk,))
+        return Block(points.to(y0.device, non_blocking=True), stored, (gy,), (gk,))
 
     def _check_field(self) -> None:
         """Check that f depends on declared tensors only. Raises SolverError."""
@@ -337,19 +187,8 @@ class _Replayed:
             y = self._start()[0].detach().requires_grad_()
             declared.evaluate(self.f, at(float(self.points[0]), y), y)
 
-    def _check_ends(self, y0: Tensor, carried: _Cotangents) -> None:
+    def _check_ends(self, y0: Tensor, carried: Cotangents) -> None:
         """Check that f gives the values of the forward pass. Raises SolverError."""
         self.replay.check_function(self.f, y0, carried.slope)
         deviation = float(carried.deviation)
         self.replay.saved_f.check(deviation, lambda: carried.slope, carried.slope)
-
-
-def _at(x: Tensor, i: Tensor) -> Tensor:
-    return x.index_select(0, i.reshape(1))[0]
-
-
-def _deviation(y: Tensor, end: Tensor, start: Tensor) -> Tensor:
-    """The distance of a step's end from the next start, in units of what rounding explains."""
-    norm, eps = torch.linalg.vector_norm, torch.finfo(y.dtype).eps
-    allowed = eps**0.5 * norm(start - y) + 100 * eps * norm(start)
-    return norm(end - start) / allowed.clamp_min(torch.finfo(y.dtype).tiny)
