@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,17 +17,54 @@ from torch._higher_order_ops.while_loop import while_loop
 
 from node_repro.ode.engines.decisions import Decide, Memory
 from node_repro.ode.engines.eager import SNAP, STRETCH, ULPS
-from node_repro.ode.engines.progress import Buffers, Limits, Progress, Stops
+from node_repro.ode.engines.progress import Buffers, Limits, Progress, Stops, row_at
 from node_repro.ode.engines.pure import PureField
-from node_repro.ode.methods import Carry, Method, Slope, State
+from node_repro.ode.methods import Carry, Method, Slope, State, Step
 from node_repro.ode.methods.runge_kutta import combine
 from node_repro.ode.norm import Norm, Tolerances
 
 RUNNING, TOO_MANY, TOO_SHORT = 0, 1, 2
 """Why a loop stopped before its end: it did not, max_steps was reached, the step was too short."""
 
-
 JumpFunction = Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, Tensor]]
+
+
+class _Attempt(NamedTuple):
+    """A step that is attempted.
+
+    Attributes:
+        t1: Its end, () float64.
+        size: Its signed size, () float64.
+        last: Whether it ends at the next stop, () bool.
+        short: Whether it is too short, () bool.
+        full: Whether there may be no more attempts, () bool.
+    """
+
+    t1: Tensor
+    size: Tensor
+    last: Tensor
+    short: Tensor
+    full: Tensor
+
+
+class _Verdict(NamedTuple):
+    """What is decided on a step.
+
+    Attributes:
+        accept: Whether the controller accepts it, () bool.
+        ok: Whether it is taken: accepted and within the limits, () bool.
+        h: The signed size of the next attempt, () float64.
+        memory: The controller's memory.
+        code: RUNNING or the reason of a failure, () int64.
+        error: The error in units of the tolerances, () float64.
+    """
+
+    accept: Tensor
+    ok: Tensor
+    h: Tensor
+    memory: Memory
+    code: Tensor
+    error: Tensor
 
 
 @dataclass(frozen=True)
@@ -98,8 +136,17 @@ class Loop:
         buffers: Buffers,
     ) -> Progress:
         """Attempt a step, decide on it, and write it to the buffers."""
-        # attempt
-        goal = limits.end if self.jump is None else _at(stops.ts, at.stop)
+        attempt = self._attempt(at, limits, stops)
+        carry, state = self._carry(field, at), State(at.y, at.integrals)
+        step = self.method.step(field, at.t, attempt.t1, state, carry)
+        self._write(buffers, at, step.stages)
+        verdict = self._decide(at, attempt, state, step, tolerances)
+        after = self._move(at, attempt, verdict, step, carry)
+        return after if self.jump is None else self._jump(after, verdict.ok & attempt.last, stops)
+
+    def _attempt(self, at: Progress, limits: Limits, stops: Stops) -> _Attempt:
+        """The end of the next step: a planned size ahead, or the next stop if that is as far."""
+        goal = limits.end if self.jump is None else row_at(stops.ts, at.stop)
         stretched = 1 + STRETCH if self.controlled else 1 + SNAP
         reach = torch.where(at.retry, 1 + SNAP, torch.full_like(at.h, stretched))
         last = at.h.abs() * reach >= (goal - at.t).abs()
@@ -107,60 +154,72 @@ class Loop:
         size = t1 - at.t
         smallest = torch.maximum(ULPS * _ulp(at.t), limits.shortest)
         short = ~(size.abs() > smallest) & ~last  # NaN too
-        full = at.since == limits.max_steps
-        carry = self._carry(field, at)
-        state = State(at.y, at.integrals)
-        step = self.method.step(field, at.t, t1, state, carry)
-        # decide
+        return _Attempt(t1, size, last, short, at.since == limits.max_steps)
+
+    def _decide(
+        self, at: Progress, attempt: _Attempt, state: State, step: Step, tolerances: Tolerances
+    ) -> _Verdict:
+        """Measure the error of the step, and let the controller decide on it."""
         error = torch.zeros_like(at.error)
         if self.controlled and step.error is not None:
             error = self.norm.measure(step.error, tolerances, state, step.end).double()
-        accept, h, memory = self.decide(error, size, self.method.error_order, at.memory)
+        order = self.method.error_order
+        accept, h, memory = self.decide(error, attempt.size, order, at.memory)
         stuck = ~accept & (h == at.h)  # rejected although it has the smallest size
-        code = torch.where(full, TOO_MANY, torch.where(short | stuck, TOO_SHORT, at.code))
-        tried = ~(full | short)
+        short = attempt.short | stuck
+        code = torch.where(attempt.full, TOO_MANY, torch.where(short, TOO_SHORT, at.code))
+        # a step cut by a stop is no reason to reduce the planned size
+        kept = stuck | (attempt.last & accept & (at.h.abs() > h.abs()))
         ok = accept & (code == RUNNING)
-        h = torch.where(last & accept & (at.h.abs() > h.abs()), at.h, h)
-        # move
+        return _Verdict(accept, ok, torch.where(kept, at.h, h), memory, code, error)
+
+    def _move(
+        self, at: Progress, attempt: _Attempt, verdict: _Verdict, step: Step, carry: Carry
+    ) -> Progress:
+        """Go to the end of an accepted step; a step beyond the limits changes nothing but code."""
+        ok, tried = verdict.ok, ~(attempt.full | attempt.short)
         twin = () if step.carry.twin is None else (step.carry.twin,)
-        # a compiled loop may not return its input itself
-        end, deviation, stop = step.end, at.deviation.clone(), at.stop.clone()
-        since, retry = at.since + tried, ~accept
-        if self.jump is not None:
-            observed = ok & last & (at.stop < len(stops.ts) - 1)
-            y1, deviates = self.jump(end.y, tuple(_at(x, at.stop) for x in stops.tensors))
-            end = State(torch.where(observed, y1, end.y), end.integrals)
-            twin = tuple(torch.where(observed, end.y, z) for z in twin)
-            deviation = torch.where(
-                observed, torch.maximum(deviation, deviates.double()), deviation
-            )
-            stop = stop + observed
-            since = torch.where(observed, 0, since)
-            memory = Memory(torch.where(observed, 1.0, memory.error), memory.rejected & ~observed)
-        self._write(buffers, at, step.stages)
-        row = torch.arange(len(at.points), device=at.points.device) == at.accepted
-        if self.renewed:
+        if self.renewed:  # the slope of the first step is kept
             slope = (torch.where(at.attempted == 0, _slope(carry).dy, at.slope[0]),)
         else:
-            slope = _flat(_slope(step.carry))
+            slope = _where(ok, _flat(_slope(step.carry)), at.slope)
+        row = torch.arange(len(at.points), device=at.points.device) == at.accepted
         return Progress(
-            torch.where(ok, t1, at.t),
-            torch.where(tried & ~stuck, h, at.h),
-            torch.where(ok, end.y, at.y),
-            _where(ok, end.integrals, at.integrals),
-            slope if self.renewed else _where(ok, slope, at.slope),
+            torch.where(ok, attempt.t1, at.t),
+            torch.where(tried, verdict.h, at.h),
+            torch.where(ok, step.end.y, at.y),
+            _where(ok, step.end.integrals, at.integrals),
+            slope,
             _where(ok, twin, at.twin),
-            Memory(*_where(tried, tuple(memory), tuple(at.memory))),
-            torch.where(tried, retry, at.retry),
+            Memory(*_where(tried, tuple(verdict.memory), tuple(at.memory))),
+            torch.where(tried, ~verdict.accept, at.retry),
             at.accepted + ok,
             at.attempted + tried,
-            since,
-            stop,
-            code,
-            torch.where(tried, size, at.size),
-            torch.where(tried, error, at.error),
-            deviation,
-            torch.where(row, t1, at.points),
+            at.since + tried,
+            at.stop,
+            verdict.code,
+            torch.where(tried, attempt.size, at.size),
+            torch.where(tried, verdict.error, at.error),
+            at.deviation,
+            torch.where(row, attempt.t1, at.points),
+        )
+
+    def _jump(self, at: Progress, ends: Tensor, stops: Stops) -> Progress:
+        """Change the state if a step ended at a stop before the last, and begin anew there."""
+        assert self.jump is not None
+        observed = ends & (at.stop < len(stops.ts) - 1)
+        y, deviates = self.jump(at.y, tuple(row_at(x, at.stop) for x in stops.tensors))
+        y = torch.where(observed, y, at.y)
+        deviation = torch.maximum(at.deviation, deviates.double())
+        return at._replace(
+            y=y,
+            twin=tuple(torch.where(observed, y, z) for z in at.twin),
+            memory=Memory(
+                torch.where(observed, 1.0, at.memory.error), at.memory.rejected & ~observed
+            ),
+            since=torch.where(observed, 0, at.since),
+            stop=at.stop + observed,
+            deviation=torch.where(observed, deviation, at.deviation),
         )
 
     def _carry(self, field: PureField, at: Progress) -> Carry:
@@ -229,10 +288,6 @@ def _slope(carry: Carry) -> Slope:
 
 def _flat(slope: Slope) -> tuple[Tensor, ...]:
     return (slope.dy, *slope.integrands)
-
-
-def _at(x: Tensor, i: Tensor) -> Tensor:
-    return x.index_select(0, i.reshape(1))[0]
 
 
 def _ulp(t: Tensor) -> Tensor:

@@ -112,3 +112,8 @@ class Buffers(NamedTuple):
     starts: tuple[Tensor, ...]
     twins: tuple[Tensor, ...]
     stages: tuple[Tensor, ...]
+
+
+def row_at(x: Tensor, i: Tensor) -> Tensor:
+    """Row i of a tensor, for a scalar tensor i."""
+    return x.index_select(0, i.reshape(1))[0]

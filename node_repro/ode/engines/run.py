@@ -114,15 +114,11 @@ def run_of(graph: Graph) -> Callable[..., Any]:
         scalars: Any = [number.clone() for number in numbers.unbind()]
         n: Any = Numbers(*scalars)
         field = graph.make(f, parameters, Clip(n.low, n.high))
-        rtol, atol = (
-            given if given is not None else number
-            for given, number in zip(tolerances, (n.rtol, n.atol), strict=True)
-        )
-        tolerance = Tolerances(rtol, atol, (n.rtol_integrals, n.atol_integrals), graph.zero)
-        y, integrals, slope, twin = tensors
+        tolerance = _tolerances(n, tolerances, zero=graph.zero)
         # start
+        slope = tensors.slope
         if begin == "automatic" or (begin == "given" and not loop.renewed):
-            state = State(y, integrals)
+            state = State(tensors.y, tensors.integrals)
             initial = loop.start(field, state, n.t)
             slope = (initial.dy, *(() if loop.renewed else initial.integrands))
             if begin == "automatic":
@@ -130,27 +126,8 @@ def run_of(graph: Graph) -> Callable[..., Any]:
                 h = torch.copysign(first.clamp(*graph.bounds), n.end - n.t)
         # run
         capacity = len(buffers.starts[0]) - 1 if buffers.starts else POINTS
-        integer, flag = torch.int64, torch.bool
-        at = Progress(
-            n.t.clone(),
-            h.clone(),
-            y.clone(),
-            tuple(q.clone() for q in integrals),
-            tuple(k.clone() for k in slope),
-            tuple(z.clone() for z in twin),
-            Memory(n.error.clone(), n.rejected.to(flag)),
-            n.retry.to(flag),
-            torch.zeros_like(n.t, dtype=integer),
-            n.attempted.to(integer),
-            n.since.to(integer),
-            n.stop.to(integer),
-            torch.zeros_like(n.t, dtype=integer),
-            n.size.clone(),
-            n.last_error.clone(),
-            n.deviation.clone(),
-            torch.zeros(capacity, dtype=n.t.dtype, device=n.t.device),
-        )
-        limits = Limits(n.end, n.shortest, n.max_steps.to(integer))
+        at = _progress(n, h, tensors._replace(slope=slope), capacity)
+        limits = Limits(n.end, n.shortest, n.max_steps.to(torch.int64))
 
         def unfinished(*flat: Tensor) -> Tensor:
             return loop.unfinished(at.from_flat(flat), limits)
@@ -161,11 +138,63 @@ def run_of(graph: Graph) -> Callable[..., Any]:
 
         after = at.from_flat(while_(unfinished, advance, at.flat()))
         # report
-        finite = torch.isfinite(after.y).all()
-        numbers_after = (after.t, after.h, *after.memory, *after[7:-1], finite)
-        report = torch.cat((torch.stack([x.double() for x in numbers_after]), after.points))
         first_slope = after.slope[:1] if loop.renewed else slope[:1]
         changed = Tensors(after.y, after.integrals, after.slope, after.twin)
-        return changed, first_slope, report
+        return changed, first_slope, _report(after)
 
     return run
+
+
+def _tolerances(
+    n: Any,  # noqa: ANN401
+    given: tuple[Tensor | None, Tensor | None],
+    *,
+    zero: bool,
+) -> Tolerances:
+    """rtol and atol: tensors of their own, or among the scalars of the run."""
+    rtol, atol = given
+    return Tolerances(
+        n.rtol if rtol is None else rtol,
+        n.atol if atol is None else atol,
+        (n.rtol_integrals, n.atol_integrals),
+        zero,
+    )
+
+
+def _progress(
+    n: Any,  # noqa: ANN401
+    h: Tensor,
+    tensors: Tensors,
+    capacity: int,
+) -> Progress:
+    """The progress at the start of a run, in tensors of its own."""
+    integer, flag = torch.int64, torch.bool
+    none = torch.zeros_like(n.t, dtype=integer)
+    y, *others = tensors
+    integrals, slope, twin = (tuple(x.clone() for x in part) for part in others)
+    return Progress(
+        n.t,
+        h,
+        y.clone(),
+        integrals,
+        slope,
+        twin,
+        Memory(n.error, n.rejected.to(flag)),
+        n.retry.to(flag),
+        none,
+        n.attempted.to(integer),
+        n.since.to(integer),
+        n.stop.to(integer),
+        none,
+        n.size,
+        n.last_error,
+        n.deviation,
+        torch.zeros(capacity, dtype=n.t.dtype, device=n.t.device),
+    )
+
+
+def _report(at: Progress) -> Tensor:
+    """The scalars of `Report`, and the points."""
+    finite = torch.isfinite(at.y).all()
+    scalars = (at.t, at.h, *at.memory, *at[7:-1], finite)
+    return torch.cat((torch.stack([x.double() for x in scalars]), at.points))

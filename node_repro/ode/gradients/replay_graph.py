@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.func import vjp
 
 from node_repro.ode.engines.loop import while_
+from node_repro.ode.engines.progress import row_at
 from node_repro.ode.engines.pure import (
     Clip,
     Parametrized,
@@ -108,8 +109,8 @@ def replay_of(graph: ReplayGraph) -> Callable[..., Any]:
         def back(n: Tensor, *flat: Tensor) -> tuple[Tensor, ...]:
             now = carried.from_flat(flat)
             n = n - 1
-            t, t1 = _at(block.points, n), _at(block.points, n + 1)
-            before = tuple(_at(x, n) for x in block.stored)
+            t, t1 = row_at(block.points, n), row_at(block.points, n + 1)
+            before = tuple(row_at(x, n) for x in block.stored)
             size = now.size.clone()  # a compiled loop may not return its input itself
             if graph.inverted:
                 undone = f.with_parameters(
@@ -120,28 +121,13 @@ def replay_of(graph: ReplayGraph) -> Callable[..., Any]:
                 first = n + number == 0
                 before = tuple(torch.where(first, y0, x) for x in undone)
 
-            def advance(
-                before: tuple[Tensor, ...], parameters: tuple[Tensor, ...]
-            ) -> tuple[tuple[Tensor, ...], Tensor]:
-                def step(f: VectorField) -> tuple[tuple[Tensor, ...], Tensor]:
-                    y, *twin = before
-                    field = PureField(f, (), clip)
-                    carry = method.init(field, t, y, *twin)
-                    done: Any = method.step(
-                        field, t, t1, State(y), carry, advance_only=not observing
-                    )
-                    ends = (done.end.y, *((done.carry.twin,) if twin else ()))
-                    assert carry.slope is not None
-                    return (*ends, *(done.stages if observing else ())), carry.slope.dy
-
-                return f.with_parameters(parameters, step)
-
+            advance = _repeated(method, f, clip, (t, t1), observing=observing)
             pulled: Any = vjp(advance, before, parameters, has_aux=True)
             outputs, pull, slope = pulled
-            slopes = tuple(_at(block.gk[0], n).unbind(0)) if observing else ()
+            slopes = tuple(row_at(block.gk[0], n).unbind(0)) if observing else ()
             (a, *a_twin), sums = pull((now.a, *now.a_twin, *slopes))
             if observing:
-                a = a + _at(block.gy[0], n)
+                a = a + row_at(block.gy[0], n)
             deviation = now.deviation.clone()
             if not graph.inverted and now.y:
                 deviation = torch.fmax(deviation, _deviation(before[0], outputs[0], now.y[0]))
@@ -164,8 +150,35 @@ def replay_of(graph: ReplayGraph) -> Callable[..., Any]:
     return run
 
 
-def _at(x: Tensor, i: Tensor) -> Tensor:
-    return x.index_select(0, i.reshape(1))[0]
+def _repeated(
+    method: Method,
+    f: Parametrized,
+    clip: Clip,
+    ends: tuple[Tensor, Tensor],
+    *,
+    observing: bool,
+) -> Callable[..., tuple[tuple[Tensor, ...], Tensor]]:
+    """A step as a function of the states at its start and the parameters.
+
+    It returns the states at the end, with observing also the slopes of the stages, and apart from
+    these the first slope.
+    """
+
+    def advance(
+        before: tuple[Tensor, ...], parameters: tuple[Tensor, ...]
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        def step(f: VectorField) -> tuple[tuple[Tensor, ...], Tensor]:
+            y, *twin = before
+            field = PureField(f, (), clip)
+            carry = method.init(field, ends[0], y, *twin)
+            done: Any = method.step(field, *ends, State(y), carry, advance_only=not observing)
+            after = (done.end.y, *((done.carry.twin,) if twin else ()))
+            assert carry.slope is not None
+            return (*after, *(done.stages if observing else ())), carry.slope.dy
+
+        return f.with_parameters(parameters, step)
+
+    return advance
 
 
 def _deviation(y: Tensor, end: Tensor, start: Tensor) -> Tensor:
