@@ -31,7 +31,7 @@ class EngineChoice(NamedTuple):
 
     def __str__(self) -> str:
         measured = {"eager": self.eager_seconds, "compiled": self.compiled_seconds}
-        times = [f"{1e3 * s:.3g} ms {name}" for name, s in measured.items() if s is not None]
+        times = [f"{s:.3g} s {name}" for name, s in measured.items() if s is not None]
         shown = f": an iteration takes {' and '.join(times)}" if times else ""
         return f"{self.name}{', ' * bool(self.reason)}{self.reason}{shown}"
 

@@ -22,6 +22,7 @@ COMPILE_SECONDS = 30.0  # that compiling the solves of an iteration typically ta
 PAYS = 3.0  # times as long must the training be: compiling may save half of it, or nothing
 SAMPLES = 5  # timed iterations of each engine
 ENOUGH_SECONDS = 4.0  # of timed iterations, after which fewer will do
+GAIN = 0.9  # compiled iterations are kept if they take at most this fraction of an eager one
 WARM_UPS = 3  # iterations that may compile, at most
 
 
@@ -96,9 +97,9 @@ def pays(eager: float, left: int) -> bool:
 
 def faster(eager: float, compiled: float) -> EngineChoice:
     """The choice between the measured seconds of an iteration in both engines."""
-    if compiled < eager:
+    if compiled <= GAIN * eager:  # less is noise, and a resumed run compiles again
         return EngineChoice("compiled", "since it is faster", eager, compiled)
-    return EngineChoice("eager", "since compiling does not make it faster", eager, compiled)
+    return EngineChoice("eager", "since compiling does not make it a tenth faster", eager, compiled)
 
 
 def _warm_up(name: str, trainer: Trainer) -> None:
