@@ -85,7 +85,7 @@ def test_the_steps_and_outputs_are_those_of_the_eager_engine(
     torch.testing.assert_close(compiled.ys, eager.ys, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(compiled.end.y, eager.end.y, rtol=1e-9, atol=1e-9)
     starts = (torch.cat([x.ys[: x.count] for x in one.starts]) for one in (compiled, eager))
-    torch.testing.assert_close(*starts, rtol=1e-7, atol=1e-8)
+    torch.testing.assert_close(*starts, rtol=1e-6, atol=1e-6)  # at their own times
     assert compiled.h == pytest.approx(eager.h, rel=1e-5)
 
 

@@ -18,8 +18,12 @@ from torch._C._autograd import (
     _push_saved_tensors_default_hooks,
     _top_saved_tensors_default_hooks,
 )
+from torch._dynamo.exc import BackendCompilerFailed
+from torch._higher_order_ops.while_loop import while_loop_op
+from torch._inductor.exc import InductorError
 
 from node_repro.ode.engines.captured import run_captured
+from node_repro.ode.engines.cpu_pass import CpuPass
 from node_repro.ode.engines.pure import NotCompilableError, Parametrized, Traceable
 from node_repro.ode.field import Plain, VectorField
 from node_repro.ode.methods import Field
@@ -40,8 +44,12 @@ class Compilations:
 
 
 COMPILATIONS = Compilations()
+LOOPS = {f"{while_loop_op.__module__}.{while_loop_op.__name__}": "1"}
+"""Graphs with this operator are kept on disk too; a loop is a function of its subgraphs alone."""
+
 _reported: set[str] = set()
 _alone: dict[Any, Callable[..., Tensor]] = {}
+_refused: set[Any] = set()  # what could not be compiled alone either
 
 
 @cache
@@ -62,7 +70,10 @@ def _inductor(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:  # noqa: A
     """The backend: torch's own, on a CPU without Python between the kernels."""
     COMPILATIONS.graphs += 1
     on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, Tensor))
-    return torch._inductor.compile(graph, inputs, options={"cpp_wrapper": on_cpu})
+    options: dict[str, Any] = {"cpp_wrapper": on_cpu, "unsafe_marked_cacheable_functions": LOOPS}
+    if on_cpu:
+        options["post_grad_custom_post_pass"] = CpuPass()
+    return torch._inductor.compile(graph, inputs, options=options)
 
 
 def _count() -> None:
@@ -156,13 +167,17 @@ def call(
     except Exception as error:
         if backend == "uncompiled":
             raise
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        _known[case] = f"{type(error).__name__}: {' '.join(lines[:2])}"
+        _known[case] = _first_lines(error)
         raise NotCompilableError(_known[case]) from error
     if COMPILATIONS.graphs > before and case in _known:
         check()  # another f of this form: it may refer to other tensors
     _known.setdefault(case, None)
     return result
+
+
+def _first_lines(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:2])}"
 
 
 @contextmanager
@@ -198,4 +213,15 @@ def with_compiled_function(field: Field) -> Field:
             return f(t, y)
 
         _alone[key] = counted(torch.compile(_own(call), dynamic=False, backend=_inductor))
-    return field.around(partial(_alone[key], f))
+    return field.around(partial(_compiled_alone, key, f))
+
+
+def _compiled_alone(key: Hashable, f: VectorField, t: Tensor, y: Tensor) -> Tensor:
+    """f by its compiled graph, or as it is where the compiler fails."""
+    if key not in _refused:
+        try:
+            return _alone[key](f, t, y)
+        except (InductorError, BackendCompilerFailed) as error:
+            _refused.add(key)
+            report_once(f"engine=compiled runs f as it is: {_first_lines(error)}")
+    return f(t, y)

@@ -82,10 +82,10 @@ class Solve:
             () if isinstance(self.method, ExplicitRungeKutta) else (y,),
         )
         stops = Stops(self.ts.to(y.device, non_blocking=True), () if jump is None else jump.tensors)
-        numbers, slope = self._numbers(), None
+        numbers, slope = self._numbers(h), None
         while True:
             buffers = self._buffers()
-            tensors, slopes, report = self._call(loop, begin, numbers, h, tensors, stops, buffers)
+            tensors, slopes, report = self._call(loop, begin, numbers, tensors, stops, buffers)
             values = report.tolist()  # the one host read of a run
             done = Report(*values[: len(Report._fields)])
             if begin != "resumed":
@@ -96,7 +96,7 @@ class Solve:
             self._collect(values[len(Report._fields) :], int(done.accepted), tensors, buffers)
             if done.t == self.end:
                 return self._finish(done, tensors, slope, loop, per_step)
-            begin, h, numbers = "resumed", done.h, self._resumed(done)
+            begin, numbers = "resumed", self._resumed(done)
 
     def _first_step(self) -> tuple[Begin, float]:
         """How the first run begins, with the signed first step if it is given."""
@@ -127,7 +127,7 @@ class Solve:
             _loops[key] = loop, evaluations(self.method) + renewed
         return _loops[key]
 
-    def _numbers(self) -> Numbers:
+    def _numbers(self, h: float) -> Numbers:
         tolerances = self.controller.tolerances
         low, high = _interval(self.t0, self.end, self.state.y.dtype)
         numbers: list[Any] = [0.0, 0.0, 0.0, 0.0]
@@ -136,11 +136,11 @@ class Solve:
             own = (0.0 if isinstance(x, Tensor) else x for x in given)  # tensors travel apart
             numbers = [*own, *tolerances.integrals]
         shortest, limit = SPAN * abs(self.end - self.t0), self.stepper.max_steps
-        return Numbers(self.t0, self.end, low, high, shortest, limit, *numbers)
+        return Numbers(self.t0, h, self.end, low, high, shortest, limit, *numbers)
 
     def _resumed(self, done: Report) -> Numbers:
         """The scalars of a run that continues another one."""
-        return self._numbers()._replace(
+        return self._numbers(done.h)._replace(
             t=done.t,
             error=done.error,
             rejected=done.rejected,
@@ -170,7 +170,6 @@ class Solve:
         loop: Loop,
         begin: Begin,
         numbers: Numbers,
-        h: float,
         tensors: Tensors,
         stops: Stops,
         buffers: Buffers,
@@ -193,7 +192,6 @@ class Solve:
             self.traced.f,
             self.traced.parameters,
             torch.tensor(numbers, dtype=torch.float64).to(device, non_blocking=True),
-            torch.full((), h, dtype=torch.float64, device=device),
             tensors,
             tuple(x if isinstance(x, Tensor) else None for x in given),
             stops,

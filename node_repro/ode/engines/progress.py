@@ -79,8 +79,7 @@ class Progress(NamedTuple):
     def flat(self) -> tuple[Tensor, ...]:
         """The tensors in one tuple, with all scalars in one, as a loop pays for each tensor."""
         t, h, y, integrals, slope, twin, memory, *scalars, points = self
-        packed = torch.stack([x.double() for x in (t, h, *memory, *scalars)])
-        return (packed, points, y, *integrals, *slope, *twin)
+        return (packed((t, h, *memory, *scalars)), points, y, *integrals, *slope, *twin)
 
     def from_flat(self, flat: Sequence[Tensor]) -> "Progress":
         """Tensors in one tuple, in the form of this progress."""
@@ -112,6 +111,15 @@ class Buffers(NamedTuple):
     starts: tuple[Tensor, ...]
     twins: tuple[Tensor, ...]
     stages: tuple[Tensor, ...]
+
+
+def packed(scalars: Sequence[Tensor]) -> Tensor:
+    """Scalars as one vector of float64, by a single kernel where `stack` has one for each."""
+    i = torch.arange(len(scalars), device=scalars[0].device)
+    vector = torch.zeros(len(scalars), dtype=torch.float64, device=i.device)
+    for n, scalar in enumerate(scalars):
+        vector = torch.where(i == n, scalar.double(), vector)
+    return vector
 
 
 def row_at(x: Tensor, i: Tensor) -> Tensor:

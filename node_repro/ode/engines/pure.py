@@ -50,7 +50,7 @@ class Parametrized(NamedTuple):
         self, parameters: Sequence[Tensor], use: Callable[[VectorField], Any]
     ) -> Any:  # noqa: ANN401
         """Call use(f), where f has these parameters during the call."""
-        given = dict(zip(self.names, parameters, strict=True))
+        given = dict(zip(self.names, _views(parameters), strict=True))
         return functional_call(self.module, given, (use,))
 
 
@@ -111,6 +111,23 @@ def _modules(f: Any) -> list[nn.Module]:  # noqa: ANN401
     ]
 
 
+def _views(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Views made inside the loop: dynamo moves properties such as W.T of other tensors out of it,
+    where two of them alias each other, which it refuses.
+    """
+    return [p.view_as(p) for p in parameters]
+
+
+def _with_views(f: VectorField) -> VectorField:
+    """A module with views of its parameters."""
+    if not isinstance(f, nn.Module) or hasattr(f, "at_times"):
+        return f
+    own = dict(f.named_parameters())
+    return lambda t, y: functional_call(
+        f, dict(zip(own, _views(list(own.values())), strict=True)), (t, y)
+    )
+
+
 class Clip(NamedTuple):
     """The interval of times at which f may be evaluated, () float64 each."""
 
@@ -133,7 +150,7 @@ class PureField:
     """
 
     def __init__(self, f: VectorField, parameters: tuple[Tensor, ...], clip: Clip) -> None:
-        self.f, self.parameters, self.clip = f, parameters, clip
+        self.f, self.parameters, self.clip = _with_views(f), parameters, clip
 
     def __call__(self, t: Time, y: Tensor, *, integrands: bool) -> Slope:
         return Slope(self.f(self.clip(t, y), y))

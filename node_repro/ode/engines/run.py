@@ -25,6 +25,7 @@ class Numbers(NamedTuple):
     """The scalars of a run, which travel to the device as one tensor of float64."""
 
     t: float
+    h: float
     end: float
     low: float
     high: float
@@ -105,18 +106,24 @@ def run_of(graph: Graph) -> Callable[..., Any]:
         f: Any,  # noqa: ANN401
         parameters: tuple[Tensor, ...],
         numbers: Tensor,
-        h: Tensor,
         tensors: Tensors,
         tolerances: tuple[Tensor | None, Tensor | None],
         stops: Stops,
         buffers: Buffers,
     ) -> tuple[Tensors, tuple[Tensor, ...], Tensor]:
+        def given() -> tuple[PureField, Limits, Tolerances]:
+            """What does not change, made anew in each graph: a loop pays for every tensor."""
+            scalars: Any = numbers.unbind()
+            n: Any = Numbers(*scalars)
+            field = graph.make(f, parameters, Clip(n.low, n.high))
+            limits = Limits(n.end, n.shortest, n.max_steps.to(torch.int64))
+            return field, limits, _tolerances(n, tolerances, zero=graph.zero)
+
         scalars: Any = [number.clone() for number in numbers.unbind()]
         n: Any = Numbers(*scalars)
-        field = graph.make(f, parameters, Clip(n.low, n.high))
-        tolerance = _tolerances(n, tolerances, zero=graph.zero)
+        field, _, tolerance = given()
         # start
-        slope = tensors.slope
+        slope, h = tensors.slope, n.h
         if begin == "automatic" or (begin == "given" and not loop.renewed):
             state = State(tensors.y, tensors.integrals)
             initial = loop.start(field, state, n.t)
@@ -127,12 +134,13 @@ def run_of(graph: Graph) -> Callable[..., Any]:
         # run
         capacity = len(buffers.starts[0]) - 1 if buffers.starts else POINTS
         at = _progress(n, h, tensors._replace(slope=slope), capacity)
-        limits = Limits(n.end, n.shortest, n.max_steps.to(torch.int64))
 
         def unfinished(*flat: Tensor) -> Tensor:
+            _, limits, _ = given()
             return loop.unfinished(at.from_flat(flat), limits)
 
         def advance(*flat: Tensor) -> tuple[Tensor, ...]:
+            field, limits, tolerance = given()
             now = at.from_flat(flat)
             return loop.advance(field, now, limits, tolerance, stops, buffers).flat()
 

@@ -94,6 +94,12 @@ class _Replayed:
         gys, points, stats = self.gys, self.points, self.stats
         inverted = isinstance(self.starts, Inverted)
         y0, carried = self._start()
+        # before anything is traced: this also makes the cached coefficients of the tableau, whose
+        # locks the compiler cannot trace on Python 3.11
+        per_step = 1 + evaluations(self.method, advance_only=not self.observing)
+        undone = 0
+        if isinstance(self.starts, Inverted):
+            undone = inversion_evaluations(self.starts.method)
         low, high = Interval.between(points[0], points[-1], y0.dtype.to_real())
         for first, count, block in self._blocks(y0):
             numbers = torch.tensor((low, high, count, first), dtype=torch.float64)
@@ -115,11 +121,9 @@ class _Replayed:
         steps = len(points) - 1
         for n in reversed(range(steps)):
             stats.accept(points[n + 1] - points[n])
-        per_step = 1 + evaluations(self.method, advance_only=not self.observing)
         stats.nvjp += steps * per_step
-        stats.nfe += steps * per_step
+        stats.nfe += steps * (per_step + undone)
         if isinstance(self.starts, Inverted):
-            stats.nfe += steps * inversion_evaluations(self.starts.method)
             self.starts.measure(carried.y[0], carried.size, stats)
         self._check_ends(y0, carried)
         resting = self.observed[0][0]

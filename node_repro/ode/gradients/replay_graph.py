@@ -99,8 +99,6 @@ def replay_of(graph: ReplayGraph) -> Callable[..., Any]:
         carried: Cotangents,
         block: Block,
     ) -> Cotangents:
-        low, high, count, number = (x.clone() for x in numbers.unbind())
-        clip = Clip(low, high)
         observing = bool(block.gk)
 
         def unfinished(n: Tensor, *flat: Tensor) -> Tensor:
@@ -108,6 +106,8 @@ def replay_of(graph: ReplayGraph) -> Callable[..., Any]:
 
         def back(n: Tensor, *flat: Tensor) -> tuple[Tensor, ...]:
             now = carried.from_flat(flat)
+            low, high, _, number = numbers.unbind()
+            clip = Clip(low, high)
             n = n - 1
             t, t1 = row_at(block.points, n), row_at(block.points, n + 1)
             before = tuple(row_at(x, n) for x in block.stored)
@@ -143,7 +143,7 @@ def replay_of(graph: ReplayGraph) -> Callable[..., Any]:
             )
             return n, *after.flat()
 
-        start = (count.to(torch.int64), *(x.clone() for x in carried.flat()))
+        start = (numbers[2].to(torch.int64), *(x.clone() for x in carried.flat()))
         _, *flat = while_(unfinished, back, start)
         return carried.from_flat(flat)
 
