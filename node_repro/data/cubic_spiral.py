@@ -50,12 +50,12 @@ class CubicSpiral:
     Args:
         points: Number of points.
         noise_sd: Standard deviation of the noise.
-        seed: Seed of the noise, independent of the run's.
+        seed: Seed of the noise; null is the seed of the run.
     """
 
     points: Annotated[int, Ge(3)]
     noise_sd: Annotated[float, Ge(0)]
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0)] | None
 
     def load(self) -> TrajectoryData:
         """Solve for the trajectory. Raises DataError for fewer than three points."""

@@ -54,13 +54,13 @@ class LabelledCurves:
         shape: The curve and its scale.
         points: Number of training points.
         noise: Standard deviation of the noise, before scaling.
-        seed: Seed of the data, independent of the run's.
+        seed: Seed of the data; null is the seed of the run.
     """
 
     shape: ScaledCurve
     points: Annotated[int, Ge(3)]
     noise: Annotated[float, Ge(0.01)]
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0)] | None
 
     def load(self) -> ClassificationData:
         train = self._sample("train", self.points)

@@ -50,14 +50,14 @@ class Line:
         start: Value of the line at x = 0, which the model is given.
         points: Number of training points.
         noise_sd: Standard deviation of the noise.
-        seed: Seed of the data, independent of the run's.
+        seed: Seed of the data; null is the seed of the run.
     """
 
     slope: float
     start: float
     points: Annotated[int, Ge(3)]
     noise_sd: Annotated[float, Ge(0)]
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0)] | None
 
     def load(self) -> LineData:
         train = self._sample("train", self.points)

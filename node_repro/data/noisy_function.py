@@ -63,13 +63,13 @@ class NoisyFunction:
         shape: The function and its interval.
         points: Number of training points.
         noise_sd: Standard deviation of the noise.
-        seed: Seed of the data, independent of the run's.
+        seed: Seed of the data; null is the seed of the run.
     """
 
     shape: TargetFunction
     points: Annotated[int, Ge(3)]
     noise_sd: Annotated[float, Ge(0)]
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0)] | None
 
     def load(self) -> RegressionData:
         train = self._sample("train", self.points)

@@ -100,7 +100,7 @@ class PoissonEvents:
         phases: "shared" for the same rate in all sequences, "random" for a random phase in each.
         marks: Whether each event has a mark: the noisy point of the unit circle at twice the angle
             of the sine, so that marks and rate depend on the same state.
-        seed: Seed of the data, independent of the run's.
+        seed: Seed of the data; null is the seed of the run.
     """
 
     sequences: Annotated[int, Ge(10)]
@@ -110,7 +110,7 @@ class PoissonEvents:
     end: Annotated[float, Gt(0)]
     phases: Literal["shared", "random"]
     marks: bool
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0)] | None
 
     def load(self) -> EventData:
         """The three splits. Raises DataError if the options are inconsistent."""

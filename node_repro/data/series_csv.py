@@ -78,13 +78,13 @@ class SeriesCSV:
         hide: Which times are to be predicted: "between" for random times of every series but its
             first, "after" for all times in the last part of the file's interval.
         part: The part that is hidden, of each series' times or of the interval.
-        seed: Seed of the split and of the hidden times, independent of the run's.
+        seed: Seed of the split and of the hidden times; null is the seed of the run.
     """
 
     path: str
     hide: Literal["between", "after"]
     part: Annotated[float, Gt(0), Lt(1)]
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0)] | None
 
     def load(self) -> IrregularData:
         """The three splits. Raises DataError, naming the file and the line."""

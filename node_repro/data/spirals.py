@@ -94,14 +94,14 @@ class Spirals:
         trajectories: Number of spirals in all.
         observed: Observed points of the 100 in a window.
         noise_sd: Standard deviation of the noise.
-        seed: Seed of the data, independent of the run's.
+        seed: Seed of the data; null is the seed of the run.
     """
 
     shape: Shape
     trajectories: Annotated[int, Ge(10)]
     observed: Annotated[int, Ge(1), Le(100)]
     noise_sd: Annotated[float, Ge(0)]
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0)] | None
 
     def load(self) -> SpiralData:
         """The three splits. Raises DataError if an option is out of range."""

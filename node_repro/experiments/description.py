@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+OWN_DATA = {"data.seed": None}
+"""Every seed draws data of its own, so that the spread over seeds contains that of the data."""
+
 
 @dataclass(frozen=True)
 class Experiment:

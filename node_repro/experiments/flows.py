@@ -63,6 +63,12 @@ _FIGURE4_EXPERIMENTS = (
         },
     ),
     Experiment(
+        "fig4_u1_cnf_short_32",
+        "target U1, continuous flow from t = 0 to 1 instead of 10 (not in the paper)",
+        _FIGURE4,
+        {**_FLOW, "data": "u1", "model.width": 32, "model.end": 1.0},
+    ),
+    Experiment(
         "fig4_u1_cnf_constant_32",
         "target U1, continuous flow without time, as many parameters as the planar flow "
         "(not in the paper)",

@@ -1,6 +1,6 @@
 """Figure 1, small problems that are not in the paper (docs/toys.md), and the smallest run."""
 
-from node_repro.experiments.description import Experiment
+from node_repro.experiments.description import OWN_DATA, Experiment
 
 _TOYS = "Toys"
 
@@ -36,7 +36,9 @@ _FIGURE1_EXPERIMENTS = (
 
 def _toy(name: str, purpose: str, overrides: dict[str, object]) -> Experiment:
     former = (f"seed2_{name}",)
-    return Experiment(f"toys_{name}", purpose, _TOYS, overrides, former_names=former)
+    return Experiment(
+        f"toys_{name}", purpose, _TOYS, {**overrides, **OWN_DATA}, former_names=former
+    )
 
 
 def _encoded(task: str, data: str, **dimensions: int) -> dict[str, object]:

@@ -43,9 +43,10 @@ class SeriesRNN(SeriesModel):
     def predict(self, series: Series, places: Tensor, noise: Noise) -> Tensor:
         """Means (1, B, m, D) at increasing grid indices `places` (B, m).
 
-        Up to the first place behind a series' last observation, the prediction uses the
-        observations before that place; beyond it, the network runs on its own predictions from one
-        place to the next.
+        A place before a series' last observation is predicted from the observations before it.
+        Beyond the last observation the network runs on its own predictions, at the rate at which it
+        was trained: one step for each mean gap between the observations of the series. Between
+        these steps the prediction is interpolated linearly.
         """
         t, target = observation_times(series), series.grid.to(series.x)[places]
         known = torch.searchsorted(series.at.contiguous(), places.contiguous())
@@ -53,16 +54,28 @@ class SeriesRNN(SeriesModel):
         last = (known - 1).clamp(min=0)
         some = (known > 0)[..., None]
         gap = target - t.gather(1, last)
-        states = self._step(read_rows(series.x, last), gap, read_rows(self._states(series), last))
-        states = torch.where(some, states, torch.zeros_like(states))
-        free = known == series.count[:, None]
-        state, means = states[:, 0], [self.out(states[:, 0])]
-        for j in range(1, places.shape[1]):
-            gap = target[:, j] - target[:, j - 1]
-            running = self._step(means[-1][:, None], gap[:, None], state[:, None])[:, 0]
-            state = torch.where(free[:, j - 1, None], running, states[:, j])
+        states = self._states(series)
+        within = self._step(read_rows(series.x, last), gap, read_rows(states, last))
+        within = self.out(torch.where(some, within, torch.zeros_like(within)))
+        beyond = self._run_on(series, states, target)
+        return torch.where((known == series.count[:, None])[..., None], beyond, within)[None]
+
+    def _run_on(self, series: Series, states: Tensor, target: Tensor) -> Tensor:
+        """Means (B, m, D) at times (B, m) behind the last observation of each series."""
+        t, grid = observation_times(series), series.grid.to(series.x)
+        last = (series.count - 1).clamp(min=0)[:, None]
+        begin, end = t[:, :1], t.gather(1, last)
+        spacing = (grid[-1] - grid[0]) / max(len(grid) - 1, 1)  # for series of one observation
+        gap = torch.where(last > 0, (end - begin) / last.clamp(min=1), spacing)
+        place = ((target - end) / gap).clamp(min=0)  # in steps of the network
+        state, means = read_rows(states, last), [read_rows(series.x, last)]
+        for _ in range(int(place.max()) + 1):
+            state = self._step(means[-1], gap, state)
             means.append(self.out(state))
-        return torch.stack(means, dim=1)[None]
+        rows = torch.cat(means, dim=1)
+        before = place.long()
+        share = (place - before)[..., None]
+        return (1 - share) * read_rows(rows, before) + share * read_rows(rows, before + 1)
 
     def _states(self, series: Series) -> Tensor:
         """The states (B, n, H) that predict each observation; zero for the first."""

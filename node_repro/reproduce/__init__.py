@@ -5,7 +5,8 @@
 prints a table of the experiments, `cost` estimates times. This package does not import torch.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -21,6 +22,7 @@ class Request:
         jobs: Number of concurrent processes.
         extra: Overrides for every experiment that has their keys.
         folders: Additional folders of yaml files (`--config-dir`).
+        seeds_by_experiment: Seeds of the experiments of a named plan, in place of `seeds`.
     """
 
     experiments: tuple[str, ...]
@@ -30,6 +32,11 @@ class Request:
     jobs: int = 1
     extra: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
+    seeds_by_experiment: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def seeds_of(self, experiment: str) -> tuple[int, ...]:
+        """The seeds of an experiment."""
+        return self.seeds_by_experiment.get(experiment, self.seeds)
 
     @property
     def folder(self) -> Path:

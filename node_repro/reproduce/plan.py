@@ -56,9 +56,9 @@ def _jobs(
     experiment = choices.experiment(name)
     common = [f"experiment={name}", f"profile={request.profile}", *extra]
     seconds = training_seconds(experiment, request.profile, choices, embedded=stored.embedded)
-    finished = {seed: stored.finished(name, seed) for seed in request.seeds}
+    finished = {seed: stored.finished(name, seed) for seed in request.seeds_of(name)}
     config = compose(common, request.folders) if any(finished.values()) else None
-    for seed in request.seeds:
+    for seed in request.seeds_of(name):
         run = _matching(config, finished[seed])
         yield Job(
             f"{name}-seed{seed}",
@@ -66,7 +66,7 @@ def _jobs(
             seconds=seconds,
             done=run is not None,
         )
-    first = request.seeds[0]
+    first = request.seeds_of(name)[0]
     run = _matching(config, finished[first])
     for probe in experiment.probes:
         words = ["job=probe", f"probe={probe}", *common, *_smallest(request, probe, choices)]

@@ -11,9 +11,10 @@ from node_repro.config.choices import Choices, choices_in, split_config_dirs, un
 from node_repro.config.options import GROUPS
 from node_repro.config.overrides import declared, unknown_key, unquoted
 from node_repro.reproduce import Request
+from node_repro.reproduce.named_plans import PLANS, NamedPlan
 
 _NOT_FOR_ALL = ("job", "runs", "probe", "name")
-_OWN = ("profile", "seed", "outputs", "jobs", "experiment")
+_OWN = ("plan", "profile", "seed", "outputs", "jobs", "experiment")
 
 
 def read_request(
@@ -22,7 +23,7 @@ def read_request(
     """Parse the command line; returns the request and the available choices.
 
     Args:
-        words: `profile=`, `seed=0,1`, `outputs=`, `jobs=`, `experiment=table1_*,fig1_odenet`,
+        words: `plan=reference`, `profile=`, `seed=0,1`, `outputs=`, `jobs=`, `experiment=table1_*,fig1_odenet`,
             `--config-dir=DIR`, and overrides for all experiments. `experiment=glob(table1_*)`, as
             in hydra's sweeps, is accepted too.
         environment: Environment variables; `make -j4 reproduce-all` sets the number of jobs in
@@ -47,13 +48,15 @@ def read_request(
             extra.append(word)
         else:
             raise unknown_key(key, choices)
-    profile = given.get("profile", "quick")
+    plan = _named_plan(given)
+    profile = given.get("profile", plan.profile if plan else "quick")
     if profile not in choices.names("profile"):
         raise unknown_choice("profile", profile, choices.names("profile"))
     jobs_of_make = re.search(r"(?:^|\s)-j(\d+)", environment.get("MAKEFLAGS", ""))
     jobs = jobs_of_make[1] if jobs_of_make else given.get("jobs", "1")
+    experiments = _match_experiments(given.get("experiment", "*"), choices)
     request = Request(
-        experiments=_match_experiments(given.get("experiment", "*"), choices),
+        experiments=experiments,
         profile=profile,
         seeds=tuple(
             dict.fromkeys(
@@ -64,8 +67,21 @@ def read_request(
         jobs=_whole_number("jobs", jobs, 1),
         extra=tuple(extra),
         folders=tuple(folders),
+        seeds_by_experiment={name: plan.seeds_of(name) for name in experiments} if plan else {},
     )
     return request, choices
+
+
+def _named_plan(given: Mapping[str, str]) -> NamedPlan | None:
+    """The plan of the word `plan=`, which sets profile and seeds."""
+    if "plan" not in given:
+        return None
+    if given["plan"] not in PLANS:
+        raise unknown_choice("plan", given["plan"], list(PLANS))
+    for key in ("profile", "seed"):
+        if key in given:
+            raise ConfigError(f"plan={given['plan']} sets {key}=; remove one of them")
+    return PLANS[given["plan"]]
 
 
 def _match_experiments(patterns: str, choices: Choices) -> tuple[str, ...]:

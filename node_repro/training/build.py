@@ -153,8 +153,14 @@ def _own_device(index: int) -> str:
 
 
 def data(config: Config) -> DataSet:
-    """Load and verify the data set. Raises DataError."""
-    return construct(config.data).load()
+    """Load and verify the data set. Raises DataError.
+
+    A data seed of null is the seed of the run.
+    """
+    component = config.data
+    if component.options.get("seed", 0) is None:
+        component = replace(component, options={**component.options, "seed": config.seed})
+    return construct(component).load()
 
 
 def task(config: Config, data_set: DataSet, where: Machine) -> Task:
