@@ -8,6 +8,17 @@ _FIGURE5 = "Figure 5"
 _LONGER = {"trainer.iterations": "${budget.${profile}.discrete_iterations}"}
 """Planar flows train for more iterations than continuous flows, as in the paper."""
 
+_RECIPE = {
+    "trainer.iterations": "${budget.${profile}.recipe_iterations}",
+    "trainer.batch_size": 100,
+    "optimizer": "rmsprop",
+    "optimizer.lr": 1e-5,
+    "schedule": "constant",
+    "task.annealing": 10000,
+    "model.start": "small",
+}
+"""The planar flow's training by Rezende and Mohamed (2015)."""
+
 _WIDTHS = (2, 8, 32)
 
 
@@ -46,21 +57,16 @@ _FIGURE4_EXPERIMENTS = (
         )
         for depth in _WIDTHS
     ),
-    Experiment(
-        "fig4_u1_nf_rmsprop_32",
-        "target U1, planar flow by the recipe of Rezende and Mohamed, which the paper used",
-        _FIGURE4,
-        {
-            **_PLANAR,
-            **_LONGER,
-            "data": "u1",
-            "model.depth": 32,
-            "optimizer": "rmsprop",
-            "schedule": "constant",
-            "task.annealing": 10000,
-            "optimizer.lr": 1e-5,
-            "trainer.batch_size": 100,
-        },
+    *(
+        Experiment(
+            f"fig4_{target}_nf_rmsprop_{depth}",
+            f"target {target.upper()}, planar flow of {depth} maps by the recipe of Rezende and "
+            "Mohamed, which the paper used",
+            _FIGURE4,
+            {**_PLANAR, **_RECIPE, "data": target, "model.depth": depth},
+        )
+        for target, depths in (("u1", _WIDTHS), ("u2", (32,)), ("u3", (32,)))
+        for depth in depths
     ),
     Experiment(
         "fig4_u1_cnf_short_32",

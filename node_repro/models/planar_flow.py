@@ -19,101 +19,111 @@ from node_repro.models import Flow, FlowSample
 from node_repro.models.gaussian import standard_normal_log_density
 
 BISECTIONS = 60
-
-
-class PlanarMap(nn.Module):
-    """One map in D dimensions, initialised near the identity.
-
-    u starts where the constrained w u is near 0. The constraint alone would make every new map a
-    contraction, and a chain of many would lose modes of the target.
-    """
-
-    def __init__(self, dimension: int) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.randn(dimension) * 0.5)
-        offset = math.log(math.e - 1) * self.w.detach() / self.w.detach().square().sum()
-        self.u = nn.Parameter(torch.randn(dimension) * 0.1 + offset)
-        self.b = nn.Parameter(torch.zeros(()))
-
-    def invertible_u(self) -> Tensor:
-        """u + (m(w u) - w u) w / |w|^2 with m(x) = -1 + log(1 + e^x), so that w u > -1."""
-        wu = self.w @ self.u
-        return self.u + (F.softplus(wu) - 1 - wu) * self.w / self.w.square().sum()
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The image of z (B, D), and log|det| (B,)."""
-        u = self.invertible_u()
-        h = torch.tanh(z @ self.w + self.b)
-        det = 1 + (self.w @ u) * (1 - h * h)
-        return z + h[:, None] * u, det.abs().log()
-
-    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The z whose image is x (B, D), and log|det| of the inverse (B,)."""
-        u = self.invertible_u()
-        wu, target = self.w @ u, x @ self.w
-        with torch.no_grad():
-            low, high = target - wu.abs(), target + wu.abs()
-            for _ in range(BISECTIONS):
-                middle = (low + high) / 2
-                above = middle + wu * torch.tanh(middle + self.b) > target
-                low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-            root = (low + high) / 2
-            slope = 1 + wu * (1 - torch.tanh(root + self.b) ** 2)
-        # A Newton step at the root keeps it and has the gradient of the implicit function.
-        root = root - (root + wu * torch.tanh(root + self.b) - target) / slope
-        h = torch.tanh(root + self.b)
-        return x - h[:, None] * u, -(1 + wu * (1 - h * h)).abs().log()
+SMALL = 1e-3  # standard deviation of the parameters with start="small"
 
 
 class PlanarFlow(Flow):
     """A chain of planar maps in the plane.
+
+    With start="identity" the constrained w u of every map is near 0, so that the chain is near the
+    identity. With start="small" all parameters are near 0, as in Rezende and Mohamed's recipe; the
+    constraint then makes every map a contraction along w.
 
     Args:
         depth: Number of maps.
         direction: Direction in which the maps have a closed form: "to_data" for sampling (density
             matching), "to_base" for densities (maximum likelihood). The other direction goes
             through the inverses.
+        start: The distribution of the first parameters.
     """
 
     def __init__(
-        self, *, depth: Annotated[int, Ge(1)], direction: Literal["to_data", "to_base"]
+        self,
+        *,
+        depth: Annotated[int, Ge(1)],
+        direction: Literal["to_data", "to_base"],
+        start: Literal["identity", "small"],
     ) -> None:
         super().__init__()
-        self.maps = nn.ModuleList(PlanarMap(2) for _ in range(depth))
+        w, u, b = torch.randn(depth, 2), torch.randn(depth, 2), torch.zeros(depth)
+        if start == "identity":
+            w, u = 0.5 * w, 0.1 * u
+            u += math.log(math.e - 1) * w / w.square().sum(1, keepdim=True)
+        else:
+            w, u, b = SMALL * w, SMALL * u, SMALL * torch.randn(depth)
+        self.w, self.u, self.b = (nn.Parameter(x) for x in (w, u, b))
         self.to_data = direction == "to_data"
 
     def sample(self, z: Tensor, noise: Noise | None = None) -> FlowSample:
-        x, log_det = self._to_data(z, len(self.maps))
+        x, log_det = self._to_data(z, len(self.b))
         return FlowSample(x, standard_normal_log_density(z) - log_det)
 
     def log_density(self, x: Tensor, fraction: float = 1.0, noise: Noise | None = None) -> Tensor:
         """Log densities (B,) of points x (B, D) after a fraction of the maps, from the base."""
-        z, log_det = self._to_base(x, round(fraction * len(self.maps)))
+        z, log_det = self._to_base(x, round(fraction * len(self.b)))
         return standard_normal_log_density(z) + log_det
 
     def encode(self, x: Tensor) -> Tensor:
         """Map points x (B, D) of the data to the base."""
-        return self._to_base(x, len(self.maps))[0]
+        return self._to_base(x, len(self.b))[0]
 
     def path(self, z: Tensor, fractions: Sequence[float]) -> Tensor:
-        counts = [round(fraction * len(self.maps)) for fraction in fractions]
+        counts = [round(fraction * len(self.b)) for fraction in fractions]
         return torch.stack([self._to_data(z, count)[0] for count in counts])
 
-    def _maps_from_base(self, count: int) -> list[PlanarMap]:
-        """The `count` maps next to the base, nearest first."""
-        maps = [planar for planar in self.maps if isinstance(planar, PlanarMap)]
-        return (maps if self.to_data else maps[::-1])[:count]
+    def invertible_u(self) -> Tensor:
+        """u + (m(w u) - w u) w / |w|^2 of each map, with m(x) = -1 + log(1 + e^x): w u > -1."""
+        wu = (self.w * self.u).sum(1, keepdim=True)
+        return self.u + (F.softplus(wu) - 1 - wu) * self.w / self.w.square().sum(1, keepdim=True)
 
-    def _to_data(self, z: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        total = z.new_zeros(len(z))
-        for planar in self._maps_from_base(count):
-            z, log_det = planar(z) if self.to_data else planar.inverse(z)
-            total = total + log_det
-        return z, total
+    def apply_maps(self, z: Tensor, places: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The image of z (B, 2) under some maps one after the other, and its log|det| (B,)."""
+        u = self.invertible_u()
+        ws, us, bs = self.w.unbind(), u.unbind(), self.b.unbind()
+        hs = []
+        for k in places:
+            hs.append(torch.tanh(torch.addmv(bs[k], z, ws[k])))
+            z = torch.addr(z, hs[-1], us[k])
+        if not hs:
+            return z, z.new_zeros(len(z))
+        wu = (self.w * u).sum(1)[list(places), None]
+        det = 1 + wu * (1 - torch.stack(hs).square())
+        return z, det.abs().log().sum(0)
 
-    def _to_base(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        total = x.new_zeros(len(x))
-        for planar in reversed(self._maps_from_base(count)):
-            x, log_det = planar.inverse(x) if self.to_data else planar(x)
+    def undo_maps(self, x: Tensor, places: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The z that some maps, the last one first, take to x (B, 2), and log|det| of this (B,)."""
+        us, total = self.invertible_u().unbind(), x.new_zeros(len(x))
+        for k in places:
+            x, log_det = _undo(x, self.w[k], us[k], self.b[k])
             total = total + log_det
         return x, total
+
+    def _places(self, count: int) -> list[int]:
+        """The `count` maps next to the base, nearest first."""
+        places = list(range(len(self.b)))
+        return (places if self.to_data else places[::-1])[:count]
+
+    def _to_data(self, z: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        along = self.apply_maps if self.to_data else self.undo_maps
+        return along(z, self._places(count))
+
+    def _to_base(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        along = self.undo_maps if self.to_data else self.apply_maps
+        return along(x, self._places(count)[::-1])
+
+
+def _undo(x: Tensor, w: Tensor, u: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The z whose image under one map is x (B, 2), and log|det| of the inverse (B,)."""
+    wu, target = w @ u, x @ w
+    with torch.no_grad():
+        low, high = target - wu.abs(), target + wu.abs()
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            above = middle + wu * torch.tanh(middle + b) > target
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        root = (low + high) / 2
+        slope = 1 + wu * (1 - torch.tanh(root + b) ** 2)
+    # A Newton step at the root keeps it and has the gradient of the implicit function.
+    root = root - (root + wu * torch.tanh(root + b) - target) / slope
+    h = torch.tanh(root + b)
+    return x - h[:, None] * u, -(1 + wu * (1 - h * h)).abs().log()

@@ -42,6 +42,8 @@ class PoissonODE(EventModel):
         latent: Dimensions of the latent state.
         cell: Recurrent cell of the recognition network.
         hidden: Units of the recognition network.
+        times: Whether the recognition network reads the time of each event, besides the time since
+            the one before it.
         width: Units in the hidden layers of the dynamics, of the rate and of the decoder.
         samples: Posterior samples in a training step.
         predicted: Posterior samples of a prediction.
@@ -56,6 +58,7 @@ class PoissonODE(EventModel):
         latent: Annotated[int, Ge(1)],
         cell: Literal["tanh", "gru"],
         hidden: Annotated[int, Ge(1)],
+        times: bool,
         width: Annotated[int, Ge(1)],
         samples: Annotated[int, Ge(1)],
         predicted: Annotated[int, Ge(1)],
@@ -63,7 +66,7 @@ class PoissonODE(EventModel):
         gradient: GradientMethod,
     ) -> None:
         super().__init__()
-        self.recognition = Recognition(features, latent, cell=cell, hidden=hidden)
+        self.recognition = Recognition(features, latent, cell=cell, hidden=hidden, times=times)
         self.field = RateField(latent, width)
         self.block = ODEBlock(self.field, solver=solver, gradient=gradient)
         self.decoder = latent_decoder(latent, width, features) if features else None

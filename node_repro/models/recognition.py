@@ -14,17 +14,22 @@ class Recognition(nn.Module):
     """Reads (x_i, t_i - t_(i-1)) from the last observation to the first.
 
     t_0 is the grid's start, so the network also reads the time from it to the first observation.
+    With `times` it reads t_i itself, too.
     """
 
-    def __init__(self, features: int, latent: int, *, cell: str, hidden: int) -> None:
+    def __init__(
+        self, features: int, latent: int, *, cell: str, hidden: int, times: bool = False
+    ) -> None:
         super().__init__()
-        self.cell = CELLS[cell](features + 1, hidden, batch_first=True)
+        self.cell = CELLS[cell](features + 1 + times, hidden, batch_first=True)
+        self.times = times
         self.out = nn.Linear(hidden, 2 * latent)
 
     def forward(self, series: Series) -> Posterior:
         t = observation_times(series)
         before = torch.cat((series.grid[:1].to(t).expand(len(t), 1), t[:, :-1]), dim=1)
-        inputs = torch.cat((series.x, (t - before)[..., None]), dim=2)
+        clocks = (t - before, t) if self.times else (t - before,)
+        inputs = torch.cat((series.x, torch.stack(clocks, dim=2)), dim=2)
         i = torch.arange(inputs.shape[1], device=t.device)
         backwards = (series.count[:, None] - 1 - i).clamp(min=0)
         hidden, _ = self.cell(read_rows(inputs, backwards))

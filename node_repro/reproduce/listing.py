@@ -30,7 +30,7 @@ def format_list(request: Request, choices: Choices) -> str:
     lines = [f"{'experiment':<{width}}{'cost':>8}  {'state':<26}purpose"]
     to_go, words = 0.0, Counter[str]()
     for one in experiments:
-        runs = [stored.best(one.name, seed) for seed in request.seeds]
+        runs = [stored.best(one.name, seed) for seed in request.seeds_of(one.name)]
         states = [state(run) for run in runs]
         words.update(states)
         guess = training_seconds(one, request.profile, choices, embedded=stored.embedded)
@@ -40,19 +40,21 @@ def format_list(request: Request, choices: Choices) -> str:
     lines += ["", f"{'probe':<{width}}{'cost':>8}  {'state':<26}purpose"]
     for probe in probes:
         probed = [one for one in experiments if probe in one.probes]
-        runs = [stored.best(one.name, request.seeds[0]) for one in probed]
+        runs = [stored.best(one.name, request.seeds_of(one.name)[0]) for one in probed]
         done = sum(run is not None and run.file(f"probes/{probe}.json") is not None for run in runs)
         seconds = probe_seconds(probe, smallest=is_smallest(request))
         to_go += (seconds or 0) * (len(runs) - done)
         progress = f"{done} of {_count(len(runs), 'run')}" if runs else "no run listed"
         purpose = choices.comment("probe", probe)
         lines.append(f"{probe:<{width}}{_format_cost([], seconds):>8}  {progress:<26}{purpose}")
-    total = len(experiments) * len(request.seeds)
+    counts = [len(request.seeds_of(one.name)) for one in experiments]
+    total, most = sum(counts), max(counts)
+    seeds = _count(most, "seed") + " at most" * (min(counts) < most)
     digits = "the 5,000 embedded digits" if stored.embedded else "all digits"
     lines += [
         "",
         f"profile={request.profile}, {digits}: {words['done']} of {_count(total, 'run')} done "
-        f"({_count(len(experiments), 'experiment')}, {_count(len(request.seeds), 'seed')}); about "
+        f"({_count(len(experiments), 'experiment')}, {seeds}); about "
         f"{format_duration(to_go)} of one core to go",
         _NOTE,
     ]

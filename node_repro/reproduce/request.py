@@ -23,9 +23,9 @@ def read_request(
     """Parse the command line; returns the request and the available choices.
 
     Args:
-        words: `plan=reference`, `profile=`, `seed=0,1`, `outputs=`, `jobs=`, `experiment=table1_*,fig1_odenet`,
-            `--config-dir=DIR`, and overrides for all experiments. `experiment=glob(table1_*)`, as
-            in hydra's sweeps, is accepted too.
+        words: `plan=reference`, `profile=`, `seed=0,1`, `outputs=`, `jobs=`,
+            `experiment=table1_*,fig1_odenet`, `--config-dir=DIR`, and overrides for all
+            experiments. `experiment=glob(table1_*)`, as in hydra's sweeps, is accepted too.
         environment: Environment variables; `make -j4 reproduce-all` sets the number of jobs in
             $MAKEFLAGS.
 

@@ -67,6 +67,11 @@ _SCORES = {
     "log_likelihood_nats": Metric(
         "nats", "predictive log likelihood per point, value or sequence, as the task says", "log p"
     ),
+    "log_likelihood_events_nats": Metric("nats", "log likelihood of a sequence without its marks"),
+    "log_likelihood_events_true_nats": Metric("nats", "the same under its true rate"),
+    "log_likelihood_events_constant_nats": Metric(
+        "nats", "the same under the constant rate of the training events"
+    ),
     "log_likelihood_true_nats": Metric(
         "nats", "log likelihood of a sequence under its true rate", "true rate"
     ),

@@ -101,7 +101,11 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
         return take_roots(means)
 
     def diagnostics(self, model: SeriesModel) -> Mapping[str, object]:
-        """How well a linear probe of the posterior mean of z(t0) predicts a spiral's direction.
+        """Errors ahead of trivial predictors; and how well a linear probe of the posterior mean of
+        z(t0) predicts a spiral's direction.
+
+        rmse_noisy_of_mean and rmse_noisy_of_last are the RMSE ahead of the mean of all observed
+        training points and of the last observed value of each trajectory.
 
         One probe reads the coordinates of z, another one these and their products.
 
@@ -109,9 +113,15 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
         all around the centre, the coordinates alone therefore predict the direction by chance only.
         If the two directions rotate in two different planes, products tell them apart.
         """
-        if not isinstance(model, LatentSeriesModel):
-            return {}
         test = self.splits["test"]
+        ahead, seen = test.noisy[:, WINDOW:], test.observed.x
+        trivial = {
+            "rmse_noisy_of_mean": self.train.observed.x.mean((0, 1)).expand_as(ahead),
+            "rmse_noisy_of_last": seen[:, -1:].expand_as(ahead),
+        }
+        errors = {key: float((x - ahead).square().mean().sqrt()) for key, x in trivial.items()}
+        if not isinstance(model, LatentSeriesModel):
+            return errors
         z0, z0_test = (model.posterior(x.observed).mean for x in (self.train, test))
 
         def accuracy(features: Callable[[Tensor], Tensor]) -> float:
@@ -120,6 +130,7 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
             )
 
         return {
+            **errors,
             "direction_probe_accuracy": accuracy(lambda z: z),
             "direction_probe_accuracy_with_products": accuracy(with_products),
             "observation_sd": self.noise_sd,

@@ -70,18 +70,20 @@ class Poisson(SplitTask[EventModel, EventBatch, EventSplit]):
             yield EventBatch(_shrink(part), Noise(seeded_generator("evaluation", i)), 1.0)
 
     def loss(self, model: EventModel, batch: EventBatch) -> Loss:
-        log_p, predicted = self._log_likelihood(model, batch)
-        return variational_loss(-log_p.mean(0), predicted.kl, batch.weight)
+        events, marks, predicted = self._log_likelihood(model, batch)
+        return variational_loss(-(events + marks).mean(0), predicted.kl, batch.weight)
 
     def scores(self, model: EventModel, batch: EventBatch) -> Mapping[str, Tensor]:
         """Scores of each sequence, in nats per sequence.
 
         log_likelihood_nats is the importance-weighted bound log mean_s p(x | z_s) p(z_s) /
-        q(z_s | x), which is below the true value on average. integral_error is
+        q(z_s | x), which is below the true value on average; log_likelihood_events_nats is that of
+        the events without their marks. integral_error is
         |int lambda_hat - int lambda| / int lambda, and rate_error is int |lambda_hat - lambda| dt /
         int lambda, with lambda_hat the mean over posterior samples.
         """
-        log_p, predicted = self._log_likelihood(model, batch)
+        events, marks, predicted = self._log_likelihood(model, batch)
+        log_p = events + marks
         split, data = batch.split, self.data
         ts = torch.linspace(0, data.end, POINTS, dtype=torch.float64)
         rate = model.intensity(split.events, ts, batch.noise).mean(0)
@@ -91,8 +93,13 @@ class Poisson(SplitTask[EventModel, EventBatch, EventSplit]):
             "loss_nats": predicted.kl - log_p.mean(0),
             "kl_nats": predicted.kl,
             "log_likelihood_nats": log_mean_exp(log_p + predicted.log_weight),
+            "log_likelihood_events_nats": log_mean_exp(events + predicted.log_weight),
             "log_likelihood_true_nats": self._log_likelihood_true(split),
             "log_likelihood_constant_nats": self._log_likelihood_constant(split),
+            "log_likelihood_events_true_nats": self._log_likelihood_true(split, marks=False),
+            "log_likelihood_events_constant_nats": self._log_likelihood_constant(
+                split, marks=False
+            ),
             "integral_error": (predicted.integral.mean(0) / total - 1).abs(),
             "rate_error": torch.trapezoid((rate - true).abs(), ts.to(rate), dim=1) / total,
         }
@@ -101,7 +108,7 @@ class Poisson(SplitTask[EventModel, EventBatch, EventSplit]):
         """The integral of the rate over all test sequences together, and the true one."""
         expected = true = 0.0
         for batch in self.evaluation_batches("test"):
-            _, predicted = self._log_likelihood(model, batch)
+            _, _, predicted = self._log_likelihood(model, batch)
             expected += float(predicted.integral.mean(0).sum())
             end = torch.tensor(self.data.end).to(batch.split.phase)
             true += float(self.data.rate.integral(end, batch.split.phase).sum())
@@ -134,35 +141,39 @@ class Poisson(SplitTask[EventModel, EventBatch, EventSplit]):
 
     def _log_likelihood(
         self, model: EventModel, batch: EventBatch
-    ) -> tuple[Tensor, EventPrediction]:
-        """log p(events | z) of each sample and sequence, (S, B), and the model's predictions."""
+    ) -> tuple[Tensor, Tensor, EventPrediction]:
+        """log p of the events and of their marks given z, of each sample and sequence (S, B), and
+        the model's predictions.
+        """
         events = batch.split.events
         predicted: EventPrediction = model(events, batch.noise)
         log_p = (predicted.log_rate * _is_event(events)).sum(2) - predicted.integral
         marks = normal_log_density(events.x, predicted.means, self.mark_sd) * events.seen
-        return log_p + marks.sum((2, 3)), predicted
+        return log_p, marks.sum((2, 3)), predicted
 
-    def _log_likelihood_true(self, split: EventSplit) -> Tensor:
-        """log p (B,) under the true rate and the true law of the marks."""
+    def _log_likelihood_true(self, split: EventSplit, *, marks: bool = True) -> Tensor:
+        """log p (B,) under the true rate and, with marks, the true law of the marks."""
         rate, events, phase = self.data.rate, split.events, split.phase[:, None]
         t = events.grid.to(phase)[events.at]
         log_rate = (rate.at(t, phase).log() * _is_event(events)).sum(1)
         end = torch.tensor(self.data.end).to(phase)
         log_p = log_rate - rate.integral(end, split.phase)
-        if not self.data.marked:
+        if not (marks and self.data.marked):
             return log_p
-        marks = normal_log_density(events.x, self.data.mark(t, phase), self.data.mark_noise)
-        return log_p + (marks * events.seen).sum((1, 2))
+        law = normal_log_density(events.x, self.data.mark(t, phase), self.data.mark_noise)
+        return log_p + (law * events.seen).sum((1, 2))
 
-    def _log_likelihood_constant(self, split: EventSplit) -> Tensor:
-        """log p (B,) under the constant rate of the training events and one normal of the marks."""
+    def _log_likelihood_constant(self, split: EventSplit, *, marks: bool = True) -> Tensor:
+        """log p (B,) under the constant rate of the training events and, with marks, one normal of
+        the marks.
+        """
         events, train = split.events, self.train.events
         log_p = events.count.to(split.phase) * math.log(self.constant)
         log_p = log_p - self.constant * self.data.end
-        if not self.data.marked:
+        if not (marks and self.data.marked):
             return log_p
-        marks = train.x[train.seen.any(2)]
-        mean, sd = marks.mean(0), marks.std(0, correction=0)
+        known = train.x[train.seen.any(2)]
+        mean, sd = known.mean(0), known.std(0, correction=0)
         scaled = (events.x - mean) / sd
         log_density = normal_log_density(scaled, torch.zeros_like(scaled), 1.0) - sd.log()
         return log_p + (log_density * events.seen).sum((1, 2))

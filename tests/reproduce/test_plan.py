@@ -133,3 +133,25 @@ def test_words_become_a_request(words: str, expected: Request) -> None:
 )
 def test_an_outer_make_decides_the_number_of_jobs(flags: str, jobs: int) -> None:
     assert read_request(["jobs=3"], {"MAKEFLAGS": flags})[0].jobs == jobs
+
+
+def test_a_named_plan_has_its_profile_and_its_seeds() -> None:
+    jobs = [job for job in plan("plan=reference", "experiment=table*,fig4_u1_cnf_8")]
+    runs = [job for job in jobs if job.after is None]
+    assert all("profile=reference" in job.words for job in jobs)
+    for name, seeds in (("table1_odenet", 3), ("table2_rnn_30", 10), ("fig4_u1_cnf_8", 5)):
+        found = {job.name for job in runs if job.name.rpartition("-")[0] == name}
+        assert found == {f"{name}-seed{seed}" for seed in range(seeds)}
+
+
+@pytest.mark.parametrize(
+    ("words", "fact"),
+    [
+        (["plan=refrence"], "reference"),
+        (["plan=reference", "seed=1"], "seed="),
+        (["plan=reference", "profile=quick"], "profile="),
+    ],
+)
+def test_a_plan_that_is_unknown_or_doubly_set_is_refused(words: list[str], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        plan(*words)
