@@ -33,6 +33,7 @@ _FIGURE4_EXPERIMENTS = (
             f"target {target.upper()}, continuous flow of {width} units{note}",
             _FIGURE4,
             {**_FLOW, "data": target, "model.width": width},
+            probes=("width_cost",) if (target, width) == ("u1", 32) else (),
         )
         for target, note in _TARGETS.items()
         for width in _WIDTHS

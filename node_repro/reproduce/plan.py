@@ -26,6 +26,7 @@ _SMALLEST = {
     "images": "4",
     "examples": "4",
     "repeats": "1",
+    "widths": "[2,8]",
     "reference": "1e-4",
 }
 """Options of probes in profile=smoke, which only tests that everything runs."""

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
 from node_repro.config.choices import Choices, conf_folder, load
 from node_repro.config.components import options_of
@@ -16,6 +17,7 @@ from node_repro.config.signature import run_path
 from node_repro.experiments import all_experiments
 from node_repro.probes import NotApplicable
 from node_repro.probes.measure import probe
+from node_repro.probes.width_cost import Layer
 from node_repro.runs import OutputError
 from node_repro.training.run import run
 
@@ -34,6 +36,7 @@ FEWER = {
     "examples": "3",
     "reference": "1e-8",
     "repeats": "1",
+    "widths": "[2,3]",
     "states": "[2,6]",
     "hidden": "[4,16]",
 }
@@ -217,6 +220,29 @@ def test_forward_sensitivities_cost_what_the_paper_counts(measured: Measured) ->
         assert row["seconds"] > 0 and row["nfe_forward"] > 0
     (own,) = [r for r in found["rows"] if r["field"] == "run" and r["gradient"] == "adjoint"]
     assert (own["states"], own["parameters"]) == (2, 8 * 5 + 2)
+
+
+def test_the_log_density_is_timed_for_every_width_and_way(measured: Measured) -> None:
+    rows = measured("width_cost")["rows"]
+    ways = ("trace", "determinant, M x M", "determinant, D x D")
+    assert [(row["width"], row["way"]) for row in rows] == [
+        (m, way) for m in (2, 3) for way in ways
+    ]
+    assert all(row["seconds"] > 0 for row in rows)
+
+
+def test_both_determinants_of_a_layer_are_those_of_its_jacobian() -> None:
+    torch.manual_seed(0)
+    by_units = Layer(5, by_units=True).double()
+    by_states = Layer(5, by_units=False).double()
+    by_states.load_state_dict(by_units.state_dict())
+    z = torch.randn(3, 2).double()
+    jacobians = torch.stack(
+        [torch.autograd.functional.jacobian(lambda z: by_units(z[None])[0][0], one) for one in z]
+    )
+    expected = torch.linalg.slogdet(jacobians).logabsdet
+    torch.testing.assert_close(by_units(z)[1], expected)
+    torch.testing.assert_close(by_states(z)[1], expected)
 
 
 def test_undone_steps_come_back_to_rounding_and_solved_ones_to_the_tolerance(
