@@ -206,8 +206,7 @@ class RmsNorm:
             return torch.linalg.vector_norm(norms) / math.sqrt(max(sum(counts), 1))
         if len(set(counts)) == 1:
             return norms.max() / math.sqrt(max(counts[0], 1))
-        roots = torch.tensor([math.sqrt(max(n, 1)) for n in counts])
-        return (norms / to_device(roots, norms)).max()
+        return (norms / _roots(counts, norms)).max()
 
     def _part_norms(self, scaled: Tensor) -> tuple[Tensor, list[int]]:
         """The 2-norms of the parts of y and their numbers of elements."""
@@ -217,6 +216,14 @@ class RmsNorm:
             return norms, [blocks.shape[1]] * self.segments
         pieces = [torch.linalg.vector_norm(x, dim=1) for x in blocks.split(self.parts, dim=1)]
         return torch.cat(pieces), [n for n in self.parts for _ in range(self.segments)]
+
+
+def _roots(counts: list[int], like: Tensor) -> Tensor:
+    """The square roots of the counts, in one tensor."""
+    roots = [math.sqrt(max(n, 1)) for n in counts]
+    if torch.compiler.is_compiling():  # in a loop the compiler loses constants of many elements
+        return torch.stack([like.new_full((), root) for root in roots])
+    return to_device(torch.tensor(roots), like)
 
 
 @dataclass(frozen=True)

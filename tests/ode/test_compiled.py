@@ -280,6 +280,33 @@ def test_a_graph_serves_all_times_and_tolerances_and_its_numbers_are_the_eager_o
 
 @pytest.mark.slow
 @pytest.mark.skipif(not compilation.has_compiler(), reason="needs a C++ compiler")
+def test_the_compiled_adjoint_takes_any_number_of_parameters() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Linear(3, 3) for _ in range(6)]
+    net = nn.Sequential(*(part for layer in layers for part in (layer, nn.Softplus()))).double()
+
+    def gradients(engine: Engine) -> list[Tensor]:
+        net.zero_grad()
+        ys, _ = ode.odeint(
+            lambda t, y: net(y),
+            real(0.5, -0.2, 0.9),
+            real(0, 1),
+            solver=replace(adaptive("dopri5", 1e-8), engine=engine),
+            gradient=ode.Adjoint(),
+            parameters=net.parameters(),
+        )
+        ys.sin().sum().backward()
+        return [given(p.grad) for p in net.parameters()]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        compiled = gradients(ode.Compiled())
+    for one, other in zip(compiled, gradients(ode.Eager()), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not compilation.has_compiler(), reason="needs a C++ compiler")
 @pytest.mark.parametrize("gradient", ["adjoint", "checkpointed", "direct", "reversible"])
 @pytest.mark.parametrize("ts", [TIMES["ends"], TIMES["inside"]], ids=["ends", "inside"])
 def test_compiled_gradients_are_those_of_the_eager_engine(gradient: str, ts: Tensor) -> None:
