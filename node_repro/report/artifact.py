@@ -10,24 +10,36 @@ from node_repro.runs.stored_run import StoredRun
 
 
 class Verdict(StrEnum):
-    """The verdict on a claim."""
+    """The verdict on a claim.
+
+    UNDECIDED: the interval allows both. UNTESTED: the profile trains too little to judge the claim.
+    INCOMPARABLE: the runs are on other data.
+    """
 
     HOLDS = "holds"
     FAILS = "does not hold"
-    PARTLY = "holds in part"
-    WITHIN = "within 2 s.e."
-    OUTSIDE = "outside 2 s.e."
-    INCOMPARABLE = "not comparable"
+    UNDECIDED = "undecided"
+    UNTESTED = "not tested at this budget"
     OPEN = "not measured"
+    INCOMPARABLE = "not comparable"
 
 
 class Claim(NamedTuple):
-    """A claim, the measured value in words, the verdict, and its rule."""
+    """A claim of the paper, or a check of our own.
+
+    Attributes:
+        text: The claim.
+        measured: The measured value in words.
+        verdict: The verdict on it.
+        rule: The rule of the verdict, in words.
+        of_paper: Whether the paper makes the claim.
+    """
 
     text: str
     measured: str
     verdict: Verdict
     rule: str
+    of_paper: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,16 @@ class Artifact:
     drawings: list[Drawing] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
+
+    @property
+    def claims_of_paper(self) -> list[Claim]:
+        """The claims of the paper."""
+        return [claim for claim in self.claims if claim.of_paper]
+
+    @property
+    def own_checks(self) -> list[Claim]:
+        """The checks of our own."""
+        return [claim for claim in self.claims if not claim.of_paper]
 
     @property
     def is_empty(self) -> bool:

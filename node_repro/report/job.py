@@ -6,7 +6,7 @@ from pathlib import Path
 from node_repro.config import Config
 from node_repro.config.choices import choices_in
 from node_repro.report.artifact import Artifact
-from node_repro.report.render import count_verdicts, render_html, render_latex, render_markdown
+from node_repro.report.render import group_claims, render_html, render_latex, render_markdown
 from node_repro.report.section import find_sections
 from node_repro.report.selection import Selection, select_runs
 from node_repro.report.tables import to_csv
@@ -85,10 +85,12 @@ def _about(selection: Selection) -> str:
 
 def _summary(folder: Path, artifacts: Sequence[Artifact], selection: Selection) -> str:
     missing = dict.fromkeys(one for artifact in artifacts for one in artifact.missing)
+    claims, checks = group_claims(artifacts)
     lines = [
         f"report     {folder / 'index.html'}",
         f"runs       {len(selection.finished)} finished, profile {selection.profile}",
-        f"claims     {count_verdicts(artifacts)}",
+        f"claims     {claims.verdicts}",
+        f"checks     {checks.verdicts}",
     ]
     if missing:
         first = next(iter(missing)).command

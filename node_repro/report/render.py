@@ -15,11 +15,18 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from node_repro.report.artifact import Artifact, Drawing, Verdict
+from node_repro.report.artifact import Artifact, Claim, Drawing, Verdict
 from node_repro.report.commands import regenerate
+from node_repro.report.margins import DECIDING_PROFILES
 from node_repro.report.tables import Table
 
 TITLE = "Neural Ordinary Differential Equations, reproduced"
+ABOUT_VERDICTS = (
+    "A verdict follows from the numbers by a rule, which is given with the claim in its section. "
+    "Undecided: the interval allows both answers. Not tested at this budget: the profile trains "
+    f"too little to judge the claim; {', '.join(sorted(DECIDING_PROFILES))} train long enough. "
+    "Verdicts are not corrected for the number of comparisons."
+)
 SVG_BYTES = 150_000  # a larger SVG is shown as PNG
 GIF_BYTES = 300_000  # a larger animation is linked instead of shown
 HALF_WIDTH = 1.7  # pictures with a smaller ratio of width to height stand side by side
@@ -27,12 +34,11 @@ LONG_TABLE = 40  # a table with more rows is folded
 MIME = {"svg": "image/svg+xml", "png": "image/png", "gif": "image/gif"}
 CLASSES = {
     Verdict.HOLDS: "yes",
-    Verdict.WITHIN: "yes",
-    Verdict.PARTLY: "part",
     Verdict.FAILS: "no",
-    Verdict.OUTSIDE: "no",
-    Verdict.INCOMPARABLE: "none",
+    Verdict.UNDECIDED: "undecided",
+    Verdict.UNTESTED: "none",
     Verdict.OPEN: "none",
+    Verdict.INCOMPARABLE: "none",
 }
 
 MARKDOWN = {sign: f"\\{sign}" for sign in "\\|*_<>`[]"} | {"\n": " "}
@@ -84,10 +90,34 @@ def render_latex(table: Table) -> str:
     return _environment("table.tex").get_template("table.tex").render(table=table)
 
 
-def count_verdicts(artifacts: Iterable[Artifact]) -> str:
-    """The number of claims with each verdict."""
-    counts = Counter(claim.verdict for artifact in artifacts for claim in artifact.claims)
-    return ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "none"
+class ClaimGroup(NamedTuple):
+    """The claims of the paper, or the checks of our own, in all sections."""
+
+    title: str
+    sections: list[tuple[Artifact, list[Claim]]]
+
+    @property
+    def verdicts(self) -> str:
+        """The number of claims with each verdict, "3 holds, 1 undecided"."""
+        counts = Counter(claim.verdict for _, claims in self.sections for claim in claims)
+        return ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "none"
+
+    @property
+    def measured(self) -> list[tuple[Artifact, list[Claim]]]:
+        """The measured claims by section, without sections that have none."""
+        known = (
+            (artifact, [claim for claim in claims if claim.verdict is not Verdict.OPEN])
+            for artifact, claims in self.sections
+        )
+        return [(artifact, claims) for artifact, claims in known if claims]
+
+
+def group_claims(artifacts: Sequence[Artifact]) -> tuple[ClaimGroup, ClaimGroup]:
+    """The claims of the paper, and the checks of our own."""
+    return (
+        ClaimGroup("Claims of the paper", [(a, a.claims_of_paper) for a in artifacts]),
+        ClaimGroup("Checks of our own", [(a, a.own_checks) for a in artifacts]),
+    )
 
 
 def _render(
@@ -101,7 +131,8 @@ def _render(
             about=about,
             artifacts=artifacts,
             profile=profile,
-            verdicts=count_verdicts(artifacts),
+            groups=group_claims(artifacts),
+            about_verdicts=ABOUT_VERDICTS,
             missing=list(dict.fromkeys(one for artifact in artifacts for one in artifact.missing)),
             **more,
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from node_repro.report.margins import DECIDING_PROFILES
 from node_repro.report.statistics import Spread, spread
 from node_repro.runs.result import RunResult, Which
 from node_repro.runs.stored_run import StoredRun, find_runs
@@ -50,10 +51,18 @@ class Seeds:
         """Iterations of training."""
         return self.results[0].iterations if self.results else None
 
+    def tests_by_seed(self, metric: str, model: Which = "selected") -> dict[int, float]:
+        """A test score of the selected or the last model, by the seeds that have it."""
+        return {
+            run.seed: score
+            for run in self.runs
+            if run.result is not None
+            and (score := get_number(run.result.models[model].test, metric)) is not None
+        }
+
     def tests(self, metric: str, model: Which = "selected") -> list[float]:
         """A test score of the selected or the last model, of each seed that has it."""
-        scores = (get_number(result.models[model].test, metric) for result in self.results)
-        return [score for score in scores if score is not None]
+        return list(self.tests_by_seed(metric, model).values())
 
     def test(self, metric: str, model: Which = "selected") -> Spread | None:
         """A test score of the selected or the last model."""
@@ -80,6 +89,11 @@ class Selection:
     def finished(self) -> Sequence[StoredRun]:
         """All runs with a result that can be read."""
         return [run for run in self.runs if run.result is not None]
+
+    @property
+    def decides(self) -> bool:
+        """Whether the profile trains long enough to judge claims about trained networks."""
+        return self.profile in DECIDING_PROFILES
 
     @cached_property
     def uses_embedded_digits(self) -> bool:

@@ -1,13 +1,29 @@
-"""Means over seeds, and the standard errors of their differences."""
+"""Means over seeds, differences of means, and their confidence intervals."""
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 Pairs = Sequence[tuple[float, float]]
 """x and y, usually in the order of x."""
+
+
+class Interval(NamedTuple):
+    """A confidence interval; without bounds if nothing is known about the error."""
+
+    low: float
+    high: float
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether both ends are finite."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def scaled(self, factor: float) -> "Interval":
+        """The same interval in another unit."""
+        return Interval(self.low * factor, self.high * factor)
 
 
 class Spread(NamedTuple):
@@ -17,20 +33,39 @@ class Spread(NamedTuple):
     sd: float | None
     n: int
 
+    @property
+    def error(self) -> float:
+        """Standard error of the mean over seeds; infinite for a single seed."""
+        return math.inf if self.sd is None else self.sd / math.sqrt(self.n)
+
     def scaled(self, factor: float) -> "Spread":
         """The same number in another unit."""
         return Spread(self.mean * factor, None if self.sd is None else self.sd * factor, self.n)
 
-    def mean_error(self, single: float) -> float:
-        """Standard error of the mean over seeds, sd / sqrt(n); `single` for one seed."""
-        return single if self.sd is None else self.sd / math.sqrt(self.n)
+    def interval(self, confidence: float) -> Interval:
+        """Two-sided t interval of the mean over seeds."""
+        return Difference(self.mean, self.error, self.n - 1).interval(confidence)
 
 
 class Difference(NamedTuple):
-    """A difference and its standard error."""
+    """A difference, its standard error, and the degrees of freedom of that error."""
 
     value: float
     error: float
+    df: float
+
+    def scaled(self, factor: float) -> "Difference":
+        """The same difference in another unit."""
+        return Difference(self.value * factor, self.error * factor, self.df)
+
+    def interval(self, confidence: float) -> Interval:
+        """Two-sided t interval; without bounds if the error is infinite."""
+        from scipy.special import stdtrit
+
+        if math.isinf(self.error):
+            return Interval(-math.inf, math.inf)
+        half = float(stdtrit(self.df, (1 + confidence) / 2)) * self.error
+        return Interval(self.value - half, self.value + half)
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
@@ -53,18 +88,50 @@ def percent(share: Spread | None) -> Spread | None:
 
 
 def mean_difference(a: Spread, b: Spread) -> Difference:
-    """The mean of a less that of b, with its standard error over seeds.
+    """The mean of a less that of b, over different seeds, by Welch's method.
 
     With a single seed the standard error is unknown and counts as infinite.
     """
-    error = math.hypot(a.mean_error(math.inf), b.mean_error(math.inf))
-    return Difference(a.mean - b.mean, error)
+    return _welch(a.mean - b.mean, (a, b))
 
 
 def difference_of_differences(a: tuple[Spread, Spread], b: tuple[Spread, Spread]) -> Difference:
-    """(a[0] - a[1]) - (b[0] - b[1]) of four means, with its standard error over seeds."""
-    first, second = mean_difference(*a), mean_difference(*b)
-    return Difference(first.value - second.value, math.hypot(first.error, second.error))
+    """(a[0] - a[1]) - (b[0] - b[1]) of four means, by Welch's method."""
+    return _welch(a[0].mean - a[1].mean - (b[0].mean - b[1].mean), (*a, *b))
+
+
+def difference_from(mean: Spread, reference: float, reference_error: float) -> Difference:
+    """A mean over seeds less a number with a known standard error."""
+    return _welch(mean.mean - reference, (mean,), reference_error**2)
+
+
+def paired_difference(pairs: Pairs) -> Difference:
+    """The mean of a - b over pairs (a, b), as of the same seed. Infinite error for one pair."""
+    gap = spread(a - b for a, b in pairs)
+    if gap is None:
+        raise ValueError("paired_difference needs at least one pair")
+    return Difference(gap.mean, gap.error, gap.n - 1)
+
+
+def difference_over_seeds(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
+    """The mean of a less that of b, numbers by seed: paired if the seeds are equal, else Welch."""
+    if a.keys() == b.keys():
+        return paired_difference([(a[seed], b[seed]) for seed in a])
+    first, second = spread(a.values()), spread(b.values())
+    if first is None or second is None:
+        raise ValueError("difference_over_seeds needs numbers of at least one seed")
+    return mean_difference(first, second)
+
+
+def interval_of_change(change: Difference, examples: int, confidence: float) -> Interval:
+    """Interval of a mean change over test examples.
+
+    Where no example changed, the standard error is 0, and the rule of three applies: with 95 %
+    confidence, at most a share of 3 / examples of all examples changes.
+    """
+    if change.error == 0:
+        return Interval(change.value - 3 / examples, change.value + 3 / examples)
+    return change.interval(confidence)
 
 
 def binomial_error(share: float, count: int) -> float:
@@ -72,11 +139,23 @@ def binomial_error(share: float, count: int) -> float:
     return math.sqrt(share * (1 - share) / count)
 
 
-def share_error(share: Spread, count: int) -> float:
-    """Standard error of a mean share: binomial error and standard error over seeds combined."""
-    return math.hypot(binomial_error(share.mean, count), share.mean_error(0.0))
-
-
 def is_increasing(pairs: Pairs) -> bool:
     """Whether y increases strictly with x; the pairs are in the order of x."""
     return all(a < b for (_, a), (_, b) in pairwise(pairs))
+
+
+def _welch(value: float, means: Sequence[Spread], known_variance: float = 0.0) -> Difference:
+    """A sum of means with signs: variances add, degrees of freedom by Welch and Satterthwaite.
+
+    Args:
+        value: The sum.
+        means: The independent means in it.
+        known_variance: Variance of further terms, whose error is known exactly.
+    """
+    if any(mean.sd is None for mean in means):
+        return Difference(value, math.inf, 0)
+    variances = [mean.error**2 for mean in means]
+    whole = sum(variances) + known_variance
+    uncertain = sum(v**2 / (mean.n - 1) for v, mean in zip(variances, means, strict=True))
+    df = whole**2 / uncertain if uncertain else math.inf
+    return Difference(value, math.sqrt(whole), df)

@@ -4,19 +4,17 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from node_repro.report import paper
+from node_repro.report import margins, paper
 from node_repro.report.artifact import Claim, Drawing
-from node_repro.report.format import format_at, format_number, format_tolerance
-from node_repro.report.probe_rows import ProbeRows, reference_notes
-from node_repro.report.rules import (
-    Condition,
-    Rule,
-    at_least,
-    at_most,
-    every,
-    increasing,
-    less_than,
+from node_repro.report.format import (
+    describe_fall,
+    describe_met,
+    format_at,
+    format_number,
+    format_tolerance,
 )
+from node_repro.report.probe_rows import ProbeRows, reference_notes
+from node_repro.report.rules import Condition, Rule, at_least, at_most, every, increasing
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Selection, get_number
 from node_repro.report.statistics import Pairs
@@ -50,11 +48,12 @@ SOLVERS = (
 BELOW: Condition[tuple[float, float]] = Condition(
     "median error < tolerance", lambda pair: pair[1] < pair[0]
 )
-KEPT = every(BELOW, "at every tolerance")
 FALLING = increasing("error falls whenever the tolerance does")
-CONTROLLED = Rule(KEPT & FALLING, KEPT | FALLING)
-STRAIGHT = Rule(at_least("correlation of seconds and evaluations of VODE-Adams", 0.9))
-HALF = Rule(at_most("median ratio over all tolerances", 0.6), less_than("ratio", 1))
+CONTROLLED = Rule(every(BELOW, "at every tolerance") & FALLING)
+STRAIGHT = Rule(
+    at_least("correlation of seconds and evaluations of VODE-Adams", margins.TIME_CORRELATION)
+)
+HALF = Rule(at_most("median ratio over all tolerances", margins.HALF))
 
 
 @section(
@@ -153,10 +152,8 @@ def _controlled(rows: ProbeRows, solver: Solver) -> Claim:
 
     def describe(pairs: Pairs) -> str:
         (small, least), *_, (large, most) = pairs
-        falling = "falling throughout" if FALLING.test(pairs) else "not falling throughout"
-        kept = sum(BELOW.test(pair) for pair in pairs)
         ends = f"{format_at(most, large)}, {format_at(least, small)}"
-        return f"{ends}, {falling}; below at {kept} of {len(pairs)}"
+        return f"{ends}, {describe_fall(pairs)}; below {describe_met(pairs, BELOW.test)}"
 
     return CONTROLLED.claim(text, pairs if len(pairs) > 1 else None, describe)
 

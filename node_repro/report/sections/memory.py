@@ -4,6 +4,7 @@ import math
 import statistics
 from typing import NamedTuple
 
+from node_repro.report import margins
 from node_repro.report.artifact import Claim, Drawing
 from node_repro.report.drawings import line_plots
 from node_repro.report.probe_rows import ProbeRows, Row, log_plot
@@ -16,9 +17,9 @@ NETWORK = "table1_odenet"
 FIELD = "demo_field_fit"
 """Small enough for forward sensitivities."""
 
-CONSTANT = Rule(at_most("memory at most steps over memory at fewest", 1.05))
-PROPORTIONAL = Rule(at_least("growth of memory over growth of steps", 0.5))
-LINEAR = Rule(between("exponent of the steps, by least squares", 0.75, 1.25))
+CONSTANT = Rule(at_most("memory at most steps over memory at fewest", margins.CONSTANT_GROWTH))
+PROPORTIONAL = Rule(at_least("growth of memory over growth of steps", margins.PROPORTIONAL_SHARE))
+LINEAR = Rule(between("exponent of the steps, by least squares", *margins.TIME_EXPONENT))
 SECONDS_NOTE = (
     "Seconds depend on the machine and on what else ran on it; bytes and evaluations do not."
 )

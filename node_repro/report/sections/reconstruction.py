@@ -1,20 +1,21 @@
 """Reconstruction of the initial state by solving backwards."""
 
+from node_repro.report import margins
 from node_repro.report.artifact import Claim
-from node_repro.report.format import format_at
+from node_repro.report.format import describe_met, format_at
 from node_repro.report.probe_rows import ProbeRows, plot_by_tolerance, table_by_tolerance
-from node_repro.report.rules import Condition, Rule, every, some
+from node_repro.report.rules import Condition, Rule, every
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Selection
 from node_repro.report.statistics import Pairs
 
 NETWORK = "table1_odenet"
-FACTOR = 10.0
 
 NEAR: Condition[tuple[float, float]] = Condition(
-    f"relative distance ≤ {FACTOR:g} × tolerance", lambda pair: pair[1] <= FACTOR * pair[0]
+    f"relative distance ≤ {margins.TOLERANCES:g} × tolerance",
+    lambda pair: pair[1] <= margins.TOLERANCES * pair[0],
 )
-RECOVERED = Rule(every(NEAR, "at every tolerance"), some(NEAR, "at some tolerances"))
+RECOVERED = Rule(every(NEAR, "at every tolerance"))
 
 
 @section(
@@ -47,7 +48,6 @@ def _claim(rows: ProbeRows) -> Claim:
 
     def describe(_: Pairs) -> str:
         distances = ", ".join(format_at(distance, t) for t, distance in reversed(pairs))
-        kept = sum(NEAR.test(pair) for pair in pairs)
-        return f"{distances}; within the limit at {kept} of {len(pairs)}"
+        return f"{distances}; within the limit {describe_met(pairs, NEAR.test)}"
 
     return RECOVERED.claim(text, pairs or None, describe)

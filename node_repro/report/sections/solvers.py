@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from node_repro.report import margins
 from node_repro.report.drawings import run_picture
 from node_repro.report.probe_rows import ProbeRows, Row
 from node_repro.report.rules import Condition, Rule, more_than
@@ -11,15 +12,14 @@ from node_repro.report.tables import Column, Table
 
 EXPERIMENT = "fig1_odenet"
 ORDERS = {"euler": 1, "midpoint": 2, "rk4": 4}
-MARGIN = 0.2
 
 AS_ORDERS: Rule[Mapping[str, float]] = Rule(
     Condition(
-        f"observed orders of Euler, midpoint and RK4 within {MARGIN} of 1, 2 and 4",
-        lambda orders: all(abs(orders[name] - n) <= MARGIN for name, n in ORDERS.items()),
+        f"observed orders of Euler, midpoint and RK4 within {margins.ORDER} of 1, 2 and 4",
+        lambda orders: all(abs(orders[name] - n) <= margins.ORDER for name, n in ORDERS.items()),
     )
 )
-TOO_LONG = Rule(more_than("relative error of Euler with one step per layer", 0.1))
+TOO_LONG = Rule(more_than("relative error of Euler with one step per layer", margins.EULER_ERROR))
 COLUMNS: list[Column[Row]] = [
     Column("solver", lambda row: row["solver"]),
     Column("steps", lambda row: row["steps"]),
@@ -45,12 +45,14 @@ def solvers(selection: Selection) -> Parts:
         "Errors decrease with the step size as the order of the method says",
         rows.facts.get("observed_order") or None,
         lambda orders: ", ".join(f"{name} {orders[name]:.2f}" for name in ORDERS),
+        of_paper=False,
     )
     layers = rows.facts.get("depth")
     yield TOO_LONG.claim(
         "One Euler step per layer, as in a residual network, is too long for the learned field",
         rows.where(solver="euler", steps=layers).median("error_relative_rms"),
         lambda error: f"relative error {error:.2f} with {layers:g} steps",
+        of_paper=False,
     )
     reference = rows.facts.get("reference", "a reference")
     yield Table("solvers", f"Errors against {reference}, of all seeds probed.", COLUMNS, rows)

@@ -1,10 +1,10 @@
 """Small classification and regression tasks with an encoder, an ODE and a decoder."""
 
 from collections.abc import Mapping
-from statistics import fmean
-from typing import NamedTuple
 
+from node_repro.report import margins
 from node_repro.report.artifact import Claim
+from node_repro.report.comparisons import describe_mean, mean_at_least, mean_at_most
 from node_repro.report.drawings import run_picture
 from node_repro.report.rules import Condition, Rule
 from node_repro.report.section import Parts, section
@@ -25,23 +25,9 @@ PICTURES = {
     "decision": ("decision regions and test points", "Coloured regions around the points."),
     "latent": ("paths of latent states through the ODE", "Lines of states by class or value."),
 }
-PLANE_ERROR, LIFTED_ERROR = 0.05, 0.02
 
-
-class Rings(NamedTuple):
-    """Test errors by seed, with states in the plane and with one dimension more."""
-
-    plane: list[float]
-    lifted: list[float]
-
-
-NEEDS_DIMENSION: Rule[Rings] = Rule(
-    Condition(
-        f"mean test error > {PLANE_ERROR:.0%} in the plane and ≤ {LIFTED_ERROR:.0%} with one "
-        "dimension more",
-        lambda rings: fmean(rings.plane) > PLANE_ERROR and fmean(rings.lifted) <= LIFTED_ERROR,
-    )
-)
+INSEPARABLE = mean_at_least("test error", 100 * margins.RINGS_PLANE_ERROR, " %")
+SEPARABLE = mean_at_most("test error", 100 * margins.RINGS_LIFTED_ERROR, " %")
 SMALLER_ERROR: Rule[tuple[float, float]] = Rule(
     Condition("the standard error of the slope is smaller", lambda pair: pair[0] < pair[1])
 )
@@ -59,7 +45,13 @@ def toys(selection: Selection) -> Parts:
     known start, which has one parameter where the line y = a x + b has two.
     """
     tasks = {name: selection.seeds(name) for name in NAMES}
-    yield _rings(tasks)
+    plane, lifted = tasks["toys_rings"], tasks["toys_rings_lifted"]
+    yield _rings(
+        "An ODE in the plane cannot separate two rings", INSEPARABLE, plane, selection.decides
+    )
+    yield _rings(
+        "An ODE with one dimension more separates two rings", SEPARABLE, lifted, selection.decides
+    )
     yield _slope(tasks[LINE])
     yield _classification(tasks)
     yield _regression(tasks[REGRESSION])
@@ -119,15 +111,13 @@ def _whole(value: Spread | None) -> int | None:
     return None if value is None else int(value.mean)
 
 
-def _rings(tasks: Mapping[str, Seeds]) -> Claim:
-    text = "An ODE in the plane cannot separate two rings; with one dimension more it can"
-    rings = Rings(*(tasks[f"toys_rings{end}"].tests("error") for end in ("", "_lifted")))
+def _rings(text: str, rule: Rule[Spread], seeds: Seeds, decides: bool) -> Claim:
+    def describe(error: Spread) -> str:
+        by_seed = ", ".join(f"{100 * one:.1f}" for one in seeds.tests("error"))
+        return f"test error {describe_mean(error, 1, ' %')}; by seed {by_seed}"
 
-    def describe(rings: Rings) -> str:
-        plane, lifted = (", ".join(f"{error:.3f}" for error in errors) for errors in rings)
-        return f"test errors by seed {plane} in the plane, {lifted} with one dimension more"
-
-    return NEEDS_DIMENSION.claim(text, rings if all(rings) else None, describe)
+    error = percent(seeds.test("error"))
+    return rule.claim(text, error, describe, decides=decides, of_paper=False)
 
 
 def _slope(seeds: Seeds) -> Claim:
@@ -136,5 +126,8 @@ def _slope(seeds: Seeds) -> Claim:
     one, two = (seeds.diagnostic(key, "slope_standard_error") for key in keys)
     pair = (one.mean, two.mean) if one and two else None
     return SMALLER_ERROR.claim(
-        text, pair, lambda p: f"standard error of the slope {p[0]:.4f} against {p[1]:.4f}"
+        text,
+        pair,
+        lambda p: f"standard error of the slope {p[0]:.4f} against {p[1]:.4f}",
+        of_paper=False,
     )

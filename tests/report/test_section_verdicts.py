@@ -1,0 +1,195 @@
+"""Verdicts of the sections about trained networks, from runs with given scores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from placed_runs import artifact, claim, made, place, result, row_of
+
+from node_repro.report.artifact import Verdict
+from node_repro.report.statistics import Spread
+
+
+@pytest.mark.parametrize(
+    ("errors", "profile", "verdict"),
+    [
+        ((0.0041, 0.0042, 0.0043), "close", Verdict.HOLDS),  # 90 %: −0.11 to 0.11
+        ((0.0041, 0.0042, 0.0043), "quick", Verdict.UNTESTED),
+        ((0.0064, 0.0065, 0.0066), "close", Verdict.FAILS),  # 95 %: 0.10 to 0.36
+        ((0.0040, 0.0060), "close", Verdict.UNDECIDED),
+        ((0.0042,), "close", Verdict.UNDECIDED),
+    ],
+)
+def test_an_error_equals_the_papers_within_a_margin(
+    tmp_path: Path, errors: tuple[float, ...], profile: str, verdict: Verdict
+) -> None:
+    # ODE-Net, 0.42 % in the paper: its binomial s.e. is 0.065 points, that of three seeds 0.006
+    for seed, error in enumerate(errors):
+        place(tmp_path, result("table1_odenet", seed, test={"error": error}, profile=profile))
+    row = row_of(made(tmp_path, profile), "table1", "ODE-Net")
+    assert row["equal to the paper's"] == verdict.value
+    assert ("to" in row["its 95 % interval"]) == (len(errors) > 1)
+
+
+@pytest.mark.parametrize(
+    ("resnet", "verdict"),
+    [
+        ({0: 0.0052, 1: 0.0061, 2: 0.0071}, Verdict.HOLDS),  # paired: −0.01 ± 0.006
+        ({0: 0.0080, 1: 0.0090, 2: 0.0101}, Verdict.FAILS),
+        ({3: 0.0052, 4: 0.0061, 5: 0.0071}, Verdict.UNDECIDED),  # by Welch −0.01 ± 0.08
+    ],
+)
+def test_networks_are_compared_seed_by_seed(
+    tmp_path: Path, resnet: dict[int, float], verdict: Verdict
+) -> None:
+    for name, errors in (("odenet", {0: 0.0050, 1: 0.0060, 2: 0.0070}), ("resnet", resnet)):
+        for seed, error in errors.items():
+            facts = {"test": {"error": error}, "profile": "close"}
+            place(tmp_path, result(f"table1_{name}", seed, **facts))
+    found = claim(tmp_path, "table1", "ODE-Net and ResNet", "error", profile="close")
+    assert found.verdict is verdict
+    assert ("paired by seed" in found.measured) == (0 in resnet)
+    assert "95 % interval" in found.measured and "90 % interval" in found.measured
+
+
+def place_seeds(outputs: Path, experiment: str, metric: str, values: Sequence[float]) -> None:
+    """A finished run of profile close for each value of a test score."""
+    for seed, value in enumerate(values):
+        facts: dict[str, Any] = {"data": "points", "profile": "close", "test": {metric: value}}
+        place(outputs, result(experiment, seed, **facts))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0.008, 0.009, 0.0085), Verdict.HOLDS),
+        ((0.008, 0.009, 0.012), Verdict.UNDECIDED),
+        ((0.008,), Verdict.UNDECIDED),
+        ((0.020, 0.021, 0.022), Verdict.FAILS),
+    ],
+)
+def test_a_flow_fits_closely_with_the_interval_of_its_divergence(
+    tmp_path: Path, values: Sequence[float], expected: Verdict
+) -> None:
+    place_seeds(tmp_path, "fig4_u1_cnf_32", "kl_nats", values)
+    found = claim(tmp_path, "figure4", "U1", "32 units", profile="close")
+    assert (found.verdict, found.of_paper) == (expected, False)
+
+
+def test_every_size_of_a_flow_has_a_claim_of_its_own(tmp_path: Path) -> None:
+    for size, cnf, nf in ((2, (0.1, 0.11), (0.4, 0.41)), (8, (0.4, 0.41), (0.1, 0.11))):
+        place_seeds(tmp_path, f"fig4_u1_cnf_{size}", "kl_nats", cnf)
+        place_seeds(tmp_path, f"fig4_u1_nf_{size}", "kl_nats", nf)
+    expected = {"= 2:": Verdict.HOLDS, "= 8:": Verdict.FAILS, "= 32:": Verdict.OPEN}
+    for size, verdict in expected.items():
+        found = claim(tmp_path, "figure4", "U1", size, "closer", profile="close")
+        assert found.verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "errors", "expected"),
+    [
+        ("toys_rings", "in the plane", (0.2, 0.22, 0.21), Verdict.HOLDS),
+        ("toys_rings", "in the plane", (0.2, 0.3), Verdict.UNDECIDED),
+        ("toys_rings", "in the plane", (0.02, 0.021, 0.022), Verdict.FAILS),
+        ("toys_rings_lifted", "one dimension more", (0.01, 0.011, 0.012), Verdict.HOLDS),
+        ("toys_rings_lifted", "one dimension more", (0.01, 0.01, 0.2), Verdict.UNDECIDED),
+        ("toys_rings_lifted", "one dimension more", (), Verdict.OPEN),
+    ],
+)
+def test_rings_are_judged_by_the_mean_over_seeds(
+    tmp_path: Path, name: str, words: str, errors: Sequence[float], expected: Verdict
+) -> None:
+    place_seeds(tmp_path, name, "error", errors)
+    found = claim(tmp_path, "toys", "rings", words, profile="close")
+    assert (found.verdict, found.of_paper) == (expected, False)
+
+
+@pytest.mark.parametrize(
+    ("marks", "true", "expected"),
+    [(0.86, 1.0, Verdict.HOLDS), (0.84, 1.0, Verdict.FAILS), (0.85, 2.0, Verdict.FAILS)],
+)
+def test_the_way_to_the_true_rate_is_taken_seed_by_seed(
+    tmp_path: Path, marks: float, true: float, expected: Verdict
+) -> None:
+    # the data of every seed have a constant and a true rate of their own
+    for seed in range(3):
+        scores = {"log_likelihood_constant_nats": float(seed)}
+        scores |= {"log_likelihood_true_nats": seed + true}
+        scores |= {"log_likelihood_nats": seed + marks + 0.001 * seed}
+        facts: dict[str, Any] = {"data": "poisson", "profile": "close", "test": scores}
+        place(tmp_path, result("fig7_poisson_marked", seed, **facts))
+    found = claim(tmp_path, "figure7", "values seen", profile="close")
+    assert (found.verdict, found.of_paper) == (expected, False)
+
+
+def place_spirals(outputs: Path, model: str, count: int, rmse: float, **more: float) -> None:
+    """Three seeds of a model, 0.02 apart, so that the standard error of a mean is 0.012."""
+    for seed in range(3):
+        scores = {"rmse_noisy": rmse + 0.02 * seed}
+        scores |= {key: value + 0.02 * seed for key, value in more.items()}
+        facts = {"data": f"spirals-{count}", "profile": "close", "test": scores}
+        trivial = {"rmse_noisy_of_mean": 0.35, "rmse_noisy_of_last": 0.5}
+        findings = trivial if model == "latent_ode" else {}
+        place(outputs, result(f"table2_{model}_{count}", seed, findings=findings, **facts))
+
+
+@pytest.mark.parametrize(
+    ("at_50", "expected"),
+    [(0.3, Verdict.HOLDS), (0.39, Verdict.UNDECIDED), (0.5, Verdict.FAILS)],
+)
+def test_a_lead_is_compared_over_seeds(tmp_path: Path, at_50: float, expected: Verdict) -> None:
+    for count, gap in ((30, 0.40), (50, at_50)):
+        place_spirals(tmp_path, "latent_ode", count, 0.1)
+        place_spirals(tmp_path, "rnn", count, 0.1 + gap)
+    found = claim(tmp_path, "table2", "lead", "than with 50", profile="close")
+    assert found.verdict is expected
+    assert found.measured.startswith(f"0.400 against {at_50:.3f} (n = 3): difference")
+    assert claim(tmp_path, "table2", "lead", "100", profile="close").verdict is Verdict.OPEN
+
+
+def test_rivals_of_the_latent_ode_are_compared_and_named_as_own_checks(tmp_path: Path) -> None:
+    log_p = {"latent_ode": 1.0, "rnn": 0.2, "rnn_dt": 0.98, "gru_dt": 2.0}
+    errors = {"latent_ode": 0.12, "rnn": 0.4, "rnn_dt": 0.13, "gru_dt": 0.05}
+    for model, rmse in errors.items():
+        place_spirals(tmp_path, model, 30, rmse, log_likelihood_nats=log_p[model])
+    found = artifact(tmp_path, "table2", "close")
+    at_30 = {c.text: (c.verdict, c.of_paper) for c in found.claims if c.text.startswith("30 of")}
+    text = "30 of 100 points observed: the latent ODE"
+    assert at_30 == {
+        f"{text}'s error is below that of the RNN": (Verdict.HOLDS, True),
+        f"{text}'s error is below that of the RNN with time gaps": (Verdict.UNDECIDED, False),
+        f"{text}'s error is below that of the GRU with time gaps": (Verdict.FAILS, False),
+        "30 of 100 points observed: the errors of latent ODE and GRU with time gaps are equal": (
+            Verdict.FAILS,
+            False,
+        ),
+        f"{text} predicts to the noise": (Verdict.UNDECIDED, False),
+        f"{text}'s log-likelihood is above both RNNs'": (Verdict.UNDECIDED, True),
+    }
+    rows = {row[0]: row[1:] for row in found.tables[0].rows}
+    mean, last = (
+        rows[f"{name}, against noisy points"][0]
+        for name in ("mean of the training points", "last observed value")
+    )
+    assert mean == Spread(0.35, 0.0, 3) and last == Spread(0.5, 0.0, 3)
+    assert "GRU with time gaps, nats per point" in [row[0] for row in found.tables[1].rows]
+
+
+@pytest.mark.parametrize(
+    ("linear", "expected"),
+    [(1.0, Verdict.HOLDS), (0.5, Verdict.FAILS)],
+)
+def test_directions_are_separated_by_the_interval_of_the_accuracy(
+    tmp_path: Path, linear: float, expected: Verdict
+) -> None:
+    for seed in range(3):
+        findings = {"direction_probe_accuracy": linear}
+        findings |= {"direction_probe_accuracy_with_products": (0.99, 0.94, 0.96)[seed]}
+        facts: dict[str, Any] = {"data": "spirals-30", "profile": "close", "findings": findings}
+        place(tmp_path, result("table2_latent_ode_30", seed, test={}, **facts))
+    found = claim(tmp_path, "figure8", "linear", profile="close")
+    assert (found.verdict, found.of_paper) == (expected, True)
+    found = claim(tmp_path, "figure8", "products", profile="close")
+    assert (found.verdict, found.of_paper) == (Verdict.UNDECIDED, False)
