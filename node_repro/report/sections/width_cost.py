@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from node_repro.report.artifact import Claim, Drawing
 from node_repro.report.drawings import line_plots
+from node_repro.report.margins import WIDTH_CUBIC, WIDTH_LINEAR
 from node_repro.report.probe_rows import ProbeRows, Row, log_plot
 from node_repro.report.rules import Condition, Rule
 from node_repro.report.section import Parts, section
@@ -13,7 +14,6 @@ from node_repro.report.tables import Column, Table
 
 EXPERIMENT = "fig4_u1_cnf_32"
 LARGE = 64
-LINEAR, CUBIC = 1.25, 2.0
 
 Exponents = Mapping[str, float]
 """The power of M with which the seconds of each way grow."""
@@ -21,9 +21,11 @@ Exponents = Mapping[str, float]
 
 CHEAPER: Rule[Exponents] = Rule(
     Condition(
-        f"from {LARGE} units on, seconds grow with at most the power {LINEAR:g} of M by the trace "
-        f"and with at least the power {CUBIC:g} by the M × M determinant",
-        lambda powers: powers["trace"] <= LINEAR and powers["determinant, M x M"] >= CUBIC,
+        f"from {LARGE} units on, seconds grow with at most the power {WIDTH_LINEAR:g} of M by the trace "
+        f"and with at least the power {WIDTH_CUBIC:g} by the M × M determinant",
+        lambda powers: (
+            powers["trace"] <= WIDTH_LINEAR and powers["determinant, M x M"] >= WIDTH_CUBIC
+        ),
     )
 )
 
