@@ -21,8 +21,8 @@ Exponents = Mapping[str, float]
 
 CHEAPER: Rule[Exponents] = Rule(
     Condition(
-        f"from {LARGE} units on, seconds grow with at most the power {WIDTH_LINEAR:g} of M by the trace "
-        f"and with at least the power {WIDTH_CUBIC:g} by the M × M determinant",
+        f"from {LARGE} units on, seconds grow with at most the power {WIDTH_LINEAR:g} of M by the "
+        f"trace and with at least the power {WIDTH_CUBIC:g} by the M × M determinant",
         lambda powers: (
             powers["trace"] <= WIDTH_LINEAR and powers["determinant, M x M"] >= WIDTH_CUBIC
         ),
