@@ -48,6 +48,7 @@ def reason(goal: str, records: Records) -> str:
         "P6": lambda r: _iteration(r, "latent", "torchdiffeq, adjoint"),
         "P7": _times,
         "P8": _memory,
+        "P9": _discrete,
         "P10": _commands,
         "P11": _evaluations,
         "P12": _second_start,
@@ -149,6 +150,19 @@ def _memory(records: Records) -> str:
         if grown is not None and one["contender"].startswith("ours"):
             texts.append(f"{one['contender']} {grown[1]:.3g}x at {grown[0]:.0f}x the evaluations")
     return ", ".join(texts)
+
+
+def _discrete(records: Records) -> str:
+    rows = [row for row in rows_of(records, "discrete") if row.get("difference", 0.0) > 1e-12]
+    texts = [
+        f"{row['engine']} {row['gradient']}, {row['method']} {row['difference']:.1e}, and "
+        f"{row['without_times']:.1e} where no time is differentiated"
+        for row in rows
+    ]
+    return (
+        f"{'; '.join(texts)}. Differentiated times are tensors, whose rounding moves the steps that "
+        "an adaptive solver chooses."
+    )
 
 
 def _evaluations(records: Records) -> str:
