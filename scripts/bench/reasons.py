@@ -160,8 +160,8 @@ def _discrete(records: Records) -> str:
         for row in rows
     ]
     return (
-        f"{'; '.join(texts)}. Differentiated times are tensors, whose rounding moves the steps that "
-        "an adaptive solver chooses."
+        f"{'; '.join(texts)}. Differentiated times are tensors, whose rounding moves the steps "
+        "that an adaptive solver chooses."
     )
 
 
