@@ -194,12 +194,12 @@ def test_the_field_and_the_samples_of_a_flow_are_those_of_python(
     arrays = read(flow_file)
     base = torch.from_numpy(arrays["base"]).double()
     y = torch.cat((base.T, torch.zeros(1, len(base)).double()))
-    t = torch.tensor(1.3).double()
+    t = torch.tensor(1.3, dtype=torch.float64)
     rate = in_node("maths.planarField(w)(1.3, maths.flowState(w.base))", arrays)
     close(rate, exact.dynamics.bind(y, None)(t, y).flatten(), 1e-9)
     solve = "maths.dopri5(maths.planarField(w), maths.flowState(w.base), 0, w.end[0], 1e-6).y"
     samples, log_density = exact.sample(base)
-    moved = torch.tensor(in_node(solve, arrays)).view(3, -1)
+    moved = np.reshape(in_node(solve, arrays), (3, -1))
     close(moved[:2].T.tolist(), samples, 1e-4)
     normal = torch.distributions.Normal(0.0, 1.0).log_prob(base).sum(1)
     close(moved[2].tolist(), log_density - normal, 1e-4)
@@ -220,7 +220,7 @@ def test_inversion_takes_the_steps_of_python(
     assert found["evaluations"] == evaluations
     assert found["rms"] == pytest.approx(float(distance.square().mean().sqrt()), rel=1e-3)
     assert found["largest"] == pytest.approx(float(distance.max()), rel=1e-3)
-    close(torch.tensor(found["base"]).view(3, -1)[:2].T.tolist(), z, 1e-9)
+    close(np.reshape(found["base"], (3, -1))[:2].T.tolist(), z, 1e-9)
 
 
 BEFORE = """<script>
