@@ -240,8 +240,27 @@ setTimeout(() => {
   const key = new KeyboardEvent("keydown", { key: "ArrowRight" });
   element("latent-space").dispatchEvent(key);
   const moved = text("latent-text") !== before;
+  const drag = (fromX, fromY) => {
+    const canvas = element("latent-space");
+    const box = canvas.getBoundingClientRect();
+    canvas.setPointerCapture = () => {}; // a made-up pointer cannot be captured
+    const send = (type, x, y) => {
+      const place = { clientX: box.left + x, clientY: box.top + y, pointerId: 1 };
+      canvas.dispatchEvent(new PointerEvent(type, place));
+    };
+    send("pointerdown", fromX, fromY);
+    send("pointermove", fromX + 20, fromY);
+    send("pointerup", fromX + 20, fromY);
+    return [text("latent-azimuth-value"), text("latent-text")];
+  };
+  const turned = drag(3, 3);
+  for (const slider of ["latent-z1", "latent-z2", "latent-z3"]) {
+    input(slider, (Number(element(slider).min) + Number(element(slider).max)) / 2);
+  }
+  const middle = element("latent-space").clientWidth / 2; // where the point is now
+  const centred = text("latent-text");
+  const dragged = drag(middle, middle);
   input("latent-series", 2);
-  const reset = text("latent-text");
   input("flow-time", 0);
   input("inversion-tolerance", 5);
   const colours = {};
@@ -252,7 +271,8 @@ setTimeout(() => {
   }
   const cells = [...document.querySelectorAll("tbody td")].map((cell) => cell.textContent);
   const wide = document.documentElement.scrollWidth > innerWidth;
-  const shown = { problems, moved, reset, colours, cells, wide, current: text("inversion-text") };
+  const current = text("inversion-text");
+  const shown = { problems, moved, turned, centred, dragged, colours, cells, wide, current };
   document.body.innerHTML = "";
   document.title = JSON.stringify(shown);
 }, 3000);
@@ -276,7 +296,9 @@ def test_a_browser_draws_every_panel_without_an_error(outputs: Path, width: int)
     title = done.stdout.partition("<title>")[2].partition("</title>")[0]
     shown = json.loads(title.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
     assert shown["problems"] == []
-    assert shown["moved"] and shown["reset"].startswith("z(0) = (")
+    assert shown["moved"]
+    assert shown["turned"][0] == shown["dragged"][0] == "25°"  # the second drag moves the point
+    assert shown["dragged"][1].startswith("z(0) = (") and shown["dragged"][1] != shown["centred"]
     assert not shown["wide"], "the page is wider than the window"
     names = {"latent-space", "latent-curve", "flow-density", "flow-samples"}
     assert set(shown["colours"]) == names | {"inversion-base", "inversion-data"}

@@ -1,6 +1,6 @@
 // Panel 2: the density and samples of a continuous flow over time.
 
-const SAMPLE_TOLERANCE = 1e-6;
+const SAMPLE_TOLERANCE = 1e-6; // the caption names it
 const FRAME_SECONDS = 0.15;
 
 class FlowPanel {
@@ -42,7 +42,7 @@ class FlowPanel {
 
   show() {
     const k = Number(this.time.value);
-    const t = `t = ${((k * this.flow.end) / this.last).toFixed(1)} of ${this.flow.end}`;
+    const t = `${((k * this.flow.end) / this.last).toFixed(1)} of ${this.flow.end}`;
     element("flow-time-value").textContent = t;
     this.time.setAttribute("aria-valuetext", t);
     element("flow-peak").textContent = small(this.flow.peaks[k]);

@@ -2,6 +2,7 @@
 
 const NEAR = 24; // a pointer as close to the point, in pixels, moves it; elsewhere it turns the view
 const REACH = 1.15; // the view and the sliders go so much beyond the farthest posterior mean
+const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 class LatentPanel {
   constructor({ arrays, side }) {
@@ -124,7 +125,7 @@ class LatentPanel {
   key(event) {
     const { right, up, front } = this.view;
     const step = this.radius / 40;
-    const [x, y] = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key] ?? [0, 0];
+    const [x, y] = ARROWS[event.key] ?? [0, 0];
     const towards = { PageUp: -1, PageDown: 1 }[event.key] ?? 0;
     if (!x && !y && !towards) return;
     event.preventDefault();
@@ -161,9 +162,10 @@ class LatentPanel {
       }
       this.update();
     };
-    const end = () => canvas.removeEventListener("pointermove", drag);
-    canvas.addEventListener("pointermove", drag);
-    for (const type of ["pointerup", "pointercancel"]) canvas.addEventListener(type, end, { once: true });
+    const dragging = new AbortController();
+    const listen = (type, react) => canvas.addEventListener(type, react, { signal: dragging.signal });
+    listen("pointermove", drag);
+    for (const type of ["pointerup", "pointercancel"]) listen(type, () => dragging.abort());
   }
 
   drawSpace(plot) {
@@ -208,8 +210,9 @@ class LatentPanel {
     });
     for (const k of [0, half, this.ts.length - 1]) {
       const [x, y] = curve[k];
-      const right = x > plot.size - 70;
-      plot.text(`t = ${Number(this.ts[k].toFixed(1))}`, x + (right ? -10 : 10), y - 10, colours.ink, right ? "right" : "left");
+      const toLeft = x > plot.size - 70; // no room to the right of the point
+      const label = `t = ${Number(this.ts[k].toFixed(1))}`;
+      plot.text(label, x + (toLeft ? -10 : 10), y - 10, colours.ink, toLeft ? "right" : "left");
     }
   }
 }

@@ -53,9 +53,13 @@ class Plot {
     pen.setLineDash([]);
   }
 
-  text(words, x, y, colour, align = "left", baseline = "middle") {
-    Object.assign(this.pen, { fillStyle: colour, textAlign: align, textBaseline: baseline });
-    this.pen.fillText(words, x, y);
+  /** Text with a rim in the page's colour, so that it can be read over lines and dots. */
+  text(words, x, y, colour, align = "left") {
+    const pen = this.pen;
+    Object.assign(pen, { textAlign: align, textBaseline: "middle", lineJoin: "round" });
+    Object.assign(pen, { fillStyle: colour, strokeStyle: this.colours.paper, lineWidth: 4 });
+    pen.strokeText(words, x, y);
+    pen.fillText(words, x, y);
   }
 }
 
