@@ -7,7 +7,7 @@ fields and solvers, the other scripts one panel each.
 
 import base64
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -93,7 +93,7 @@ def _flow(selection: Selection, experiment: str) -> dict[str, Any] | None:
 
 
 def _arrays(
-    selection: Selection, experiment: str, names: Collection[str]
+    selection: Selection, experiment: str, names: Set[str]
 ) -> tuple[StoredRun, Mapping[str, Any]] | None:
     """The lowest seed's run with all these arrays, and its arrays."""
     for run in selection.seeds(experiment):

@@ -25,7 +25,9 @@ from tests.report.test_report import Page, made, place, result
 
 MATHS = Path(node_repro.report.__file__).parent / "templates" / "explore" / "maths.js"
 NODE = shutil.which("node")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 SOLVE: dict[str, Any] = {"solver": adaptive("dopri5", 1e-9), "gradient": GRADIENTS["direct"]}
 
 Arrays = dict[str, np.ndarray]
