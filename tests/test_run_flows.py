@@ -97,7 +97,13 @@ def test_stopped_run_over_endless_data_ends_as_if_it_was_not(
 def test_run_on_points_draws_the_panels_of_figure_5_at_its_end(tmp_path: Path) -> None:
     done = go(tmp_path, *CNF, "trainer.iterations=2")
     pictures = {path.name for path in (done.folder / "pictures").iterdir()}
-    assert pictures == {"density.png", "panels.png", "panels.npz", "animation.gif"}
+    assert pictures == {
+        "density.png",
+        "panels.png",
+        "panels.npz",
+        "animation.gif",
+        "explore.npz",
+    }
     result = done.json("result.json")
     assert result["findings"]["mass"] == pytest.approx(1, abs=0.05)  # rtol is 1e-2 here
     assert result["findings"]["entropy_nats"] == result["data_entropy_nats"]

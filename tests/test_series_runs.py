@@ -25,6 +25,7 @@ PICTURES = {
         "figure8c_latent.png",
         "figure9_one_dimension.png",
         "latent_exploration.png",
+        "explore.npz",
     },
     "poisson": {"figure7_intensity.png", "figure7_intensity.npz"},
     "field_fit": {"field.png"},

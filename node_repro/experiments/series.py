@@ -1,4 +1,4 @@
-"""Figure 7 and table 2: latent variable models of time series."""
+"""Figures 7 and 9 and table 2: latent variable models of time series."""
 
 from node_repro.experiments.description import OWN_DATA, Experiment
 
@@ -33,5 +33,17 @@ EXPERIMENTS = (
             ("gru_dt", "GRU with time gaps (not in the paper)"),
         )
         for observed in (30, 50, 100)
+    ),
+    Experiment(
+        "latent_3d",
+        "latent ODE with a 3-D latent state, as in the authors' talk",
+        "Figure 9",
+        {
+            "task": "latent_ode",
+            "model": "latent_ode",
+            "model.latent": 3,
+            "data.observed": 100,
+            **OWN_DATA,
+        },
     ),
 )

@@ -6,8 +6,8 @@ deriving from it. A model's constructor takes its options, the sizes that the ta
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ __all__ = [
     "Deep",
     "EventModel",
     "EventPrediction",
+    "ExportsWeights",
     "Flow",
     "FlowSample",
     "LatentSeriesModel",
@@ -214,3 +215,12 @@ class EventModel(nn.Module, ABC):
     @abstractmethod
     def intensity(self, events: Series, ts: Tensor, noise: Noise) -> Tensor:
         """The rate (S, B, T) at the times ts (T,), where ts[0] is the grid's start."""
+
+
+@runtime_checkable
+class ExportsWeights(Protocol):
+    """A model whose field and decoder are simple enough to be evaluated without torch."""
+
+    def export_weights(self) -> Mapping[str, Tensor]:
+        """The weights of its field and decoder, by name."""
+        ...

@@ -1,5 +1,6 @@
 """The latent ODE of section 5: z(t0) ~ q(z | x), dz/dt = f(z), x(t) ~ p(x | z(t))."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -86,3 +87,8 @@ class LatentODE(LatentSeriesModel):
 
     def decode(self, z: Tensor) -> Tensor:
         return self.decoder(z)
+
+    def export_weights(self) -> Mapping[str, Tensor]:
+        """See `ExportsWeights`: "field.inner.weight", ..., "decoder.2.bias"."""
+        parts = {"field": self.block.f, "decoder": self.decoder}
+        return {f"{k}.{name}": w for k, m in parts.items() for name, w in m.state_dict().items()}

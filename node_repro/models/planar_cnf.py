@@ -4,7 +4,7 @@
 The trace has a closed form, tr(df/dz) = mean_n (1 - tanh^2) u_n w_n, so M units cost O(M).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
@@ -167,3 +167,9 @@ class PlanarCNF(ContinuousFlow):
             Constants(2, width) if hyper_hidden is None else Hypernetwork(2, width, hyper_hidden)
         )
         super().__init__(PlanarDynamics(units), solver=solver, gradient=gradient, end=end)
+
+    def export_weights(self) -> Mapping[str, Tensor]:
+        """See `ExportsWeights`: "units.first.weight", ..., "units.last.bias"; or, if the dynamics
+        do not depend on time, "units.w", "units.u" and "units.b". "end" is the flow's end time.
+        """
+        return {**self.dynamics.state_dict(), "end": torch.tensor(self.end)}

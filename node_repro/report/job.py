@@ -6,7 +6,12 @@ from pathlib import Path
 from node_repro.config import Config
 from node_repro.config.choices import choices_in
 from node_repro.report.artifact import Artifact
+<<<<<<< HEAD
 from node_repro.report.render import group_claims, render_html, render_latex, render_markdown
+=======
+from node_repro.report.explore import PAGE, render_explore
+from node_repro.report.render import count_verdicts, render_html, render_latex, render_markdown
+>>>>>>> page
 from node_repro.report.section import find_sections
 from node_repro.report.selection import Selection, select_runs
 from node_repro.report.tables import to_csv
@@ -20,7 +25,7 @@ SUFFIXES = {"figures": (".svg", ".png", ".gif"), "tables": (".csv", ".tex")}
 
 
 def report(config: Config) -> int:
-    """Writes index.html, report.md, figures/ and tables/; returns the exit code 0.
+    """Writes index.html, report.md, explore.html, figures/ and tables/; returns the exit code 0.
 
     Raises:
         OutputError: A file cannot be written.
@@ -38,10 +43,14 @@ def report(config: Config) -> int:
 def make_files(artifacts: Sequence[Artifact], selection: Selection) -> dict[str, bytes]:
     """All files of the report: path below the report's folder -> content."""
     about = _about(selection)
+    page = render_explore(selection)
+    explore = PAGE if page else None
     texts = {
-        "index.html": render_html(artifacts, selection.profile, about),
-        "report.md": render_markdown(artifacts, selection.profile, about),
+        "index.html": render_html(artifacts, selection.profile, about, explore),
+        "report.md": render_markdown(artifacts, selection.profile, about, explore),
     }
+    if page:
+        texts[PAGE] = page
     figures: dict[str, bytes] = {}
     for artifact in artifacts:
         for table in artifact.tables:
@@ -60,6 +69,8 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)
+    if PAGE not in files:
+        (folder / PAGE).unlink(missing_ok=True)
     for part, suffixes in SUFFIXES.items():
         for path in sorted((folder / part).glob("*")):
             if path.suffix in suffixes and f"{part}/{path.name}" not in files:

@@ -74,20 +74,42 @@ class Embedded(NamedTuple):
     is_animated: bool
 
 
-def render_html(artifacts: Sequence[Artifact], profile: str, about: str) -> str:
-    """The report as one page that needs no other file, no script and no network."""
-    style = files("node_repro.report").joinpath("templates/page.css").read_text(encoding="utf-8")
-    return _render("report.html", artifacts, profile, about, style=Markup(style))
+def render_html(
+    artifacts: Sequence[Artifact], profile: str, about: str, explore: str | None = None
+) -> str:
+    """The report as one page that needs no other file, no script and no network.
+
+    Args:
+        artifacts: The sections.
+        profile: The profile of the runs.
+        about: What the report is made of, in words.
+        explore: The interactive page beside it, to which it has a link; None if there is none.
+    """
+    more = {"style": read_template("page.css"), "explore": explore}
+    return _render("report.html", artifacts, profile, about, **more)
 
 
-def render_markdown(artifacts: Sequence[Artifact], profile: str, about: str) -> str:
-    """The report as Markdown, with its figures as files beside it."""
-    return _render("report.md", artifacts, profile, about)
+def render_markdown(
+    artifacts: Sequence[Artifact], profile: str, about: str, explore: str | None = None
+) -> str:
+    """The report as Markdown, with its figures as files beside it. Arguments as for HTML."""
+    return _render("report.md", artifacts, profile, about, explore=explore)
 
 
 def render_latex(table: Table) -> str:
     """A table for a LaTeX document that loads booktabs, in ASCII."""
-    return _environment("table.tex").get_template("table.tex").render(table=table)
+    return render("table.tex", table=table)
+
+
+def render(template: str, **values: object) -> str:
+    """A template with values; text is escaped for the format of the template's suffix."""
+    return _environment(template).get_template(template).render(**values)
+
+
+def read_template(name: str) -> Markup:
+    """A file of the folder templates/ that is put into a page as it is."""
+    path = files("node_repro.report").joinpath("templates", *name.split("/"))
+    return Markup(path.read_text(encoding="utf-8"))
 
 
 class ClaimGroup(NamedTuple):
@@ -123,6 +145,7 @@ def group_claims(artifacts: Sequence[Artifact]) -> tuple[ClaimGroup, ClaimGroup]
 def _render(
     template: str, artifacts: Sequence[Artifact], profile: str, about: str, **more: object
 ) -> str:
+<<<<<<< HEAD
     return (
         _environment(template)
         .get_template(template)
@@ -136,6 +159,17 @@ def _render(
             missing=list(dict.fromkeys(one for artifact in artifacts for one in artifact.missing)),
             **more,
         )
+=======
+    return render(
+        template,
+        title=TITLE,
+        about=about,
+        artifacts=artifacts,
+        profile=profile,
+        verdicts=count_verdicts(artifacts),
+        missing=list(dict.fromkeys(one for artifact in artifacts for one in artifact.missing)),
+        **more,
+>>>>>>> page
     )
 
 

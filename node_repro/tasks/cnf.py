@@ -8,15 +8,18 @@ smaller standard error than the difference of the two means.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Unpack
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from node_repro.data.density import Density
 from node_repro.data.generated import seeded_generator
 from node_repro.data.sharding import Noise
-from node_repro.models import Flow
+from node_repro.models import ExportsWeights, Flow
+from node_repro.models.gaussian import standard_normal_log_density
 from node_repro.tasks import Loss, Picture, Task, TaskSettings
 from node_repro.tasks.density_grid import GRID, Square, density_on, mass_on
+from node_repro.tasks.explore import flow_picture
 
 COUNTS = {"validation": 2_000, "test": 10_000}
 FRACTIONS = (0.05, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the flow's time: the columns of figure 5
@@ -103,6 +106,10 @@ class CNF(Task[Flow, Batch]):
         yield Picture("panels.png", panels(**arrays))
         yield Picture("panels.npz", npz(**arrays))
         yield Picture("animation.gif", animation(density, samples, moments, self.side))
+        if isinstance(model, ExportsWeights):
+            base = standard_normal_log_density(square.points(z)).exp().view(1, GRID, GRID)
+            frames = np.concatenate((base.numpy(), density))
+            yield flow_picture(model, frames, z, self.picture_points, self.side)
 
     def _velocities(self, model: Flow) -> dict[str, Any]:
         """Velocities (T, m, 2) at FRACTIONS on a coarse grid (m, 2), if the flow has them."""

@@ -16,10 +16,11 @@ from torch import Tensor
 from node_repro.data.generated import seeded_generator
 from node_repro.data.sharding import Noise
 from node_repro.data.spirals import WINDOW, SpiralData, SpiralSplit
-from node_repro.models import LatentSeriesModel, SeriesModel
+from node_repro.models import ExportsWeights, LatentSeriesModel, SeriesModel
 from node_repro.models.gaussian import normal_log_density
 from node_repro.tasks import Loss, Picture, SplitTask, TaskSettings
 from node_repro.tasks.arrays import to_numpy
+from node_repro.tasks.explore import latent_picture
 from node_repro.tasks.likelihood import (
     PosteriorBatch,
     kl_weight,
@@ -153,6 +154,9 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
         yield Picture("figure8_predictions.npz", npz(**arrays))
         if isinstance(model, LatentSeriesModel):
             yield from self._latent_pictures(model, self.splits["test"])
+            if isinstance(model, ExportsWeights):
+                test = self.splits["test"]
+                yield latent_picture(model, model.posterior(test.observed), test)
 
     def _latent_pictures(self, model: LatentSeriesModel, test: SpiralSplit) -> Iterator[Picture]:
         from node_repro.figures import spirals

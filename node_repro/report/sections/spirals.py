@@ -10,6 +10,7 @@ from node_repro.report.sections.table2 import EXPERIMENTS, MODELS, select_spiral
 from node_repro.report.selection import Seeds, Selection
 
 RNN_30, LATENT_30 = "table2_rnn_30", "table2_latent_ode_30"
+LATENT_3D = "latent_3d"
 TRAJECTORY = 0
 
 SEPARATED = mean_at_least("accuracy of the probe", margins.DIRECTION_ACCURACY)
@@ -64,10 +65,12 @@ def figure8(selection: Selection) -> Parts:
     name="figure9",
     title="Figure 9: trajectories decoded over the latent space",
     source="section 5.1, figure 9; the plane is not in the paper",
-    experiments=[LATENT_30],
+    experiments=[LATENT_30, LATENT_3D],
 )
 def figure9(selection: Selection) -> Parts:
-    """Decoded trajectories of the latent ODE with 30 of 100 points observed."""
+    """Decoded trajectories of the latent ODE with 30 of 100 points observed, and of one with a
+    3-D latent state and all 100 points observed.
+    """
     latent = selection.seeds(LATENT_30)
     yield from run_picture(
         "figure9",
@@ -82,6 +85,13 @@ def figure9(selection: Selection) -> Parts:
         "latent_exploration.png",
         "Each point of a plane through the latent space is a trajectory.",
         "Small trajectories on a grid over the latent plane, with the test series as dots.",
+    )
+    yield from run_picture(
+        "latent_3d",
+        selection.seeds(LATENT_3D),
+        "figure9_one_dimension.png",
+        "Trajectories decoded from the 3-D latent state, with one dimension varied.",
+        "A grid of small spirals, a row for each of the three latent dimensions.",
     )
 
 
