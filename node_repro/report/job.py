@@ -6,12 +6,8 @@ from pathlib import Path
 from node_repro.config import Config
 from node_repro.config.choices import choices_in
 from node_repro.report.artifact import Artifact
-<<<<<<< HEAD
-from node_repro.report.render import group_claims, render_html, render_latex, render_markdown
-=======
 from node_repro.report.explore import PAGE, render_explore
-from node_repro.report.render import count_verdicts, render_html, render_latex, render_markdown
->>>>>>> page
+from node_repro.report.render import group_claims, render_html, render_latex, render_markdown
 from node_repro.report.section import find_sections
 from node_repro.report.selection import Selection, select_runs
 from node_repro.report.tables import to_csv

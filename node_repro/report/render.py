@@ -145,31 +145,16 @@ def group_claims(artifacts: Sequence[Artifact]) -> tuple[ClaimGroup, ClaimGroup]
 def _render(
     template: str, artifacts: Sequence[Artifact], profile: str, about: str, **more: object
 ) -> str:
-<<<<<<< HEAD
-    return (
-        _environment(template)
-        .get_template(template)
-        .render(
-            title=TITLE,
-            about=about,
-            artifacts=artifacts,
-            profile=profile,
-            groups=group_claims(artifacts),
-            about_verdicts=ABOUT_VERDICTS,
-            missing=list(dict.fromkeys(one for artifact in artifacts for one in artifact.missing)),
-            **more,
-        )
-=======
     return render(
         template,
         title=TITLE,
         about=about,
         artifacts=artifacts,
         profile=profile,
-        verdicts=count_verdicts(artifacts),
+        groups=group_claims(artifacts),
+        about_verdicts=ABOUT_VERDICTS,
         missing=list(dict.fromkeys(one for artifact in artifacts for one in artifact.missing)),
         **more,
->>>>>>> page
     )
 
 
