@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from node_repro.figures import png
+from node_repro.figures.journal import legend_below
 from node_repro.figures.style import BLUE, TRUE, VERMILION, in_style, square
 
 TRUTH = "0.8"
@@ -36,7 +37,7 @@ def predictions(
         _prediction(ax, seen[i], clean[i], predicted[i], sample[i])
     for ax in axes[len(clean) :]:
         ax.axis("off")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    legend_below(figure, 5)
     return png(figure)
 
 
@@ -62,8 +63,7 @@ def by_observations(
             names = ("seen", "clean", "predicted", "sample")
             _prediction(axes[i, j], *(arrays[name][trajectory] for name in names))
             axes[i, j].set_title(f"{model}, {count} of 100")
-    handles, labels = axes[-1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    legend_below(figure, 5)
     return figure
 
 
