@@ -128,7 +128,7 @@ def class_paths(z: np.ndarray, label: np.ndarray) -> bytes:
     ax = figure.add_subplot(projection="3d" if three else "rectilinear")
     if isinstance(ax, Axes3D):
         ax.set_zlabel("$z_3$")
-        ax.set_box_aspect(None, zoom=ZOOM)
+        ax.set_box_aspect(None, zoom=ZOOM)  # pyright: ignore[reportArgumentType]
         ax.locator_params(nbins=5)
     for k in np.unique(label):
         paths = z[:, label == k, : 3 if three else 2].swapaxes(0, 1)

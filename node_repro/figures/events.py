@@ -32,13 +32,13 @@ def intensity(
         marks_learned: Mean marks of the events under the model, (B, n, 2), padded.
         marks_true: Noiseless marks (B, T, 2) over time.
     """
-    marked = marks is not None and marks_learned is not None and marks_true is not None
+    marked = marks is not None
     figure = Figure(figsize=(7.6, 1.35 * len(true) + 0.7), layout="constrained")
     axes = figure.subplots(len(true), 1 + marked, sharex=True, sharey="col", squeeze=False)
     for i, row in enumerate(axes):
         shown = times[i, : count[i]]
         _rates(row[0], ts, rates[:, i], true[i], shown)
-        if marked:
+        if marks is not None and marks_learned is not None and marks_true is not None:
             of_events = (part[i, : count[i]] for part in (marks, marks_learned))
             _marks(row[1], (ts, marks_true[i]), shown, *of_events)
     axes[0, 0].set_ylim(bottom=-0.25)

@@ -31,9 +31,7 @@ def paths(ways: Sequence[Mapping[str, Any]]) -> bytes:
         places = (way["evaluated_z"].T, way["evaluated_t"].T)
         ax.plot(*places, "o", color=TRUE, markersize=2.4, zorder=3)
         counts = np.isfinite(way["evaluated_t"]).sum(axis=1)
-        nfe = (
-            f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} – {counts.max()}"
-        )
+        nfe = " – ".join(map(str, sorted({counts.min(), counts.max()})))
         ax.set_title(f"{way['title']}\n{nfe} evaluations")
         ax.set_xlabel("state")
     axes[0, 0].set_ylabel("depth")
