@@ -1,7 +1,7 @@
 """Pictures: functions from arrays to a `Figure` or to the bytes of a PNG or GIF.
 
 This is the only package that imports matplotlib. Pictures use `Figure` directly and not pyplot,
-which would change global state.
+which would change global state. All have the same style (see `style`).
 """
 
 import io
@@ -12,9 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-DPI = 100
+from node_repro.figures.style import in_style
+
+DPI = 150
+GIF_COLOURS = 128
 
 
+@in_style
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file. It contains no date, so equal figures give equal files."""
     buffer = io.BytesIO()
@@ -22,9 +26,13 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+@in_style
 def gif(figures: Sequence[Figure], seconds: float) -> bytes:
     """The figures as an animated GIF that repeats every `seconds`."""
-    frames = [_frame(figure) for figure in figures]
+    images = [_image(figure) for figure in figures]
+    film = Image.fromarray(np.concatenate([np.asarray(image) for image in images]))
+    palette = film.quantize(GIF_COLOURS, kmeans=1)
+    frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     buffer = io.BytesIO()
     frames[0].save(
         buffer,
@@ -37,10 +45,10 @@ def gif(figures: Sequence[Figure], seconds: float) -> bytes:
     return buffer.getvalue()
 
 
-def _frame(figure: Figure) -> Image.Image:
+def _image(figure: Figure) -> Image.Image:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("P")
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def npz(**arrays: object) -> bytes:

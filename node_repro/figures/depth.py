@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from node_repro.figures import png
-from node_repro.figures.style import BLUE, CLASSES, TRUE, VERMILION
+from node_repro.figures.style import BLUE, CLASSES, PROGRESS, TRUE, VERMILION, in_style
 
 ARROW, DATA = "0.6", "0.55"
+ZOOM = 0.9  # of 3-D axes, so that their labels are inside the figure
 MARGIN = 0.06  # of the axis of states, as a fraction of their largest value
 
 
+@in_style
 def figure1(panels: Sequence[Mapping[str, np.ndarray]]) -> Figure:
     """Figure 1: one panel per network, with the depth upwards and the state to the right.
 
@@ -24,7 +26,7 @@ def figure1(panels: Sequence[Mapping[str, np.ndarray]]) -> Figure:
     were evaluated, padded with NaN; arrow_t (R,), arrow_z (C,) and arrow_rate (R, C), the field, or
     the residuals of the layers.
     """
-    figure = Figure(figsize=(4.2 * len(panels), 4.6), layout="constrained")
+    figure = Figure(figsize=(3.8 * len(panels), 4.2), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for ax, panel in zip(axes, panels, strict=True):
         _through_depth(ax, panel)
@@ -46,7 +48,7 @@ def _through_depth(ax: Axes, panel: Mapping[str, np.ndarray]) -> None:
         arrows.width = 0.0026
     ax.plot(z, ts, color=BLUE, linewidth=1.3)
     places = (panel["evaluated_z"].T, panel["evaluated_t"].T)
-    ax.plot(*places, "o", color=TRUE, markersize=2.8, zorder=3)
+    ax.plot(*places, "o", color=TRUE, markersize=2.2, zorder=3)
     reach = (1 + MARGIN) * float(np.abs(z).max())
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-0.02 * ts[-1], 1.02 * ts[-1])
@@ -54,9 +56,10 @@ def _through_depth(ax: Axes, panel: Mapping[str, np.ndarray]) -> None:
     ax.set_title("Residual Network" if discrete else "ODE Network")
 
 
+@in_style
 def fit(x: np.ndarray, true: np.ndarray, learned: np.ndarray, data: np.ndarray) -> bytes:
     """The true and the learned function at x (N,), and the training points (M, 2)."""
-    figure = Figure(figsize=(5.6, 4), layout="constrained")
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     ax = figure.subplots()
     ax.plot(*data.T, ".", color=DATA, markersize=4, label="training points")
     ax.plot(x, true, color=TRUE, linestyle="--", linewidth=1, label="true function")
@@ -64,33 +67,38 @@ def fit(x: np.ndarray, true: np.ndarray, learned: np.ndarray, data: np.ndarray) 
     return _labelled(figure, ax, "x", "y")
 
 
+@in_style
 def lines(x: np.ndarray, shown: Mapping[str, np.ndarray], data: np.ndarray, start: float) -> bytes:
     """Lines over x (N,) by name, the first one dashed, the points (M, 2) and the known start."""
-    figure = Figure(figsize=(5.6, 4), layout="constrained")
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     ax = figure.subplots()
     ax.plot(*data.T, ".", color=DATA, markersize=4, label="training points")
     styles = ((TRUE, "--"), (BLUE, "-"), (VERMILION, "-"))
     for (name, line), (colour, style) in zip(shown.items(), styles, strict=True):
         ax.plot(x, line, style, color=colour, linewidth=1.5, label=name)
     ax.plot(0, start, "o", color=TRUE, markersize=5, label="known start")
-    return _labelled(figure, ax, "x", "y")
+    return _labelled(figure, ax, "x", "y", columns=2)
 
 
+@in_style
 def coloured_paths(z: np.ndarray, value: np.ndarray, name: str) -> bytes:
     """The paths z (T, B, L) of B states in their first two dimensions, coloured by a value (B,).
 
     Squares are their starts, dots their ends.
     """
-    figure = Figure(figsize=(5.6, 4.4), layout="constrained")
+    figure = Figure(figsize=(5.2, 4), layout="constrained")
     ax = figure.subplots()
-    paths = LineCollection(list(z[:, :, :2].swapaxes(0, 1)), array=value, linewidths=1.0, alpha=0.8)
+    states = list(z[:, :, :2].swapaxes(0, 1))
+    paths = LineCollection(states, array=value, cmap=PROGRESS, linewidths=1.0, alpha=0.8)
     ax.add_collection(paths)
-    for end, marker, label in ((0, "s", "z(0)"), (-1, "o", "z at the end")):
-        ax.scatter(*z[end, :, :2].T, c=value, s=14, marker=marker, label=label, zorder=3)
+    for end, marker, label in ((0, "s", "$z(0)$"), (-1, "o", "$z$ at the end")):
+        colours = {"c": value, "cmap": PROGRESS}
+        ax.scatter(*z[end, :, :2].T, **colours, s=14, marker=marker, label=label, zorder=3)
     figure.colorbar(paths, ax=ax, label=name)
     return _labelled(figure, ax, "$z_1$", "$z_2$")
 
 
+@in_style
 def decision_regions(
     probability: np.ndarray, side: float, x: np.ndarray, label: np.ndarray
 ) -> bytes:
@@ -98,7 +106,7 @@ def decision_regions(
 
     Points x (N, 2) have the colours of their labels (N,).
     """
-    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+    figure = Figure(figsize=(4.2, 4.2), layout="constrained")
     ax = figure.subplots()
     palette = ListedColormap(CLASSES[: probability.shape[2]])
     colours = palette(np.arange(probability.shape[2]))[:, :3]
@@ -109,16 +117,19 @@ def decision_regions(
     return png(figure)
 
 
+@in_style
 def class_paths(z: np.ndarray, label: np.ndarray) -> bytes:
     """The paths z (T, B, L) of B states in the colours of their labels (B,), with dots at the end.
 
     Shows the first three dimensions, or two if there are no more.
     """
-    figure = Figure(figsize=(5, 4.8), layout="constrained")
+    figure = Figure(figsize=(4.8, 4.2), layout="constrained")
     three = z.shape[2] > 2
     ax = figure.add_subplot(projection="3d" if three else "rectilinear")
     if isinstance(ax, Axes3D):
         ax.set_zlabel("$z_3$")
+        ax.set_box_aspect(None, zoom=ZOOM)  # pyright: ignore[reportArgumentType]
+        ax.locator_params(nbins=5)
     for k in np.unique(label):
         paths = z[:, label == k, : 3 if three else 2].swapaxes(0, 1)
         for path in paths:
@@ -128,8 +139,8 @@ def class_paths(z: np.ndarray, label: np.ndarray) -> bytes:
     return _labelled(figure, ax, "$z_1$", "$z_2$")
 
 
-def _labelled(figure: Figure, ax: Axes, x: str, y: str) -> bytes:
+def _labelled(figure: Figure, ax: Axes, x: str, y: str, columns: int = 3) -> bytes:
     ax.set_xlabel(x)
     ax.set_ylabel(y)
-    ax.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=columns)
     return png(figure)

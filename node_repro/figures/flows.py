@@ -1,27 +1,39 @@
-"""Pictures of densities in the plane: figures 4 and 5 of the paper."""
+"""Pictures of densities in the plane: figures 4 and 5 of the paper.
+
+All densities of a picture have one scale of colours, from 0 to the maximum of the target; higher
+values have the colour of that maximum.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from node_repro.figures import gif, png
+from node_repro.figures.style import DENSITY, PROGRESS, in_style, square
 
 SECONDS = 3.0
-INCH = 1.6
+INCH = 1.0  # side of a small panel
 
 
+@in_style
 def densities(shown: Mapping[str, np.ndarray], side: float) -> bytes:
-    """Densities (n, n) on [-side, side]^2 side by side."""
-    figure = Figure(figsize=(2 * INCH * len(shown), 2.2 * INCH), layout="constrained")
+    """Densities (n, n) on [-side, side]^2 side by side, the target first."""
+    figure = Figure(figsize=(2.5 * len(shown) + 0.6, 2.8), layout="constrained")
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
+    top = float(next(iter(shown.values())).max())
     for ax, (title, values) in zip(axes, shown.items(), strict=True):
-        _density(ax, values, side)
+        image = draw_density(ax, values, top, side)
         ax.set_title(title)
+    _bar(axes[-1], image, "density")
     return png(figure)
 
 
+@in_style
 def panels(
     *,
     target: np.ndarray,
@@ -35,6 +47,8 @@ def panels(
 ) -> bytes:
     """Figure 5: one column per fraction of the time, and the target on the right.
 
+    Velocities are drawn as streamlines, whose colour is the speed.
+
     Args:
         target: Density of the data (n, n).
         points: Points of the data (N, 2).
@@ -42,69 +56,97 @@ def panels(
         samples: Samples (T, N, 2) of the flow at each fraction.
         fractions: Fractions of the flow's time.
         side: The pictures show [-side, side]^2.
-        velocity: Velocities (T, m, 2) at each fraction; None for a flow without velocities.
-        places: Points (m, 2) of the velocities.
+        velocity: Velocities (T, m^2, 2) at each fraction; None for a flow without velocities.
+        places: Points (m^2, 2) of the velocities, row by row from below.
     """
     rows = 2 if velocity is None else 3
     columns = len(fractions) + 1
-    figure = Figure(figsize=(INCH * columns, INCH * (rows + 0.25)), layout="constrained")
+    figure = Figure(figsize=(INCH * columns + 0.8, INCH * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
+    top = float(target.max())
     for k, fraction in enumerate(fractions):
-        _density(axes[0, k], density[k], side)
+        draw_density(axes[0, k], density[k], top, side)
         _points(axes[1, k], samples[k], side)
-        axes[0, k].set_title(f"{100 * fraction:.0f} %", fontsize="small")
-        if velocity is not None and places is not None:
-            axes[2, k].quiver(*places.T, *velocity[k].T, angles="xy", width=0.006)
-            _bare(axes[2, k], side)
-    _density(axes[0, -1], target, side)
+        axes[0, k].set_title(f"{100 * fraction:.0f} %")
+    image = draw_density(axes[0, -1], target, top, side)
+    _bar(axes[0, -1], image, "density")
     _points(axes[1, -1], points, side)
-    axes[0, -1].set_title("Target", fontsize="small")
-    for ax in axes[2:, -1]:
-        ax.set_axis_off()
-    for ax, name in zip(axes[:, 0], ("Density", "Samples", "Vector field"), strict=False):
-        ax.set_ylabel(name, fontsize="small")
+    axes[0, -1].set_title("target")
+    if velocity is not None and places is not None:
+        _fields(axes[2], velocity, places, side)
+    for ax, name in zip(axes[:, 0], ("density", "samples", "field"), strict=False):
+        ax.set_ylabel(name)
     return png(figure)
 
 
+@in_style
 def columns(shown: Mapping[str, tuple[np.ndarray, np.ndarray]], side: float) -> bytes:
-    """One column per name, with a density (n, n) above and points (N, 2) below."""
-    figure = Figure(figsize=(1.5 * INCH * len(shown), 3.2 * INCH), layout="constrained")
+    """One column per name, the target first: a density (n, n) above, points (N, 2) below."""
+    figure = Figure(figsize=(2.2 * len(shown) + 0.8, 4.7), layout="constrained")
     axes = figure.subplots(2, len(shown), squeeze=False)
+    top = float(next(iter(shown.values()))[0].max())
     for (title, (density, points)), (above, below) in zip(shown.items(), axes.T, strict=True):
-        _density(above, density, side)
+        image = draw_density(above, density, top, side)
         _points(below, points, side)
         above.set_title(title)
-    axes[0, 0].set_ylabel("Density")
-    axes[1, 0].set_ylabel("Samples")
+    _bar(axes[0, -1], image, "density")
+    axes[0, 0].set_ylabel("density")
+    axes[1, 0].set_ylabel("samples")
     return png(figure)
 
 
+@in_style
 def animation(
-    density: np.ndarray, samples: np.ndarray, fractions: Sequence[float], side: float
+    density: np.ndarray, samples: np.ndarray, fractions: Sequence[float], side: float, top: float
 ) -> bytes:
-    """An animation of the density (T, n, n) and of samples (T, N, 2) over time."""
+    """An animation of the density (T, n, n) and of samples (T, N, 2) over time.
+
+    The colours of the density go from 0 to `top`.
+    """
     frames = []
     for k, fraction in enumerate(fractions):
-        figure = Figure(figsize=(4 * INCH, 2.2 * INCH), dpi=60, layout="constrained")
+        figure = Figure(figsize=(6.4, 3.5), dpi=60, layout="constrained")
         left, right = figure.subplots(1, 2)
-        _density(left, density[k], side)
+        draw_density(left, density[k], top, side)
         _points(right, samples[k], side)
-        left.set_title(f"Density, {100 * fraction:.0f} %", fontsize="small")
-        right.set_title("Samples", fontsize="small")
+        left.set_title(f"density, {100 * fraction:.0f} %", fontsize=13)
+        right.set_title("samples", fontsize=13)
         frames.append(figure)
     return gif(frames, SECONDS)
 
 
-def _density(ax: Axes, values: np.ndarray, side: float) -> None:
+def draw_density(ax: Axes, values: np.ndarray, top: float, side: float = 1.0) -> AxesImage:
+    """Draw a density (n, n) on [-side, side]^2, with colours from 0 to `top`."""
     extent = (-side, side, -side, side)
-    ax.imshow(values, origin="lower", extent=extent, cmap="viridis", interpolation="bilinear")
-    _bare(ax, side)
+    image = ax.imshow(values, vmin=0, vmax=top, origin="lower", extent=extent, cmap=DENSITY)
+    image.set_interpolation("bilinear")
+    square(ax, side)
+    return image
 
 
 def _points(ax: Axes, points: np.ndarray, side: float) -> None:
     ax.scatter(*points.T, s=0.6, linewidths=0, color="black")
-    _bare(ax, side)
+    square(ax, side)
 
 
-def _bare(ax: Axes, side: float) -> None:
-    ax.set(xlim=(-side, side), ylim=(-side, side), xticks=[], yticks=[], aspect="equal")
+def _fields(axes: Sequence[Axes], velocity: np.ndarray, places: np.ndarray, side: float) -> None:
+    """Streamlines at each fraction, with one scale of speeds; the bar is in the last panel."""
+    cells = round(len(places) ** 0.5)
+    x, y = places[:cells, 0], places[::cells, 1]
+    u, v = velocity.reshape(-1, cells, cells, 2).transpose(3, 0, 1, 2)
+    speed = np.hypot(u, v)
+    norm = Normalize(0, float(speed.max()))
+    for k, ax in enumerate(axes[:-1]):
+        if speed[k].any():  # a field at rest has no streamlines
+            coloured = {"color": speed[k], "norm": norm, "cmap": PROGRESS}
+            ax.streamplot(x, y, u[k], v[k], **coloured, density=0.6, linewidth=0.8, arrowsize=0.5)
+        square(ax, side)
+    last = axes[-1]
+    last.set_axis_off()
+    bar = last.inset_axes((0.1, 0.05, 0.08, 0.9))
+    last.figure.colorbar(ScalarMappable(norm, PROGRESS), cax=bar, label="speed")
+
+
+def _bar(ax: Axes, image: AxesImage, label: str) -> None:
+    """Draw a colour bar at the right of a panel, whose size it does not change."""
+    ax.figure.colorbar(image, cax=ax.inset_axes((1.06, 0.05, 0.07, 0.9)), label=label)

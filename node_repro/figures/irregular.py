@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from node_repro.figures import png
-from node_repro.figures.style import BLUE, TRUE, VERMILION
+from node_repro.figures.style import BLUE, TRUE, VERMILION, in_style
 
 CHANNELS = 4  # maximal number of channels in the picture
 
@@ -14,12 +14,13 @@ Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Times (B, n), values (B, n, D), and whether each value was observed (B, n, D)."""
 
 
+@in_style
 def predictions(
     ts: np.ndarray, x: np.ndarray, shown: Points, hidden: Points, channels: Sequence[str]
 ) -> bytes:
     """Predictions x (S, B, T, D) of S posterior samples at ts (T,): one column per series."""
     series, names = x.shape[1], channels[:CHANNELS]
-    figure = Figure(figsize=(3 * series, 1.9 * len(names) + 0.5), layout="constrained")
+    figure = Figure(figsize=(2.5 * series, 1.7 * len(names) + 0.4), layout="constrained")
     axes = figure.subplots(len(names), series, squeeze=False, sharex=True)
     for j, name in enumerate(names):
         for i in range(series):

@@ -1,41 +1,22 @@
-"""The style of the report's figures, and their files. Equal numbers give equal files."""
+"""The report's figures and their files. Equal numbers give equal files."""
 
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
-PAPER = "#999999"  # colour of the paper's values
-PIXELS = 1100  # maximal width of a run's picture
-PNG_COLOURS = 128
+from node_repro.figures import png
+from node_repro.figures.style import STYLE, in_style
 
-STYLE: Any = {
-    "font.family": "serif",
-    "font.serif": ["STIXGeneral", "DejaVu Serif"],
-    "mathtext.fontset": "stix",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.titlesize": 10,
-    "axes.labelsize": 10,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.3,
-    "lines.markersize": 4,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "node-repro",
-}
+PAPER = "#999999"  # colour of the paper's values
+PIXELS = 2200  # maximal width of a PNG
+FEW_COLOURS = 6_000
+LARGEST = 300_000
 
 
 @contextmanager
@@ -53,17 +34,15 @@ def journal(columns: int, rows: int = 1, **size: float) -> Iterator[tuple[Figure
         yield figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
+@in_style
 def styled(draw: Callable[[], Figure]) -> dict[str, bytes]:
     """The files of the figure that `draw` returns, in the report's style."""
-    with matplotlib.rc_context(STYLE):
-        return files(draw())
+    return files(draw())
 
 
 def files(figure: Figure, *, vector: bool = True) -> dict[str, bytes]:
     """The figure as PNG and, with `vector`, as SVG, by file extension."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    saved = {"png": small(buffer.getvalue(), pixels=2 * PIXELS)}
+    saved = {"png": small(png(figure))}
     if vector:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -72,7 +51,7 @@ def files(figure: Figure, *, vector: bool = True) -> dict[str, bytes]:
 
 
 def picture(path: Path) -> dict[str, bytes]:
-    """A picture of a run by file extension: a PNG with fewer colours and pixels, a GIF unchanged.
+    """A picture of a run by file extension: a smaller PNG (see `small`), a GIF unchanged.
 
     Raises ValueError if a GIF is incomplete or of another format, and PIL's errors if a file is
     damaged.
@@ -85,25 +64,38 @@ def picture(path: Path) -> dict[str, bytes]:
             for frame in ImageSequence.Iterator(image):
                 frame.load()
         return {"gif": content}
-    return {"png": small(content, pixels=PIXELS)}
+    return {"png": small(content)}
 
 
-def small(content: bytes, pixels: int) -> bytes:
-    """A PNG with a palette and at most `pixels` wide; unchanged if that would not be smaller."""
+def small(content: bytes) -> bytes:
+    """A PNG of at most PIXELS in width, unchanged if it would not become smaller.
+
+    Drawings of few colours get a palette. Density maps have many, and keep them in files of at most
+    LARGEST bytes, so that colours do not change in steps.
+    """
     image = Image.open(io.BytesIO(content)).convert("RGB")
-    if image.width > pixels:
-        size = (pixels, round(image.height * pixels / image.width))
+    fits = image.width <= PIXELS
+    if not fits:
+        size = (PIXELS, round(image.height * PIXELS / image.width))
         image = image.resize(size, Image.Resampling.LANCZOS)
+    saved = _saved(image)
+    if len(saved) > LARGEST or image.getcolors(FEW_COLOURS) is not None:
+        saved = _saved(image.quantize(256, kmeans=1))
+    return min(saved, content, key=len) if fits else saved
+
+
+def _saved(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    palette = image.quantize(PNG_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    palette.save(buffer, format="PNG", optimize=True)
-    return min(buffer.getvalue(), content, key=len) if image.width <= pixels else buffer.getvalue()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
-def legend_below(figure: Figure, ax: Axes, columns: int) -> None:
+def legend_below(figure: Figure, columns: int) -> None:
     """Add one legend for all panels below them."""
-    handles, labels = ax.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
+    unique = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            unique.setdefault(label, handle)
     if unique:
         figure.legend(
             list(unique.values()), list(unique), loc="outside lower center", ncols=columns

@@ -39,5 +39,5 @@ def curves(panels: Sequence[Panel], along: str) -> dict[str, bytes]:
                 ax.set_ylim(bottom=0)
         for ax in axes[len(panels) :]:
             ax.set_axis_off()
-        legend_below(figure, axes[0], 4)
+        legend_below(figure, 4)
         return files(figure)

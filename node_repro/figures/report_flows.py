@@ -1,69 +1,142 @@
-"""Figure 4 of all its runs: densities side by side, and losses over the size of the flow."""
+"""Figure 4 of all its runs: densities side by side, and divergences over the size of the flow."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
 
+from node_repro.figures.flows import draw_density
 from node_repro.figures.journal import files, journal, legend_below
-from node_repro.figures.style import series_colour, series_marker
+from node_repro.figures.style import DENSITY, in_style, series_colour, series_marker
+
+SIZES = (2, 8, 32)
+KINDS = {"K": "planar flow", "M": "continuous flow"}
+GAP = 0.15  # between the kinds of flow, as a fraction of a panel
+INCH = 1.05  # side of a panel
+
+Fits = Mapping[str, Mapping[int, tuple[np.ndarray, float | None]]]
+"""Densities (n, n) and divergences in nats of flows, by kind ("K" or "M") and size."""
 
 
 class Curve(NamedTuple):
-    """Losses of one kind of flow: the values of all seeds by size (K or M)."""
+    """Losses of one kind of flow: the values of all seeds by size (K or M).
+
+    An `extra` curve is drawn thin: it does not belong to the figure's comparison.
+    """
 
     label: str
     losses: Mapping[int, Sequence[float]]
+    extra: bool = False
 
 
 def losses(targets: Mapping[str, tuple[float, Sequence[Curve]]]) -> dict[str, bytes]:
-    """One panel per target, with its floor -log Z and its curves: means as lines, seeds as dots."""
-    columns = min(2, len(targets))
-    rows = -(-len(targets) // columns)
-    with journal(columns, rows) as (figure, axes):
-        for ax, (name, (floor, curves)) in zip(axes, targets.items(), strict=False):
-            for i, curve in enumerate(curves):
-                _curve(ax, curve, i)
-            ax.axhline(floor, color="black", linestyle=":", linewidth=1, label="floor, −log Z")
+    """KL = loss + log Z over K or M, with logarithmic axes: means as lines, seeds as dots.
+
+    There is one panel per target, given its floor -log Z and its curves.
+    """
+    labels = list(dict.fromkeys(curve.label for _, curves in targets.values() for curve in curves))
+    with journal(len(targets), width=1.95, height=2.9) as (figure, axes):
+        for ax in axes[1:]:
+            ax.sharey(axes[0])
+            ax.tick_params(labelleft=False)
+        for ax, (name, (floor, curves)) in zip(axes, targets.items(), strict=True):
+            for curve in curves:
+                _curve(ax, curve, floor, labels.index(curve.label))
             ax.set_xscale("log", base=2)
+            ax.set_yscale("log", nonpositive="clip")
             sizes = sorted({size for curve in curves for size in curve.losses})
             ax.set_xticks(sizes, [str(size) for size in sizes])
-            ax.set(title=name, xlabel="K or M", ylabel="test loss, nats")
-        for ax in axes[len(targets) :]:
-            ax.set_axis_off()
-        legend_below(figure, axes[0], 2)
+            ax.set(title=name, xlabel="K or M")
+        axes[0].set_ylabel("KL, nats")
+        legend_below(figure, 2)
         return files(figure)
 
 
-def _curve(ax: Axes, curve: Curve, i: int) -> None:
+def _curve(ax: Axes, curve: Curve, floor: float, i: int) -> None:
     sizes = sorted(curve.losses)
-    means = [float(np.mean(curve.losses[size])) for size in sizes]
-    ax.plot(
-        sizes, means, color=series_colour(i), marker=series_marker(i), label=curve.label, zorder=3
-    )
+    means = [float(np.mean(curve.losses[size])) - floor for size in sizes]
+    width, size_of_marker = (0.7, 2.5) if curve.extra else (1.5, 4.5)
+    style = {"color": series_colour(i), "markersize": size_of_marker, "zorder": 3 - curve.extra}
+    label, marker = curve.label, series_marker(i)
+    ax.plot(sizes, means, **style, marker=marker, linewidth=width, label=label)
     for size in sizes:
-        dots = curve.losses[size]
-        ax.plot([size] * len(dots), dots, ".", color=series_colour(i), alpha=0.45, markersize=5)
+        dots = np.asarray(curve.losses[size]) - floor
+        ax.plot([size] * len(dots), dots, ".", **style, alpha=0.45)
+
+
+@in_style
+def density_grid(
+    targets: Mapping[str, tuple[np.ndarray, Fits]], sizes: Sequence[int] = SIZES
+) -> dict[str, bytes]:
+    """Figure 4: one row per target, with its density and those of planar and continuous flows.
+
+    The colours of a row go from 0 to the maximum of its target; higher values have the colour of
+    that maximum. Numbers are divergences in nats. The panel of a missing flow is empty.
+
+    Args:
+        targets: The density (n, n) and the fits of each target, by name.
+        sizes: Sizes K and M of the columns.
+    """
+    width = INCH * (1 + len(KINDS) * (len(sizes) + GAP)) + 0.5
+    figure = Figure(figsize=(width, INCH * len(targets) + 0.9))
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    ratios = [1.0, *([GAP, *(1.0 for _ in sizes)] * len(KINDS))]
+    axes = figure.subplots(len(targets), len(ratios), squeeze=False, width_ratios=ratios)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for row, (name, (target, fits)) in zip(axes, targets.items(), strict=True):
+        top = float(target.max())
+        draw_density(row[0], target / top, 1.0)
+        row[0].text(-0.12, 0.5, name, transform=row[0].transAxes, ha="right", va="center")
+        places = iter(row[1:])
+        for kind in KINDS:
+            next(places)
+            for size in sizes:
+                _fit(next(places), fits.get(kind, {}).get(size), top)
+    _titles(axes[0], sizes)
+    bar = figure.colorbar(
+        ScalarMappable(cmap=DENSITY), ax=axes, location="bottom", shrink=0.3, aspect=30, pad=0.02
+    )
+    bar.set_ticks([0, 1], labels=["0", "maximum of the target's density"])
+    return files(figure, vector=False)
+
+
+def _titles(axes: Sequence[Axes], sizes: Sequence[int]) -> None:
+    axes[0].set_title("target")
+    places = iter(axes[1:])
+    for kind, name in KINDS.items():
+        next(places)
+        for k, size in enumerate(sizes):
+            above = f"{name}\n" if k == len(sizes) // 2 else ""
+            next(places).set_title(f"{above}{kind} = {size}")
+
+
+def _fit(ax: Axes, fit: tuple[np.ndarray, float | None] | None, top: float) -> None:
+    if fit is None:
+        return
+    density, kl = fit
+    draw_density(ax, density / top, 1.0)
+    if kl is not None:
+        ax.text(0.05, 0.04, f"KL {kl:.3f}", transform=ax.transAxes, color="white", fontsize=8)
 
 
 def densities(
     target: np.ndarray, rows: Mapping[str, Mapping[int, np.ndarray]], sizes: Sequence[int]
 ) -> dict[str, bytes]:
-    """The panels of figure 4: the target on the left, one column per size, one row per flow."""
+    """The target on the left, one column per size, one row per flow, on one scale of colours."""
+    top = float(target.max())
     with journal(len(sizes) + 1, len(rows), width=1.5, height=1.6) as (figure, axes):
         grid = np.array(axes, dtype=object).reshape(len(rows), -1)
+        for ax in axes:
+            ax.set_axis_off()
+        draw_density(grid[0, 0], target, top)
+        grid[0, 0].set_title("target")
         for i, (label, models) in enumerate(rows.items()):
-            _density(grid[i, 0], target if i == 0 else None)
-            if i == 0:
-                grid[0, 0].set_title("target")
             for ax, size in zip(grid[i, 1:], sizes, strict=True):
-                _density(ax, models.get(size))
+                if size in models:
+                    draw_density(ax, models[size], top)
                 ax.set_title(f"{label} = {size}")
         return files(figure, vector=False)
-
-
-def _density(ax: Axes, values: np.ndarray | None) -> None:
-    ax.set_axis_off()
-    if values is not None:
-        ax.imshow(values, origin="lower", cmap="viridis", interpolation="bilinear")

@@ -63,7 +63,7 @@ def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
             _references(ax, plot)
         for ax in axes[len(plots) :]:
             ax.set_axis_off()
-        legend_below(figure, axes[0], across)
+        legend_below(figure, across)
         return files(figure)
 
 

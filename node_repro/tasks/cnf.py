@@ -23,6 +23,7 @@ from node_repro.tasks.explore import flow_picture
 
 COUNTS = {"validation": 2_000, "test": 10_000}
 FRACTIONS = (0.05, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the flow's time: the columns of figure 5
+FIELD_GRID = 24  # velocities per side of figure 5
 FRAMES = 20  # of the animation; they include the columns
 PICTURE_POINTS = 2_000
 
@@ -105,7 +106,8 @@ class CNF(Task[Flow, Batch]):
         } | self._velocities(model)
         yield Picture("panels.png", panels(**arrays))
         yield Picture("panels.npz", npz(**arrays))
-        yield Picture("animation.gif", animation(density, samples, moments, self.side))
+        top = float(target.max())
+        yield Picture("animation.gif", animation(density, samples, moments, self.side, top))
         if isinstance(model, ExportsWeights):
             base = standard_normal_log_density(square.points(z)).exp().view(1, GRID, GRID)
             frames = np.concatenate((base.numpy(), density))
@@ -116,6 +118,6 @@ class CNF(Task[Flow, Batch]):
         velocity = getattr(model, "velocity", None)
         if velocity is None:
             return {}
-        grid = Square(self.side, 16).points(self.like)
+        grid = Square(self.side, FIELD_GRID).points(self.like)
         field = torch.stack([velocity(grid, fraction) for fraction in FRACTIONS])
         return {"velocity": field.double().cpu().numpy(), "places": grid.double().cpu().numpy()}

@@ -6,6 +6,7 @@ points, averaged over posterior samples, plus the divergence of the posterior fr
 baselines have no posterior and predict each point from those before it.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Unpack
 
@@ -28,7 +29,11 @@ from node_repro.tasks.likelihood import (
     take_roots,
     variational_loss,
 )
-from node_repro.tasks.linear_probe import probe_accuracy, with_products
+from node_repro.tasks.linear_probe import (
+    discriminant_direction,
+    probe_accuracy,
+    with_products,
+)
 
 SHOWN = 8  # test trajectories in figure 8
 STEPS = 7  # values of a latent dimension in figure 9, and of each axis of the latent plane
@@ -142,6 +147,8 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
 
         examples = self.first_test_examples(SHOWN)
         x = self._predict(model, examples, Noise(seeded_generator("pictures")))
+        if not isinstance(model, LatentSeriesModel):
+            x = _without_start(x, examples.observed.at)
         arrays = {
             "seen": to_numpy(examples.observed.x),
             "clean": to_numpy(examples.clean),
@@ -159,30 +166,26 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
                 yield latent_picture(model, model.posterior(test.observed), test)
 
     def _latent_pictures(self, model: LatentSeriesModel, test: SpiralSplit) -> Iterator[Picture]:
-        from node_repro.figures import spirals
+        from node_repro.figures import latent_space
 
         ts = test.observed.grid
         z0 = model.posterior(test.observed).mean
         directions = to_numpy(test.direction)
-        paths = spirals.latent_paths(to_numpy(model.path(z0, ts)), directions)
+        paths = latent_space.latent_paths(to_numpy(model.path(z0, ts)), directions)
         yield Picture("figure8c_latent.png", paths)
-        start = z0[test.direction.argmax()]  # the first counter-clockwise one, if there is any
         steps = torch.linspace(-2, 2, STEPS).to(z0)
-        moved = start + steps[:, None, None] * torch.diag(z0.std(0))  # (STEPS, L, L)
-        x = model.decode(model.path(moved, ts))
-        yield Picture(
-            "figure9_one_dimension.png", spirals.moved_dimension(to_numpy(x), to_numpy(steps))
-        )
+        x = model.decode(model.path(_moved(z0, test.direction, steps), ts))
+        names = ["discriminant", *(f"dimension {i + 1}" for i in range(z0.shape[1]))]
+        varied = latent_space.moved(to_numpy(x), to_numpy(steps), names)
+        yield Picture("figure9_one_dimension.png", varied)
         axes = torch.linalg.svd(z0 - z0.mean(0), full_matrices=False).Vh[:2]
         spread = ((z0 - z0.mean(0)) @ axes.T).std(0)
         a, b = torch.meshgrid(steps, steps, indexing="ij")
         plane = z0.mean(0) + torch.stack((a, b), -1) * spread @ axes
         x = model.decode(model.path(plane, ts))
         coordinates = ((z0 - z0.mean(0)) @ axes.T) / spread
-        yield Picture(
-            "latent_exploration.png",
-            spirals.latent_plane(to_numpy(x), to_numpy(steps), to_numpy(coordinates), directions),
-        )
+        arrays = (x, steps, coordinates, test.direction)
+        yield Picture("latent_exploration.png", latent_space.latent_plane(*map(to_numpy, arrays)))
 
     def _log_likelihood(self, batch: SpiralBatch, means: Tensor) -> Tensor:
         """log p of the observed points of each trajectory, (S, B)."""
@@ -195,6 +198,31 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
         """Every point of the window and after it, (S, B, 2 WINDOW, 2)."""
         places = torch.arange(2 * WINDOW, device=split.clean.device)
         return model.predict(split.observed, places.expand(len(split.clean), -1), noise)
+
+
+def _moved(z0: Tensor, direction: Tensor, steps: Tensor) -> Tensor:
+    """States (S, 1 + L, L) moved by steps (S,), in standard deviations of z0 (B, L).
+
+    The first ones lie on the line through the mean of z0 along which the direction of rotation is
+    discriminated best. In the others one dimension of the first counter-clockwise spiral, if there
+    is any, is varied.
+    """
+    axis = discriminant_direction(z0, direction)
+    line = z0.mean(0) + steps[:, None, None] * ((z0 - z0.mean(0)) @ axis).std() * axis
+    start = z0[direction.argmax()]
+    single = start + steps[:, None, None] * torch.diag(z0.std(0))
+    return torch.cat((line, single), dim=1)
+
+
+def _without_start(x: Tensor, at: Tensor) -> Tensor:
+    """Predictions x (S, B, T, 2), NaN before the second observation of each series.
+
+    A model that predicts each point from those before it knows nothing there. `at` (B, n) are the
+    grid indices of the observations.
+    """
+    second = at[:, :2].amax(1)
+    known = torch.arange(x.shape[2], device=x.device) >= second[:, None]
+    return x.masked_fill(~known[:, :, None], math.nan)
 
 
 def _mean_square(error: Tensor) -> Tensor:

@@ -26,6 +26,20 @@ def probe_accuracy(z: Tensor, label: Tensor, z_test: Tensor, label_test: Tensor)
     return float((predicted == label_test.double().cpu()).double().mean())
 
 
+def discriminant_direction(z: Tensor, label: Tensor) -> Tensor:
+    """The unit vector (L,) along which a linear probe of the labels (N,), +1 or -1, increases.
+
+    This is Fisher's linear discriminant of z (N, L). If all labels are equal, it is the first
+    principal direction of z.
+    """
+    centred = (z - z.mean(0)).cpu().double()
+    labels = label.cpu().double()
+    direction = torch.linalg.pinv(centred) @ (labels - labels.mean())
+    if not direction.any():
+        direction = torch.linalg.svd(centred, full_matrices=False).Vh[0]
+    return (direction / direction.norm()).to(z)
+
+
 def with_products(z: Tensor) -> Tensor:
     """z (N, L) and all products of two of its components, (N, L + L (L + 1) / 2)."""
     row, column = torch.triu_indices(z.shape[1], z.shape[1], device=z.device)

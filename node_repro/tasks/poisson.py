@@ -126,15 +126,21 @@ class Poisson(SplitTask[EventModel, EventBatch, EventSplit]):
         examples = self.first_test_examples(SHOWN)
         ts = torch.linspace(0, self.data.end, POINTS, dtype=torch.float64)
         rates = model.intensity(examples.events, ts, Noise(seeded_generator("pictures")))
-        true = self.data.rate.at(ts.to(examples.phase), examples.phase[:, None])
+        t, phase = ts.to(examples.phase), examples.phase[:, None]
         times = examples.events.grid[examples.events.at.cpu()]
         arrays = {
             "ts": ts.numpy(),
             "rates": to_numpy(rates),
-            "true": to_numpy(true),
+            "true": to_numpy(self.data.rate.at(t, phase)),
             "times": times.numpy(),
             "count": to_numpy(examples.events.count),
         }
+        if self.data.marked:
+            own = _shrink(examples).events
+            learned = model(own, Noise(seeded_generator("pictures"))).means.mean(0)
+            arrays["marks"] = to_numpy(own.x)
+            arrays["marks_learned"] = to_numpy(learned)
+            arrays["marks_true"] = to_numpy(self.data.mark(t, phase))
         yield Picture("figure7_intensity.png", events.intensity(**arrays))
         if final:
             yield Picture("figure7_intensity.npz", npz(**arrays))

@@ -1,11 +1,13 @@
 """The tasks on time series: likelihoods by hand, scores, splits, seeds, pictures."""
 
+import io
 import math
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -30,7 +32,11 @@ from node_repro.tasks.field_fit import FieldFit
 from node_repro.tasks.irregular import Irregular
 from node_repro.tasks.latent_ode import SpiralBatch, SpiralPrediction
 from node_repro.tasks.likelihood import kl_weight, log_mean_exp, take_roots
-from node_repro.tasks.linear_probe import probe_accuracy, with_products
+from node_repro.tasks.linear_probe import (
+    discriminant_direction,
+    probe_accuracy,
+    with_products,
+)
 from node_repro.tasks.poisson import Poisson
 
 CPU: Any = {
@@ -446,3 +452,39 @@ def test_pictures_are_png_files(spirals: SpiralData, events: EventData, tmp_path
     }
     for file, content in files.items():
         assert content.startswith(b"\x89PNG" if file.endswith("png") else b"PK")
+
+
+def test_lines_of_models_without_a_latent_state_begin_at_the_second_observation(
+    spirals: SpiralData,
+) -> None:
+    task = prediction(spirals)
+    model = Oracle(task.splits["test"].clean[:8], 0.1)
+    files = dict(task.pictures(model, final=True))
+    with np.load(io.BytesIO(files["figure8_predictions.npz"])) as arrays:
+        known = np.isfinite(arrays["predicted"]).all(2)
+    second = task.splits["test"].observed.at[:8, 1].numpy()
+    assert (known == (np.arange(2 * WINDOW) >= second[:, None])).all()
+
+
+def test_pictures_of_marked_events_have_the_marks(events: EventData) -> None:
+    model = TrueRate(events, events.test.phase[:4])
+    files = dict(poisson(events).pictures(model, final=True))
+    with np.load(io.BytesIO(files["figure7_intensity.npz"])) as arrays:
+        marked = "marks" in arrays
+        assert marked is events.marked
+        if marked:
+            first = int(arrays["count"][0])
+            error = arrays["marks"] - arrays["marks_learned"]
+            assert 0 < np.abs(error[0, :first]).max() < 0.5
+
+
+def test_discriminant_direction_separates_clusters() -> None:
+    random = torch.Generator().manual_seed(0)
+    label = torch.tensor([1.0, -1.0]).double().repeat(50)
+    z = torch.randn(100, 3, generator=random).double() * torch.tensor([5.0, 1.0, 1.0])
+    z[:, 1] += 4 * label
+    direction = discriminant_direction(z, label)
+    assert float(direction.norm()) == pytest.approx(1)
+    assert ((z @ direction - z.mean(0) @ direction).sign() == label).all()
+    alike = discriminant_direction(z - z.mean(0), torch.ones(100))
+    assert abs(float(alike[0])) > 0.9
