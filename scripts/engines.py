@@ -61,9 +61,7 @@ def compared(kind: str, folders: dict[str, Path]) -> dict[str, Any]:
         "first_difference": [abs(a - b) / abs(a) for a, b in losses],
         "score": {engine: one["last"]["test"][metric] for engine, one in both(eager, compiled)},
         "standard_error": eager["last"]["test_standard_error"],
-        "seconds": {
-            engine: one["estimate_seconds"]["taken"] for engine, one in both(eager, compiled)
-        },
+        "seconds": {engine: one["training"]["seconds"] for engine, one in both(eager, compiled)},
         "compiling": compiled["engine"],
     }
 
