@@ -20,7 +20,7 @@ def predictions(
 ) -> bytes:
     """Predictions x (S, B, T, D) of S posterior samples at ts (T,): one column per series."""
     series, names = x.shape[1], channels[:CHANNELS]
-    figure = Figure(figsize=(2.5 * series, 1.7 * len(names) + 0.4), layout="constrained")
+    figure = Figure(figsize=(2 * series, 1.4 * len(names) + 0.4), layout="constrained")
     axes = figure.subplots(len(names), series, squeeze=False, sharex=True)
     for j, name in enumerate(names):
         for i in range(series):

@@ -87,6 +87,7 @@ def density_grid(
     axes = figure.subplots(len(targets), len(ratios), squeeze=False, width_ratios=ratios)
     for ax in axes.flat:
         ax.set_axis_off()
+        ax.set_aspect("equal")
     for row, (name, (target, fits)) in zip(axes, targets.items(), strict=True):
         top = float(target.max())
         draw_density(row[0], target / top, 1.0)
