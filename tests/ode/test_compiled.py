@@ -280,6 +280,24 @@ def test_a_graph_serves_all_times_and_tolerances_and_its_numbers_are_the_eager_o
 
 @pytest.mark.slow
 @pytest.mark.skipif(not compilation.has_compiler(), reason="needs a C++ compiler")
+def test_no_graph_depends_on_the_number_of_outputs_or_on_their_strides() -> None:
+    f, solver = Net(), replace(adaptive("dopri5", 1e-6), engine=ode.Compiled())
+
+    def gradients(outputs: int) -> None:
+        y0 = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3).requires_grad_()
+        ts = torch.linspace(0, 2, outputs, dtype=torch.float64)
+        ys, _ = ode.odeint(f, y0, ts, solver=solver, gradient=ode.Checkpointed())
+        ys.movedim(0, 1).flatten().sin().sum().backward()
+
+    gradients(4)
+    before = compilation.COMPILATIONS.graphs
+    for outputs in (7, 12, 5):
+        gradients(outputs)
+    assert compilation.COMPILATIONS.graphs == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not compilation.has_compiler(), reason="needs a C++ compiler")
 def test_the_compiled_adjoint_takes_any_number_of_parameters() -> None:
     torch.manual_seed(0)
     layers = [nn.Linear(3, 3) for _ in range(6)]

@@ -72,7 +72,8 @@ class Solve:
 
     def run(self) -> Trajectory:
         """Run the loop until the end, and make the trajectory."""
-        y, jump = self.state.y, self.options.jump
+        # contiguous, as a graph depends on the strides, which views of other tensors share
+        y, jump = self.state.y.contiguous(), self.options.jump
         begin, h = self._first_step()
         loop, per_step = self._loop()
         tensors = Tensors(
@@ -81,7 +82,10 @@ class Solve:
             (torch.zeros_like(y),) if loop.renewed and begin == "given" else (),
             () if isinstance(self.method, ExplicitRungeKutta) else (y,),
         )
-        stops = Stops(self.ts.to(y.device, non_blocking=True), () if jump is None else jump.tensors)
+        # without a jump the loop does not stop at outputs, so that no graph depends on their number
+        ts = self.ts[[0, -1]] if jump is None else self.ts
+        given = () if jump is None else tuple(x.contiguous() for x in jump.tensors)
+        stops = Stops(ts.to(y.device, non_blocking=True), given)
         numbers, slope = self._numbers(h), None
         while True:
             buffers = self._buffers()

@@ -132,7 +132,7 @@ class _Replayed:
 
     def _start(self) -> tuple[Tensor, Cotangents]:
         """The start of the solve, and the cotangents at its end."""
-        starts, a = self.starts, self.gys[-1]
+        starts, a = self.starts, self.gys[-1].contiguous()  # no graph depends on its strides
         if isinstance(starts, Inverted):
             y0, y, reversible = starts.y0, (starts.y, starts.twin), True
         else:
