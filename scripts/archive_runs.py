@@ -34,6 +34,8 @@ def files_of(outputs: Path, profile: str) -> Iterator[Path]:
 def archive(outputs: Path, profile: str, target: Path) -> int:
     """Write the archive, and return the number of its files."""
     paths = sorted(files_of(outputs, profile))
+    if not paths:
+        raise SystemExit(f"{outputs} has no finished runs of profile {profile}")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(target, "w:xz", preset=9) as packed:
         for path in paths:

@@ -40,7 +40,7 @@ def above_zero(what: str, scope: str = "") -> Rule[Difference]:
 def equal_within(what: str, margin: float, words: str, scope: str = "") -> Rule[Difference]:
     """Equality by two one-sided tests: holds if the interval lies within ± margin.
 
-    Does not hold if 0 is outside the two-sided interval.
+    Does not hold if the whole two-sided interval is beyond the margin.
 
     Args:
         what: The difference.
@@ -55,11 +55,11 @@ def equal_within(what: str, margin: float, words: str, scope: str = "") -> Rule[
 
     def is_different(difference: Difference) -> bool:
         low, high = difference.interval(CONFIDENCE)
-        return low > 0 or high < 0
+        return low > margin or high < -margin
 
     return Rule(
         Condition(f"{_ONE_SIDED} of {what} within ±{words}", is_within),
-        Condition(f"not that, and the {_TWO_SIDED} excludes 0", is_different),
+        Condition(f"all of the {_TWO_SIDED} beyond it", is_different),
         scope,
     )
 
@@ -67,14 +67,14 @@ def equal_within(what: str, margin: float, words: str, scope: str = "") -> Rule[
 def increase_at_most(what: str, margin: float, unit: str = "") -> Rule[Interval]:
     """Non-inferiority, for the interval of an increase: holds if its upper end is ≤ margin.
 
-    Does not hold if the increase is larger than 0 and may be larger than the margin.
+    Does not hold if the whole interval is above the margin.
     """
     return Rule(
         Condition(
             f"upper end of the {_TWO_SIDED} of {what} ≤ {margin:g}{unit}",
             lambda interval: interval.high <= margin,
         ),
-        Condition("not that, and the lower end is above 0", lambda interval: interval.low > 0),
+        Condition("lower end above that", lambda interval: interval.low > margin),
     )
 
 

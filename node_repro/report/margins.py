@@ -27,8 +27,8 @@ are not yet small deviate by about a tenth."""
 
 # Networks on MNIST
 
-HALF = 0.6
-"""Ratio of backward to forward evaluations up to which it is about half. The paper's figure 3 c has
+HALF = (0.4, 0.6)
+"""Ratios of backward to forward evaluations that are about half. The paper's figure 3 c has
 ratios of 0.41 to 0.50, and both numbers of a ratio are read by eye, to ±10 %."""
 
 TIME_CORRELATION = 0.9

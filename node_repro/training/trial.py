@@ -74,6 +74,9 @@ def refusal(config: Config, left: int, device: torch.device) -> str | None:
     """The reason for the eager engine that needs no measurement; None if there is none."""
     if config.profile == "smoke":
         return "since profile=smoke never compiles"
+    if config.ode is not None and config.ode.gradient.name == "direct":
+        # compiled, it would be replaced by checkpointed, whose memory and evaluations differ
+        return "since gradient=direct differentiates eager steps"
     if config.deterministic:
         return "since deterministic=true excludes a choice by measured times"
     if device.type not in ("cpu", "cuda"):

@@ -211,6 +211,37 @@ def test_functions_around_modules_are_differentiated_in_the_loop() -> None:
             )
 
 
+class Twice(nn.Module):
+    """A field that reaches its weight by name and by a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(3, 3).double()
+        self.again = [self.layer.weight]
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return torch.tanh(self.layer(y)) + 0.5 * y @ self.again[0]
+
+
+@pytest.mark.filterwarnings("ignore:engine=compiled")
+@pytest.mark.parametrize("gradient", [ode.Adjoint(), ode.Checkpointed()])
+def test_a_parameter_that_f_reaches_by_two_paths_has_the_whole_gradient(
+    gradient: ode.GradientMethod,
+) -> None:
+    found = []
+    for engine in (ode.Eager(), UNCOMPILED):
+        f = Twice()
+        solver = replace(adaptive("dopri5", 1e-8), engine=engine)
+        y0 = real(0.5, -0.2, 0.9)
+        ys, _ = ode.odeint(
+            f, y0, real(0, 1), solver=solver, gradient=gradient, parameters=f.parameters()
+        )
+        ys.square().sum().backward()
+        found.append(given(f.layer.weight.grad))
+    torch.testing.assert_close(*found, rtol=1e-6, atol=1e-9)
+
+
 def test_what_is_not_compiled_as_a_whole_is_told_once_with_the_reason() -> None:
     growth, rate = Growth(), real(0.5, 0.1).requires_grad_()
     options = {"gradient": ode.Adjoint(), "parameters": [rate]}

@@ -277,7 +277,7 @@ TABLE = table_of(
 
 IMPORTS = """
 from node_repro.report import margins
-from node_repro.report.rules import Rule, at_most
+from node_repro.report.rules import Rule, between
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Seeds, Selection
 from node_repro.report.tables import Column, Table

@@ -16,7 +16,7 @@ from node_repro.report.statistics import Spread
     [
         ((0.0041, 0.0042, 0.0043), "close", Verdict.HOLDS),  # 90 %: −0.11 to 0.11
         ((0.0041, 0.0042, 0.0043), "quick", Verdict.UNTESTED),
-        ((0.0064, 0.0065, 0.0066), "close", Verdict.FAILS),  # 95 %: 0.10 to 0.36
+        ((0.0074, 0.0075, 0.0076), "close", Verdict.FAILS),  # 95 %: 0.20 to 0.46
         ((0.0040, 0.0060), "close", Verdict.UNDECIDED),
         ((0.0042,), "close", Verdict.UNDECIDED),
     ],

@@ -29,6 +29,9 @@ from node_repro.ode.field import Plain, VectorField
 from node_repro.ode.methods import Field
 from node_repro.ode.solution import SolverError
 
+GRAPHS = 64
+"""The most graphs of one kind of solve, over all shapes and functions f; torch's default is 8."""
+
 
 @dataclass
 class Compilations:
@@ -159,8 +162,11 @@ def call(
             if case in _known:
                 result = run(*arguments)
             else:
-                with warnings.catch_warnings():  # of the compiler, which are not about f
-                    warnings.simplefilter("ignore")
+                with (
+                    torch._dynamo.config.patch(recompile_limit=GRAPHS),
+                    warnings.catch_warnings(),
+                ):
+                    warnings.simplefilter("ignore")  # those of the compiler are not about f
                     result = run(*arguments)
     except (SolverError, NotCompilableError):
         raise
@@ -177,7 +183,8 @@ def call(
 
 def _first_lines(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(lines[:2])}"
+    compiler = [line for line in lines if " error: " in line]  # of g++, after its long command
+    return f"{type(error).__name__}: {' '.join(compiler[:1] or lines[:2])}"
 
 
 @contextmanager

@@ -27,10 +27,16 @@ from node_repro.ode.engines.eager import SNAP, SPAN, Eager, leading, passed
 from node_repro.ode.engines.failure import Failure, check_finite, too_many, too_short, underflow
 from node_repro.ode.engines.loop import TOO_MANY, Loop
 from node_repro.ode.engines.progress import Buffers, Stops
-from node_repro.ode.engines.pure import evaluations, stage_count, traced
+from node_repro.ode.engines.pure import (
+    Parametrized,
+    check_single_path,
+    evaluations,
+    stage_count,
+    traced,
+)
 from node_repro.ode.engines.run import POINTS, Begin, Graph, Numbers, Report, Tensors, run_of
 from node_repro.ode.field import Counted, Interval
-from node_repro.ode.methods import Carry, Field, Slope, State
+from node_repro.ode.methods import Carry, Field, Slope, State, at
 from node_repro.ode.methods.reversible_heun import ReversibleHeun
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
 from node_repro.ode.solution import Stats
@@ -206,6 +212,9 @@ class Solve:
         """Evaluate f as the eager engine does, with its checks and errors."""
         f = Counted(self.f, Stats(), (self.t0, self.end))
         f(self.t0, self.state.y, integrands=bool(self.state.integrals))
+        if isinstance(self.traced.f, Parametrized):  # y and its adjoint
+            y = self.state.y[0]
+            check_single_path(self.traced.f, at(self.t0, y), y)
 
     def _collect(self, points: list[float], count: int, tensors: Tensors, buffers: Buffers) -> None:
         """Collect the accepted steps of a run, and compute the outputs within them."""

@@ -90,6 +90,23 @@ def parametrized(f: VectorField, parameters: Sequence[Tensor]) -> Parametrized:
     return Parametrized(module, found)
 
 
+def check_single_path(f: Parametrized, t: Tensor, y: Tensor) -> None:
+    """Raises NotCompilableError if f reaches a parameter not only by its name in a module.
+
+    A reference in a list or a closure would keep the parameter itself, which is a constant for the
+    derivatives of the loop.
+    """
+    own = [p for p in f.parameters if p.requires_grad]
+    copies = [p.detach().clone().requires_grad_(p.requires_grad) for p in f.parameters]
+    with torch.enable_grad():
+        dy = f.with_parameters(copies, lambda f: f(t, y.detach()))
+        if not (own and dy.requires_grad):
+            return
+        found = torch.autograd.grad(dy.sum(), own, allow_unused=True)
+    if any(g is not None for g in found):
+        raise NotCompilableError("f uses a parameter of a module by another reference, too")
+
+
 def _memory(p: Tensor) -> Hashable:
     return p.device, p.data_ptr(), p.dtype, p.shape, p.stride()
 
@@ -106,9 +123,12 @@ def _modules(f: Any) -> list[nn.Module]:  # noqa: ANN401
     if isinstance(bound, nn.Module):
         return [bound]
     cells = getattr(f, "__closure__", None) or ()
-    return [
+    found = [
         m for cell in cells if cell.cell_contents is not f for m in _modules(cell.cell_contents)
     ]
+    code, known = getattr(f, "__code__", None), getattr(f, "__globals__", {})
+    names = code.co_names if code is not None else ()
+    return found + [m for name in names if isinstance(m := known.get(name), nn.Module)]
 
 
 def _views(parameters: Sequence[Tensor]) -> list[Tensor]:

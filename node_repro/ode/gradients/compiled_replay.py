@@ -24,6 +24,7 @@ from node_repro.ode.engines.compilation import (
 from node_repro.ode.engines.compiled import Compiled
 from node_repro.ode.engines.pure import (
     NotCompilableError,
+    check_single_path,
     evaluations,
     inversion_evaluations,
     parametrized,
@@ -190,6 +191,7 @@ class _Replayed:
         with torch.enable_grad():
             y = self._start()[0].detach().requires_grad_()
             declared.evaluate(self.f, at(float(self.points[0]), y), y)
+        check_single_path(self.parametrized, at(float(self.points[0]), y), y)
 
     def _check_ends(self, y0: Tensor, carried: Cotangents) -> None:
         """Check that f gives the values of the forward pass. Raises SolverError."""

@@ -14,7 +14,7 @@ from node_repro.report.format import (
     format_tolerance,
 )
 from node_repro.report.probe_rows import ProbeRows, reference_notes
-from node_repro.report.rules import Condition, Rule, at_least, at_most, every, increasing
+from node_repro.report.rules import Condition, Rule, at_least, between, every, increasing
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Selection, get_number
 from node_repro.report.statistics import Pairs
@@ -53,7 +53,7 @@ CONTROLLED = Rule(every(BELOW, "at every tolerance") & FALLING)
 STRAIGHT = Rule(
     at_least("correlation of seconds and evaluations of VODE-Adams", margins.TIME_CORRELATION)
 )
-HALF = Rule(at_most("median ratio over all tolerances", margins.HALF))
+HALF = Rule(between("median ratio over all tolerances", *margins.HALF))
 
 
 @section(

@@ -15,7 +15,7 @@ from node_repro.report.comparisons import (
 )
 from node_repro.report.format import format_ends, format_spread, interval_name
 from node_repro.report.probe_rows import ProbeRows
-from node_repro.report.rules import Rule, at_most, near
+from node_repro.report.rules import Rule, between, near
 from node_repro.report.section import Parts, section
 from node_repro.report.sections.memory import SECONDS_NOTE, memory_growth, time_exponent
 from node_repro.report.selection import Seeds, Selection
@@ -59,7 +59,7 @@ TO_PAPER = equal_within("the difference to the paper's", *MARGIN)
 EQUAL = equal_within("the difference of the errors", *MARGIN, scope=ALL_DIGITS)
 BETTER = above_zero("error without the block − error with it", scope=ALL_DIGITS)
 THIRD = Rule(near("ratio", paper.PARAMETER_RATIO, margins.PARAMETER_RATIO))
-HALF = Rule(at_most("ratio of evaluations", margins.HALF))
+HALF = Rule(between("ratio of evaluations", *margins.HALF))
 
 
 class Network(NamedTuple):
