@@ -18,6 +18,7 @@ from pathlib import Path
 from node_repro.runs.stored_run import find_runs
 
 RECORDS = ("*.json", "*.yaml", "*.jsonl", "probes/*.json")
+DRAWN = "panels.npz"  # the arrays of a picture that is kept itself
 PICTURES = ("pictures/*", "probes/*.png", "probes/*.npz")
 
 
@@ -28,7 +29,8 @@ def files_of(outputs: Path, profile: str) -> Iterator[Path]:
     for run in finished:
         patterns = RECORDS + (PICTURES if run.seed == lowest[run.path.parent] else ())
         for pattern in patterns:
-            yield from (path for path in run.path.glob(pattern) if path.is_file())
+            found = (path for path in run.path.glob(pattern) if path.is_file())
+            yield from (path for path in found if path.name != DRAWN)
 
 
 def archive(outputs: Path, profile: str, target: Path) -> int:

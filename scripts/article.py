@@ -48,6 +48,12 @@ def number(row: Row, column: str, digits: int = 3, scale: float = 1.0) -> str:
     return (f"{value} (n = {seeds})" if seeds else value).replace("-", "−")
 
 
+def hours(folder: str) -> float:
+    """The hours that the trainings of docs/results/<folder> took together."""
+    with (RESULTS / folder / "tables" / "runs.csv").open(encoding="utf-8", newline="") as file:
+        return sum(float(row["training, s"] or 0) for row in csv.DictReader(file)) / 3600
+
+
 def render() -> str:
     """The page."""
     environment = Environment(
@@ -58,7 +64,7 @@ def render() -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals["row"] = find_row
+    environment.globals |= {"row": find_row, "hours": hours}
     environment.filters["number"] = number
     return environment.get_template(TEMPLATE).render()
 

@@ -122,22 +122,3 @@ def _fit(ax: Axes, fit: tuple[np.ndarray, float | None] | None, top: float) -> N
     draw_density(ax, density / top, 1.0)
     if kl is not None:
         ax.text(0.05, 0.04, f"KL {kl:.3f}", transform=ax.transAxes, color="white", fontsize=8)
-
-
-def densities(
-    target: np.ndarray, rows: Mapping[str, Mapping[int, np.ndarray]], sizes: Sequence[int]
-) -> dict[str, bytes]:
-    """The target on the left, one column per size, one row per flow, on one scale of colours."""
-    top = float(target.max())
-    with journal(len(sizes) + 1, len(rows), width=1.5, height=1.6) as (figure, axes):
-        grid = np.array(axes, dtype=object).reshape(len(rows), -1)
-        for ax in axes:
-            ax.set_axis_off()
-        draw_density(grid[0, 0], target, top)
-        grid[0, 0].set_title("target")
-        for i, (label, models) in enumerate(rows.items()):
-            for ax, size in zip(grid[i, 1:], sizes, strict=True):
-                if size in models:
-                    draw_density(ax, models[size], top)
-                ax.set_title(f"{label} = {size}")
-        return files(figure, vector=False)

@@ -379,7 +379,7 @@ def test_damaged_pictures_and_arrays_and_probes_are_left_out(outputs: Path) -> N
     probe.write_text('{"facts": {}, "rows": {"gradient": "adjoint"}}')
     folder = made(outputs)
     left = {drawing.name for a in artifacts(outputs) for drawing in a.drawings}
-    assert names - left == {"figure8b"} and "figure4_u1" in left
+    assert names - left == {"figure8b"} and "figure4_densities" in left
     assert "probe=memory experiment=table1_odenet" in (folder / "report.md").read_text()
 
 

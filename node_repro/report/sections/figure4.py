@@ -94,8 +94,7 @@ def figure4(selection: Selection) -> Parts:
     )
     yield Table("figure4", caption, COLUMNS, [fit for fit in fits if fit.seeds])
     yield from _losses(fits)
-    for target in TARGETS:
-        yield from _densities(fits, target)
+    yield from _densities(fits)
     yield (
         "The paper does not name its targets; these are U1 to U4 of Rezende and Mohamed (2015). "
         "U2 to U4 cannot be normalised on the plane and get a soft wall at ±4."
@@ -137,34 +136,40 @@ def _losses(fits: list[Fit]) -> Parts:
             here = _select(fits, target, kind)
             by_size = {f.size: f.seeds.tests("loss_nats", "last") for f in here if f.seeds}
             if by_size := {size: losses for size, losses in by_size.items() if losses}:
-                curves.append(Curve(label, by_size))
+                curves.append(Curve(label, by_size, extra=kind not in ("cnf", "nf")))
         floors = [fit.floor.mean for fit in fits if fit.target == target and fit.floor]
         if curves and floors:
             panels[name] = (floors[0], curves)
     if panels:
         caption = (
-            "Test loss against the number of units M or maps K; dotted: the floor −log Z. Lines "
-            "are means over seeds, dots single seeds."
+            "KL of the last model, test loss + log Z, against the number of units M or maps K. "
+            "Lines are means over seeds, dots single seeds; thin lines are not in the paper."
         )
-        alt = f"Loss over size for {', '.join(panels)}: the numbers of the table as curves."
+        alt = f"KL over size for {', '.join(panels)}: the numbers of the table as curves."
         yield Drawing("figure4_losses", caption, alt, losses(panels))
 
 
-def _densities(fits: list[Fit], target: str) -> Parts:
-    from node_repro.figures.report_flows import densities
+def _densities(fits: list[Fit]) -> Parts:
+    from node_repro.figures.report_flows import density_grid
 
-    true, rows, seeds = None, {"M": {}, "K": {}}, set()
-    for row, kind in (("M", "cnf"), ("K", "nf")):
-        for fit in _select(fits, target, kind):
-            if found := run_arrays(fit.seeds, "density.npz"):
-                seed, arrays = found
-                true, rows[row][fit.size] = arrays["Target"], arrays["Model"]
-                seeds.add(seed)
-    if true is not None:
-        name = TARGETS[target]
+    targets, seeds = {}, set()
+    for target, name in TARGETS.items():
+        true, shown = None, {"K": {}, "M": {}}
+        for label, kind in (("K", "nf"), ("M", "cnf")):
+            for fit in _select(fits, target, kind):
+                if found := run_arrays(fit.seeds, "density.npz"):
+                    seed, arrays = found
+                    true = arrays["Target"]
+                    kl = fit.seeds.tests_by_seed("kl_nats").get(seed)
+                    shown[label][fit.size] = arrays["Model"], kl
+                    seeds.add(seed)
+        if true is not None:
+            targets[name] = true, shown
+    if targets:
         caption = (
-            f"{name}: target, CNF of M units (upper row), NF of K maps (lower row). "
-            f"{format_seeds(seeds)}"
+            "Targets, planar flows of K maps and continuous flows of M units, with the KL of the "
+            "selected model in nats. In each row the colours go from 0 to the maximum of the "
+            f"target, and higher densities have the colour of that maximum. {format_seeds(seeds)}"
         )
-        alt = f"Densities of the target {name} and of the flows fitted to it, by M and K."
-        yield Drawing(f"figure4_{target}", caption, alt, densities(true, rows, SIZES))
+        alt = f"A grid of densities: rows {', '.join(targets)}; the target, then flows by size."
+        yield Drawing("figure4_densities", caption, alt, density_grid(targets, SIZES))

@@ -113,10 +113,11 @@ def _closer(flows: Mapping[str, Flow], data: str, decides: bool) -> Claim:
 
 
 def _pictures(flow: Flow) -> Parts:
-    field = "" if flow.name.endswith(" NF") else " and field"
+    field = "" if flow.name.endswith(" NF") else " and streamlines of the field"
     caption = (
         f"{capitalised(flow.name)}: density, samples{field} at 5, 20, 40, 60, 80 and 100 % of the "
-        "time from the base, the target at the right."
+        "time from the base, the target at the right. Densities have one scale of colours, which "
+        "ends at the maximum of the target."
     )
     alt = f"The flow from a Gaussian to {flow.data} in six columns, and the target."
     yield from run_picture(flow.key, flow.seeds, "panels.png", caption, alt)

@@ -40,7 +40,8 @@ def figure8(selection: Selection) -> Parts:
         "figure8a",
         rnn,
         "figure8_predictions.png",
-        "8a. RNN, 30 of 100 points observed: reconstruction and extrapolation of test spirals.",
+        "8a. RNN, 30 of 100 points observed: reconstruction and extrapolation of test spirals, "
+        "with the RMSE of the extrapolation from the truth. Lines start at the second observation.",
         "Spirals with 30 dots each; the RNN's line follows the dots in zig-zags, and its "
         "extrapolation is drawn in another colour.",
     )
@@ -55,7 +56,7 @@ def figure8(selection: Selection) -> Parts:
         "figure8c",
         latent,
         "figure8c_latent.png",
-        "8c. Latent trajectories, their first two dimensions; colour is the direction.",
+        "8c. Latent trajectories of 20 test spirals of each direction, their first two dimensions.",
         "Latent trajectories as lines in two colours, clockwise and counter-clockwise.",
     )
 
@@ -76,14 +77,17 @@ def figure9(selection: Selection) -> Parts:
         "figure9",
         latent,
         "figure9_one_dimension.png",
-        "Trajectories decoded from z(t0) with one dimension varied; time is purple to red.",
-        "A grid of small spirals, a row for each latent dimension, changing along the row.",
+        "Trajectories decoded from z(t0). First row: along the line through the mean of z(t0) that "
+        "discriminates the directions best; other rows: one dimension of one spiral varied. "
+        "cw and ccw: the decoded curve turns clockwise or counter-clockwise.",
+        "A grid of small spirals: a row along the discriminant, then one for each dimension.",
     )
     yield from run_picture(
         "latent_exploration",
         latent,
         "latent_exploration.png",
-        "Each point of a plane through the latent space is a trajectory.",
+        "Each point of a plane through the latent space is a trajectory; its colour is the "
+        "direction in which it turns, its dot the start.",
         "Small trajectories on a grid over the latent plane, with the test series as dots.",
     )
     yield from run_picture(
@@ -116,7 +120,7 @@ def figure10(selection: Selection) -> Parts:
         models = [name for name in MODELS.values() if any(name == m for m, _ in arrays)]
         caption = (
             "One test trajectory, a row for each model, a column for each number of points "
-            f"observed. {format_seeds(seeds)}"
+            f"observed, with the RMSE of the extrapolation from the truth. {format_seeds(seeds)}"
         )
         alt = "A grid of one spiral: rows are the models, columns 30, 50 and 100 points."
         draw = styled(lambda: by_observations(COUNTS, models, arrays, TRAJECTORY))
