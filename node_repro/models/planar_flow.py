@@ -86,8 +86,9 @@ class PlanarFlow(Flow):
             z = torch.addr(z, hs[-1], us[k])
         if not hs:
             return z, z.new_zeros(len(z))
-        wu = (self.w * u).sum(1)[list(places), None]
-        det = 1 + wu * (1 - torch.stack(hs).square())
+        wus = (self.w * u).sum(1).unbind()
+        wu = torch.stack([wus[k] for k in places])
+        det = 1 + wu[:, None] * (1 - torch.stack(hs).square())
         return z, det.abs().log().sum(0)
 
     def undo_maps(self, x: Tensor, places: Sequence[int]) -> tuple[Tensor, Tensor]:

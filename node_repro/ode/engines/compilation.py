@@ -18,12 +18,9 @@ from torch._C._autograd import (
     _push_saved_tensors_default_hooks,
     _top_saved_tensors_default_hooks,
 )
-from torch._dynamo.exc import BackendCompilerFailed
 from torch._higher_order_ops.while_loop import while_loop_op
-from torch._inductor.exc import InductorError
 
 from node_repro.ode.engines.captured import run_captured
-from node_repro.ode.engines.cpu_pass import CpuPass
 from node_repro.ode.engines.pure import NotCompilableError, Parametrized, Traceable
 from node_repro.ode.field import Plain, VectorField
 from node_repro.ode.methods import Field
@@ -75,6 +72,8 @@ def _inductor(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:  # noqa: A
     on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, Tensor))
     options: dict[str, Any] = {"cpp_wrapper": on_cpu, "unsafe_marked_cacheable_functions": LOOPS}
     if on_cpu:
+        from node_repro.ode.engines.cpu_pass import CpuPass  # imports the compiler
+
         options["post_grad_custom_post_pass"] = CpuPass()
     return torch._inductor.compile(graph, inputs, options=options)
 
@@ -225,6 +224,9 @@ def with_compiled_function(field: Field) -> Field:
 
 def _compiled_alone(key: Hashable, f: VectorField, t: Tensor, y: Tensor) -> Tensor:
     """f by its compiled graph, or as it is where the compiler fails."""
+    from torch._dynamo.exc import BackendCompilerFailed
+    from torch._inductor.exc import InductorError
+
     if key not in _refused:
         try:
             return _alone[key](f, t, y)
