@@ -2,7 +2,8 @@
 
 Runs `node-run` twice for each kind (a finished run is not repeated), and compares the metrics of
 the first iterations, which must agree to rounding in float32, and the scores at the end, which
-rounding moves by less than their standard error. The seconds include compiling.
+rounding moves by less than their standard error. The seconds include compiling. Writes the rows
+as JSON, and a page of them beside it.
 
     python scripts/engines.py --out docs/results/engines.json
 """
@@ -13,6 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from pages import table
 
 KINDS = {
     "flow": ("task=cnf", "trainer.iterations=300"),
@@ -71,6 +74,40 @@ def both(eager: Any, compiled: Any) -> zip:  # noqa: ANN401
     return zip(ENGINES, (eager, compiled), strict=True)
 
 
+def page(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown."""
+    head = (
+        "training",
+        "iterations",
+        "largest relative difference of the first five losses",
+        "score, eager / compiled",
+        "its standard error",
+        "seconds, eager / compiled",
+        "graphs",
+        "seconds of compiling",
+    )
+    cells = [
+        (
+            row["kind"],
+            str(row["iterations"]),
+            f"{max(row['first_difference']):.1e}",
+            " / ".join(f"{row['score'][engine]:.4f}" for engine in ENGINES) + f" {row['metric']}",
+            f"{row['standard_error']:.4f}",
+            " / ".join(f"{row['seconds'][engine]:.0f}" for engine in ENGINES),
+            str(row["compiling"]["graphs"]),
+            f"{row['compiling']['compile_seconds']:.0f}",
+        )
+        for row in rows
+    ]
+    return (
+        "# Training with both engines\n\n"
+        "One short training of every kind with `engine=eager` and with `engine=compiled`, made by "
+        "`python scripts/engines.py --out docs/results/engines.json`, profile quick, seed 0, one "
+        "thread on a CPU with other work beside it. Compiling is part of the seconds; a longer "
+        "training pays for it once.\n\n" + table(head, cells) + "\n"
+    )
+
+
 def main() -> None:
     """Train, compare and write the rows."""
     parser = argparse.ArgumentParser(description="training runs with both engines")
@@ -88,6 +125,7 @@ def main() -> None:
         rows.append(compared(kind, folders))
         print(json.dumps(rows[-1]))
         chosen.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        chosen.out.with_suffix(".md").write_text(page(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":
