@@ -1,24 +1,24 @@
-"""Pack the finished runs of a profile into one file from which the report can be made again.
+"""Pack the finished runs of a profile, and their pictures, to make the report from again.
 
-    python scripts/archive_runs.py outputs reference docs/results/reference/runs.tar.xz
-    mkdir /tmp/runs && tar -xf docs/results/reference/runs.tar.xz -C /tmp/runs
+    python scripts/archive_runs.py outputs reference docs/results/reference/runs
+    mkdir /tmp/runs && for f in docs/results/reference/runs/*; do tar -xf $f -C /tmp/runs; done
     node-run job=report profile=reference outputs=/tmp/runs
 
 Every run keeps its result, configuration, environment, metrics and probes; the pictures are those
 of the lowest seed of each experiment, which the report shows. Checkpoints and TensorBoard's files
-are left out. Equal runs give an equal file.
+are left out. Equal runs give equal files.
 """
 
 import io
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from node_repro.runs.stored_run import find_runs
 
 RECORDS = ("*.json", "*.yaml", "*.jsonl", "probes/*.json")
-DRAWN = "panels.npz"  # the arrays of a picture that is kept itself
+UNUSED = ("panels.npz", "density.png")  # the report reads panels.png and density.npz
 PICTURES = ("pictures/*", "probes/*.png", "probes/*.npz")
 
 
@@ -30,31 +30,41 @@ def files_of(outputs: Path, profile: str) -> Iterator[Path]:
         patterns = RECORDS + (PICTURES if run.seed == lowest[run.path.parent] else ())
         for pattern in patterns:
             found = (path for path in run.path.glob(pattern) if path.is_file())
-            yield from (path for path in found if path.name != DRAWN)
+            yield from (path for path in found if path.name not in UNUSED)
 
 
-def archive(outputs: Path, profile: str, target: Path) -> int:
-    """Write the archive, and return the number of its files."""
-    paths = sorted(files_of(outputs, profile))
-    if not paths:
+def archive(outputs: Path, profile: str, folder: Path) -> list[Path]:
+    """Write the archives, and return their paths."""
+    by_run: dict[str, list[Path]] = {}
+    for path in sorted(files_of(outputs, profile)):
+        experiment, _, seed, first = path.relative_to(outputs).parts[:4]
+        drawn = "-pictures" if first == "pictures" else ""
+        by_run.setdefault(f"{experiment}-{seed}{drawn}", []).append(path)
+    if not by_run:
         raise SystemExit(f"{outputs} has no finished runs of profile {profile}")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [pack(outputs, paths, folder / f"{name}.tar.xz") for name, paths in by_run.items()]
+
+
+def pack(outputs: Path, paths: Iterable[Path], target: Path) -> Path:
+    """Write one archive, without times and owners."""
     with tarfile.open(target, "w:xz", preset=9) as packed:
         for path in paths:
             content = path.read_bytes()
             entry = tarfile.TarInfo(path.relative_to(outputs).as_posix())
             entry.size = len(content)
             packed.addfile(entry, io.BytesIO(content))
-    return len(paths)
+    return target
 
 
 def main() -> None:
     """See the module's docstring."""
     if len(sys.argv) != 4:
         raise SystemExit(__doc__)
-    outputs, profile, target = sys.argv[1:]
-    count = archive(Path(outputs), profile, Path(target))
-    print(f"{count} files in {target}, {Path(target).stat().st_size / 1e6:.1f} MB")
+    outputs, profile, folder = sys.argv[1:]
+    targets = archive(Path(outputs), profile, Path(folder))
+    size = sum(target.stat().st_size for target in targets)
+    print(f"{len(targets)} archives in {folder}, {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

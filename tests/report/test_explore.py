@@ -154,7 +154,7 @@ def in_node(expression: str, arrays: Arrays, **values: object) -> Any:  # noqa: 
     return json.loads(done.stdout)
 
 
-def close(values: list[Any], expected: Tensor, atol: float) -> None:
+def assert_close(values: list[Any], expected: Tensor, atol: float) -> None:
     got = torch.tensor(values, dtype=torch.float64)
     torch.testing.assert_close(got, expected.double(), rtol=0, atol=atol)
 
@@ -165,14 +165,16 @@ def test_the_latent_field_the_decoder_and_the_path_are_those_of_python(
     arrays = read(latent_file)
     z = [0.3, -1.2, 0.7]
     point, ts = torch.tensor(z), torch.from_numpy(arrays["ts"])
-    close(in_node("maths.latentField(w, z)", arrays, z=z), latent.block.f(ts[0], point), 1e-6)
-    close(in_node("maths.decodeLatent(w, z)", arrays, z=z), latent.decode(point), 1e-6)
+    assert_close(
+        in_node("maths.latentField(w, z)", arrays, z=z), latent.block.f(ts[0], point), 1e-6
+    )
+    assert_close(in_node("maths.decodeLatent(w, z)", arrays, z=z), latent.decode(point), 1e-6)
     curve = "maths.rk4Path((y) => maths.latentField(w, y), z, w.ts)"
     path = latent.double().path(point.double(), ts.double())
     assert float((path[-1] - path[0]).norm()) > 0.1
-    close(in_node(curve, arrays, z=z), path, 1e-4)
+    assert_close(in_node(curve, arrays, z=z), path, 1e-4)
     decoded = in_node(f"{curve}.map((y) => maths.decodeLatent(w, y))", arrays, z=z)
-    close(decoded, latent.decode(path), 1e-4)
+    assert_close(decoded, latent.decode(path), 1e-4)
     latent.float()
 
 
@@ -198,13 +200,13 @@ def test_the_field_and_the_samples_of_a_flow_are_those_of_python(
     y = torch.cat((base.T, torch.zeros(1, len(base)).double()))
     t = torch.tensor(1.3, dtype=torch.float64)
     rate = in_node("maths.planarField(w)(1.3, maths.flowState(w.base))", arrays)
-    close(rate, exact.dynamics.bind(y, None)(t, y).flatten(), 1e-9)
+    assert_close(rate, exact.dynamics.bind(y, None)(t, y).flatten(), 1e-9)
     solve = "maths.dopri5(maths.planarField(w), maths.flowState(w.base), 0, w.end[0], 1e-6).y"
     samples, log_density = exact.sample(base)
     moved = np.reshape(in_node(solve, arrays), (3, -1))
-    close(moved[:2].T.tolist(), samples, 1e-4)
+    assert_close(moved[:2].T.tolist(), samples, 1e-4)
     normal = torch.distributions.Normal(0.0, 1.0).log_prob(base).sum(1)
-    close(moved[2].tolist(), log_density - normal, 1e-4)
+    assert_close(moved[2].tolist(), log_density - normal, 1e-4)
 
 
 @pytest.mark.parametrize("tolerance", [1e-1, 1e-3, 1e-6])
@@ -222,7 +224,7 @@ def test_inversion_takes_the_steps_of_python(
     assert found["evaluations"] == evaluations
     assert found["rms"] == pytest.approx(float(distance.square().mean().sqrt()), rel=1e-3)
     assert found["largest"] == pytest.approx(float(distance.max()), rel=1e-3)
-    close(np.reshape(found["base"], (3, -1))[:2].T.tolist(), z, 1e-9)
+    assert_close(np.reshape(found["base"], (3, -1))[:2].T.tolist(), z, 1e-9)
 
 
 BEFORE = """<script>
