@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from node_repro.config import Component, Config
+from node_repro.config import Component, Config, Value
 from node_repro.config.backward import differences
 from node_repro.config.choices import choices_in
 from node_repro.config.components import options_of
@@ -24,6 +25,12 @@ UNSIGNED = frozenset(
 """Keys and groups that are not part of the signature. They change results to rounding at most, with
 two exceptions: the seed, which has its own folder, and the location of the data, for which the name
 of the data set is part of the signature.
+"""
+
+DEFAULTS_LEFT_OUT: Mapping[str, Value] = {"model.activation": "relu"}
+"""Options of components that are newer than the first runs -> the default.
+
+A default is left out of the signature, so that runs made without the option are found.
 """
 
 FORMER_MODULES = {
@@ -88,7 +95,11 @@ def semantic(config: Config, data_name: str) -> dict[str, Any]:
     values |= {"deterministic": config.deterministic}
     if config.trainer.iterations is not None:
         del values["trainer.epochs"]
-    signed = {key: value for key, value in values.items() if is_signed(key)}
+    signed = {
+        key: value
+        for key, value in values.items()
+        if is_signed(key) and not (key in DEFAULTS_LEFT_OUT and DEFAULTS_LEFT_OUT[key] == value)
+    }
     return {"data": data_name} | signed
 
 

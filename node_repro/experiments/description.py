@@ -18,7 +18,7 @@ class Experiment:
         overrides: Overrides equivalent to `experiment=NAME`: the choice of a group
             ("model": "odenet") or the value of a key ("model.stem": "conv"). Values may
             interpolate other keys (`${...}`).
-        probes: The probes that `node-run reproduce` runs on the experiment's first seed.
+        probes: The probes that `node-run reproduce` runs on every seed of the experiment.
         former_names: Earlier names of the experiment, which are accepted in `experiment=` and under
             which its runs are found.
     """

@@ -21,23 +21,38 @@ def _mnist(
     """A network of table 1, and the same one with the convolutional stem."""
     chosen = {"task": "mnist", **chosen}
     return (
-        Experiment(f"table1_{name}", f"{noun}{detail}", _TABLE1, chosen, probes),
+        Experiment(f"table1_{name}", f"{noun}{detail}", _TABLE1, chosen, (*probes, "wrong_digits")),
         Experiment(
             f"table1_{name}_conv",
             f"{noun}, with the stem of strided convolutions (not in the paper)",
             _TABLE1,
             {**chosen, "model.stem": "conv"},
+            ("wrong_digits",),
         ),
     )
 
 
 EXPERIMENTS = (
-    Experiment("table1_mlp", "1-layer MLP, 784-300-10", _TABLE1, {"task": "mnist", "model": "mlp"}),
+    Experiment(
+        "table1_mlp",
+        "1-layer MLP, 784-300-10, on random crops",
+        _TABLE1,
+        {"task": "mnist", "model": "mlp"},
+        ("wrong_digits",),
+    ),
+    Experiment(
+        "table1_mlp_plain",
+        "1-layer MLP without random crops (not in the paper)",
+        _TABLE1,
+        {"task": "mnist", "model": "mlp", "task.crop_padding": 0},
+        ("wrong_digits",),
+    ),
     Experiment(
         "table1_mlp_deskewed",
         "1-layer MLP on deskewed digits without random crops (LeCun et al. 1998)",
         _TABLE1,
         {"task": "mnist", "model": "mlp", "data": "mnist_deskewed", "task.crop_padding": 0},
+        ("wrong_digits",),
     ),
     *_mnist(
         "odenet",
@@ -45,6 +60,18 @@ EXPERIMENTS = (
         ", one ODE block, gradients by the adjoint method",
         {"model": "odenet", "gradient": "adjoint"},
         _ODENET_PROBES,
+    ),
+    Experiment(
+        "table1_odenet_softplus",
+        "ODE-Net whose field is smooth, with softplus in place of relu (not in the paper)",
+        _TABLE1,
+        {
+            "task": "mnist",
+            "model": "odenet",
+            "gradient": "adjoint",
+            "model.activation": "softplus",
+        },
+        ("gradient_error", "wrong_digits"),
     ),
     *_mnist("resnet", "ResNet of six blocks", "", {"model": "resnet", "model.blocks": 6}),
     *_mnist(

@@ -4,7 +4,9 @@ With gradient=direct the same network is the paper's RK-Net. Parameters with 64 
 with the residual stem, 208,266 with the convolutional one.
 """
 
+import copy
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -17,6 +19,12 @@ from node_repro.models.stem import STEMS, head, norm
 from node_repro.ode.block import ODEBlock
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.solver import Solver
+
+Activation = Literal["relu", "softplus"]
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "softplus": F.softplus,
+}
 
 
 class TimeConv(nn.Module):
@@ -44,10 +52,16 @@ class TimeConv(nn.Module):
 
 
 class ConvField(nn.Module):
-    """f(t, y) of torchdiffeq's ODE-Net: norm, relu, conv, norm, relu, conv, norm, also of t."""
+    """f(t, y) of torchdiffeq's ODE-Net: norm, relu, conv, norm, relu, conv, norm, also of t.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: Number of feature maps.
+        activation: "relu", or "softplus" for a smooth field.
+    """
+
+    def __init__(self, channels: int, activation: Activation = "relu") -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[activation]
         self.norm1 = norm(channels)
         self.conv1 = TimeConv(channels)
         self.norm2 = norm(channels)
@@ -56,9 +70,17 @@ class ConvField(nn.Module):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """dy/dt (B, C, H, W) at time t () and state y (B, C, H, W)."""
-        h = self.conv1(t, F.relu(self.norm1(y)))
-        h = self.conv2(t, F.relu(self.norm2(h)))
+        h = self.conv1(t, self.activation(self.norm1(y)))
+        h = self.conv2(t, self.activation(self.norm2(h)))
         return self.norm3(h)
+
+    def smooth_twin(self) -> nn.Module | None:
+        """A copy with softplus and the same weights; None if the field is smooth itself."""
+        if self.activation is F.softplus:
+            return None
+        twin = copy.deepcopy(self)
+        twin.activation = F.softplus
+        return twin
 
 
 class ODENet(Classifier):
@@ -67,6 +89,7 @@ class ODENet(Classifier):
     Args:
         stem: Layers before the ODE.
         channels: Number of feature maps.
+        activation: Activation of the ODE's field; with softplus the field has no kinks.
         solver: Solver of the ODE.
         gradient: How the solution is differentiated.
     """
@@ -76,12 +99,13 @@ class ODENet(Classifier):
         *,
         stem: Literal["residual", "conv"],
         channels: Annotated[int, Ge(1)],
+        activation: Activation = "relu",
         solver: Solver,
         gradient: GradientMethod,
     ) -> None:
         super().__init__()
         self.stem = STEMS[stem](channels)
-        self.block = ODEBlock(ConvField(channels), solver=solver, gradient=gradient)
+        self.block = ODEBlock(ConvField(channels, activation), solver=solver, gradient=gradient)
         self.head = head(channels)
 
     def forward(self, images: Tensor) -> Tensor:

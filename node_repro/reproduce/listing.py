@@ -39,8 +39,8 @@ def format_list(request: Request, choices: Choices) -> str:
         lines.append(f"{one.name:<{width}}{cost:>8}  {_format_states(states):<26}{one.title}")
     lines += ["", f"{'probe':<{width}}{'cost':>8}  {'state':<26}purpose"]
     for probe in probes:
-        probed = [one for one in experiments if probe in one.probes]
-        runs = [stored.best(one.name, request.seeds_of(one.name)[0]) for one in probed]
+        probed = [one.name for one in experiments if probe in one.probes]
+        runs = [stored.best(name, seed) for name in probed for seed in request.seeds_of(name)]
         done = sum(run is not None and run.file(f"probes/{probe}.json") is not None for run in runs)
         seconds = probe_seconds(probe, smallest=is_smallest(request))
         to_go += (seconds or 0) * (len(runs) - done)

@@ -1,4 +1,4 @@
-"""Plan the jobs of a request: every experiment with every seed, and the probes of the first seed.
+"""Plan the jobs of a request: every experiment with every seed, and the probes of every run.
 
 A run is done if there is a finished run with the same signature, a probe if it was measured on that
 run with the same options. The configurations are composed in this process to compute signatures, so
@@ -67,17 +67,15 @@ def _jobs(
             seconds=seconds,
             done=run is not None,
         )
-    first = request.seeds_of(name)[0]
-    run = _matching(config, finished[first])
-    for probe in experiment.probes:
-        words = ["job=probe", f"probe={probe}", *common, *_smallest(request, probe, choices)]
-        yield Job(
-            f"{probe}-{name}-seed{first}",
-            _words([*words, f"seed={first}"], request),
-            after=f"{name}-seed{first}",
-            seconds=probe_seconds(probe, smallest=is_smallest(request)),
-            done=run is not None and _is_measured(run, probe, words, request),
-        )
+        for probe in experiment.probes:
+            words = ["job=probe", f"probe={probe}", *common, *_smallest(request, probe, choices)]
+            yield Job(
+                f"{probe}-{name}-seed{seed}",
+                _words([*words, f"seed={seed}"], request),
+                after=f"{name}-seed{seed}",
+                seconds=probe_seconds(probe, smallest=is_smallest(request)),
+                done=run is not None and _is_measured(run, probe, words, request),
+            )
 
 
 def _words(words: Sequence[str], request: Request) -> tuple[str, ...]:

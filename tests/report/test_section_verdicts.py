@@ -1,11 +1,13 @@
 """Verdicts of the sections about trained networks, from runs with given scores."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from placed_runs import artifact, claim, made, place, result, row_of
+from scipy import stats
 
 from node_repro.report.artifact import Verdict
 from node_repro.report.statistics import Spread
@@ -49,8 +51,62 @@ def test_networks_are_compared_seed_by_seed(
             place(tmp_path, result(f"table1_{name}", seed, **facts))
     found = claim(tmp_path, "table1", "ODE-Net and ResNet", "error", profile="close")
     assert found.verdict is verdict
-    assert ("paired by seed" in found.measured) == (0 in resnet)
+    assert found.measured.endswith("paired by seed" if 0 in resnet else "paired by nothing")
     assert "95 % interval" in found.measured and "90 % interval" in found.measured
+
+
+def place_network(outputs: Path, name: str, wrong: Sequence[set[int]], *, probed: bool) -> None:
+    """A finished run of profile close for each set of wrong test digits."""
+    for seed, digits in enumerate(wrong):
+        facts = {"test": {"error": len(digits) / 10_000}, "profile": "close"}
+        path = place(outputs, result(f"table1_{name}", seed, **facts))
+        if probed:
+            (path / "probes").mkdir()
+            rows = [{"weights": "selected", "wrong": sorted(digits)}]
+            text = json.dumps({"facts": {}, "rows": rows})
+            (path / "probes" / "wrong_digits.json").write_text(text)
+
+
+@pytest.mark.parametrize(("shared", "probed"), [(35, True), (0, True), (35, False)])
+def test_networks_are_compared_digit_by_digit_where_their_wrong_digits_are_known(
+    tmp_path: Path, shared: int, probed: bool
+) -> None:
+    for network, start in (("odenet", 0), ("resnet", 40 - shared)):
+        sets = [set(range(first, first + 40)) for first in (start, start + 200, start + 400)]
+        place_network(tmp_path, network, sets, probed=probed)
+    found = claim(tmp_path, "table1", "ODE-Net and ResNet", "error", profile="close")
+    assert found.verdict is Verdict.HOLDS  # the errors are equal
+    alone = 40 - shared
+    half = stats.norm.ppf(0.95) * (3 * 2 * alone / 9_999) ** 0.5 / 3 if probed else 0.0
+    assert f"90 % interval −{half:.2f} to {half:.2f}".replace("−0.00", "0.00") in found.measured
+    counts = f"; only one wrong: {', '.join([f'{alone} + {alone}'] * 3)}" if probed else ""
+    pairing = "digit and seed" if probed else "seed"
+    assert found.measured.endswith(f", paired by {pairing}{counts}")
+    row = row_of(made(tmp_path, "close"), "table1_differences", "ResNet, 6 blocks − ODE-Net")
+    assert row["paired by"] == pairing
+    commands = [one.command for one in artifact(tmp_path, "table1", "close").missing]
+    asked = [one for one in commands if "probe=wrong_digits experiment=table1_resnet " in one]
+    assert len(asked) == (0 if probed else 1)
+    assert all("-m job=probe" in one and one.endswith("seed=0,1,2") for one in asked)
+
+
+@pytest.mark.parametrize(
+    ("rival", "verdict"),
+    [
+        (range(40, 140), Verdict.HOLDS),  # 100 + 40 digits: 0.60 ± 0.23 points
+        (range(0, 45), Verdict.HOLDS),  # 5 + 0: 0.05 ± 0.044 points
+        (range(2, 46), Verdict.UNDECIDED),  # 6 + 2: 0.04 ± 0.055 points
+        (range(40, 41), Verdict.FAILS),
+    ],
+)
+def test_a_better_network_is_found_by_the_digits_that_it_alone_gets_right(
+    tmp_path: Path, rival: range, verdict: Verdict
+) -> None:
+    place_network(tmp_path, "odenet", [set(range(40))] * 2, probed=True)
+    place_network(tmp_path, "stem_only", [set(rival)] * 2, probed=True)
+    claims = {one.text: one for one in artifact(tmp_path, "table1", "close").claims}
+    found = claims["An ODE block is better than no block"]
+    assert (found.verdict, found.of_paper) == (verdict, False)
 
 
 def place_seeds(outputs: Path, experiment: str, metric: str, values: Sequence[float]) -> None:

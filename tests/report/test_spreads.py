@@ -10,6 +10,7 @@ from scipy import stats
 from node_repro.report.statistics import (
     Difference,
     Spread,
+    crossed_difference,
     difference_from,
     difference_of_differences,
     difference_over_seeds,
@@ -108,3 +109,33 @@ def test_where_no_example_changed_three_of_n_may() -> None:
     assert (low, high) == pytest.approx((0.002 - 0.0019623, 0.002 + 0.0019623), abs=1e-6)
     assert change.scaled(100).interval(0.95) == pytest.approx((100 * low, 100 * high))
     assert change.interval(0.95).scaled(100) == pytest.approx((100 * low, 100 * high))
+
+
+@pytest.mark.parametrize("chance", [0.02, 0.3])
+def test_a_difference_over_seeds_and_examples_has_the_variance_of_a_two_way_layout(
+    chance: float,
+) -> None:
+    random = np.random.default_rng(3)
+    seeds, examples = 4, 300
+    hard = chance * 2 * random.random(examples)
+    wrong = random.random((2, seeds, examples)) < hard * np.array([1.0, 0.7])[:, None, None]
+    a, b = ({s: frozenset(np.flatnonzero(row).tolist()) for s, row in enumerate(w)} for w in wrong)
+
+    d = wrong[0].astype(float) - wrong[1]
+    of_seed, of_example, value = d.mean(1), d.mean(0), d.mean()
+    ms_seed = examples * of_seed.var(ddof=1)
+    ms_example = seeds * of_example.var(ddof=1)
+    residual = d - of_seed[:, None] - of_example + value
+    ms_residual = (residual**2).sum() / ((seeds - 1) * (examples - 1))
+    square = max(ms_seed + max(ms_example - ms_residual, 0), ms_example)
+    expected = (value, math.sqrt(square / d.size), (seeds - 1) * (square / ms_seed) ** 2)
+    assert tuple(crossed_difference(a, b, examples)) == pytest.approx(expected)
+
+
+def test_a_difference_on_the_same_examples_has_mcnemars_variance_if_seeds_agree() -> None:
+    wrong, other = frozenset(range(30)), frozenset(range(20, 40))  # 20 + 10 of 1,000 discordant
+    found = crossed_difference({0: wrong, 1: wrong}, {0: other, 1: other}, 1_000)
+    variance = (30 - (20 - 10) ** 2 / 1_000) / 1_000 / 999
+    assert found == pytest.approx((0.010, math.sqrt(variance), math.inf))
+    alone = crossed_difference({0: wrong}, {0: other}, 1_000)
+    assert (alone.value, alone.error) == (pytest.approx(0.010), math.inf)

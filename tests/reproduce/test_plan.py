@@ -41,10 +41,11 @@ def test_the_longest_come_first() -> None:
 def test_a_probe_waits_for_the_run_that_it_measures() -> None:
     jobs = {job.name: job for job in plan("seed=2,3", "experiment=table1_rknet,fig5_moons*")}
     probes = {name for name, job in jobs.items() if job.after}
-    assert probes == {"inversion-fig5_moons_cnf-seed2", "test_tolerance-table1_rknet-seed2"}
-    probe = jobs["test_tolerance-table1_rknet-seed2"]
-    assert probe.after == "table1_rknet-seed2"
-    words = {"job=probe", "probe=test_tolerance", "experiment=table1_rknet", "seed=2"}
+    runs = ("inversion-fig5_moons_cnf", "test_tolerance-table1_rknet", "wrong_digits-table1_rknet")
+    assert probes == {f"{name}-seed{seed}" for name in runs for seed in (2, 3)}
+    probe = jobs["test_tolerance-table1_rknet-seed3"]
+    assert probe.after == "table1_rknet-seed3"
+    words = {"job=probe", "probe=test_tolerance", "experiment=table1_rknet", "seed=3"}
     assert words <= set(probe.words)
 
 
@@ -116,7 +117,7 @@ def test_wrong_words_are_refused(words: list[str], facts: str) -> None:
     ("words", "expected"),
     [
         ("seed=1,0,1", Request((), seeds=(1, 0))),
-        ("experiment=glob(table1_mlp*)", Request(("table1_mlp", "table1_mlp_deskewed"))),
+        ("experiment=glob(table2_rnn_30*)", Request(("table2_rnn_30",))),
         ("experiment=seed2_linear,toys_rings", Request(("toys_linear", "toys_rings"))),
         ("experiment=seed2_rings*", Request(("toys_rings", "toys_rings_lifted"))),
         ('outputs="a,b (1)"', Request((), outputs=Path("a,b (1)"))),

@@ -1,43 +1,28 @@
 """Table 1: test error, parameters, memory and time on MNIST."""
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 from node_repro.report import margins, paper
-from node_repro.report.artifact import Claim, Verdict
-from node_repro.report.comparisons import (
-    TWO_ONE_SIDED,
-    above_zero,
-    describe_difference,
-    describe_equality,
-    equal_within,
-    format_pair,
-)
-from node_repro.report.format import format_ends, format_spread, interval_name
+from node_repro.report.artifact import Claim, Missing
+from node_repro.report.comparisons import TWO_ONE_SIDED
+from node_repro.report.format import format_spread, interval_name
+from node_repro.report.networks import PROBE, TO_PAPER, Comparison, Network
 from node_repro.report.probe_rows import ProbeRows
 from node_repro.report.rules import Rule, between, near
 from node_repro.report.section import Parts, section
 from node_repro.report.sections.memory import SECONDS_NOTE, memory_growth, time_exponent
 from node_repro.report.selection import Seeds, Selection
-from node_repro.report.statistics import (
-    Difference,
-    Spread,
-    binomial_error,
-    difference_from,
-    difference_over_seeds,
-    percent,
-    scaled,
-)
+from node_repro.report.statistics import percent, scaled
 from node_repro.report.tables import Column, Table
 
-TEST_DIGITS = 10_000
-
 NETWORKS = {
-    "mlp": "1-layer MLP, plain digits",
+    "mlp": "1-layer MLP, plain digits, random crops",
+    "mlp_plain": "1-layer MLP, plain digits",
     "mlp_deskewed": "1-layer MLP, deskewed digits",
     "resnet": "ResNet, 6 blocks",
     "rknet": "RK-Net",
     "odenet": "ODE-Net",
+    "odenet_softplus": "ODE-Net, softplus",
     "resnet1": "ResNet, 1 block",
     "stem_only": "stem and head alone",
 }
@@ -49,74 +34,12 @@ CONV_STEM = {
     "stem_only_conv": "conv stem and head alone",
 }
 ROWS = NETWORKS | CONV_STEM
-PAPER_ROW = {"mlp_deskewed": "mlp"}
-OTHER_DATA = {"mlp"}
+PAPER_ROW = {"mlp_deskewed": "mlp", "mlp_plain": "mlp"}
+OTHER_DATA = {"mlp", "mlp_plain"}
 """The paper's number is of deskewed digits."""
 
-ALL_DIGITS = "all of MNIST"
-MARGIN = margins.MNIST_POINTS, f"{margins.MNIST_POINTS} points"
-TO_PAPER = equal_within("the difference to the paper's", *MARGIN)
-EQUAL = equal_within("the difference of the errors", *MARGIN, scope=ALL_DIGITS)
-BETTER = above_zero("error without the block − error with it", scope=ALL_DIGITS)
 THIRD = Rule(near("ratio", paper.PARAMETER_RATIO, margins.PARAMETER_RATIO))
 HALF = Rule(between("ratio of evaluations", *margins.HALF))
-
-
-class Network(NamedTuple):
-    """A row of the table: a network, its runs, and the paper's error in per cent."""
-
-    key: str
-    seeds: Seeds
-    paper_error: float | None
-    growth: tuple[str, str] | None  # of memory and of time, in words
-    decides: bool  # whether the profile can decide claims about the network
-
-    @property
-    def name(self) -> str:
-        """The row's heading."""
-        return ROWS[self.key]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the runs are on all of MNIST."""
-        return all(
-            result.data in ("mnist", "mnist-deskewed") and result.test_count == TEST_DIGITS
-            for result in self.seeds.results[:1]
-        )
-
-    @property
-    def error(self) -> Spread | None:
-        """Test error of the selected model."""
-        return self.seeds.test("error")
-
-    @property
-    def single_error(self) -> float | None:
-        """Binomial standard error of a single run, in points."""
-        if self.error is None:
-            return None
-        return 100 * binomial_error(self.error.mean, self.seeds.results[0].test_count)
-
-    @property
-    def difference(self) -> Difference | None:
-        """The error less the paper's, in points; the paper's is of one network."""
-        if self.error is None or self.paper_error is None:
-            return None
-        theirs = self.paper_error / 100
-        error = binomial_error(theirs, TEST_DIGITS)
-        return difference_from(self.error, theirs, error).scaled(100)
-
-    def difference_interval(self, confidence: float) -> str | None:
-        """The interval of the difference, as in "−0.02 to 0.35"; None for a single seed."""
-        interval = self.difference and self.difference.interval(confidence)
-        return format_ends(interval, 2) if interval and interval.is_bounded else None
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict on the claim that the error is the paper's."""
-        if self.error is not None and self.difference is None:
-            return Verdict.INCOMPARABLE
-        comparable = self.key not in OTHER_DATA and self.is_whole
-        return TO_PAPER.judge(self.difference, comparable=comparable, decides=self.decides)
 
 
 @section(
@@ -132,22 +55,35 @@ def table1(selection: Selection) -> Parts:
     networks = {
         key: Network(
             key,
+            name,
             selection.seeds(f"table1_{key}"),
             paper.ERROR_PERCENT.get(PAPER_ROW.get(key, key)),
-            growths.get(key),
-            selection.decides,
+            same_data=key not in OTHER_DATA,
+            growth=growths.get(key),
+            decides=selection.decides,
         )
-        for key in ROWS
+        for key, name in ROWS.items()
     }
-    resnet, rknet, odenet = (networks[key] for key in ("resnet", "rknet", "odenet"))
-    yield _equal("ODE-Net and ResNet have the same test error", odenet, resnet)
-    yield _equal("RK-Net and ODE-Net have the same test error", rknet, odenet)
-    for stem, words in (("", ""), ("_conv", ", conv stem")):
-        text = f"An ODE block is better than no block{words}"
-        yield _better(text, networks[f"stem_only{stem}"], networks[f"odenet{stem}"])
+    for key in ("mlp_deskewed", "resnet", "rknet", "odenet"):
+        yield networks[key].claim_papers_error()
+    pairs = {
+        (one, other): Comparison(networks[one], networks[other])
+        for one, other in (
+            ("resnet", "odenet"),
+            ("rknet", "odenet"),
+            ("resnet1", "odenet"),
+            ("odenet_softplus", "odenet"),
+            ("stem_only", "odenet"),
+            ("stem_only_conv", "odenet_conv"),
+            ("mlp_plain", "mlp"),
+            ("mlp_plain", "mlp_deskewed"),
+        )
+    }
+    yield from _comparisons(pairs)
     yield _third(networks)
-    yield _half(odenet.seeds)
+    yield _half(networks["odenet"].seeds)
     yield _errors(networks)
+    yield _differences(pairs.values())
     yield _costs(networks)
     yield (
         "The paper gives neither optimiser nor schedule, batch size, number of epochs or stem; "
@@ -160,19 +96,40 @@ def table1(selection: Selection) -> Parts:
         "(s.e.) is the binomial one of a single run on the test digits."
     )
     yield (
-        "The paper quotes the MLP from LeCun et al. (1998), whose number is of deskewed digits: "
-        "the row of plain digits is not comparable, nor is any row without a number in the paper."
+        "The paper quotes the MLP from LeCun et al. (1998), whose number is of deskewed digits and "
+        "without augmentation: the rows of plain digits are not comparable, nor is any row without "
+        "a number in the paper. All networks but the MLPs without “random crops” are trained on "
+        "random crops of the digits."
     )
-    yield (
-        "Two networks here are tested on the same digits and compared seed by seed where both have "
-        "the same seeds. The authors withdrew parameter efficiency in version 5 of the paper."
-    )
+    yield from _withdrawn(networks)
     yield SECONDS_NOTE
     if selection.uses_embedded_digits:
         yield (
             "The runs are on the 5,000 embedded digits, not on MNIST, and have few iterations: no "
             "row is compared with the paper or with another row."
         )
+    yield from _missing_probes(selection, networks.values())
+
+
+def _comparisons(pairs: Mapping[tuple[str, str], Comparison]) -> Iterable[Claim]:
+    yield pairs["resnet", "odenet"].claim_equal(
+        "ODE-Net and ResNet have the same test error", of_paper=True
+    )
+    yield pairs["rknet", "odenet"].claim_equal(
+        "RK-Net and ODE-Net have the same test error", of_paper=True
+    )
+    yield pairs["resnet1", "odenet"].claim_equal(
+        "ODE-Net and a ResNet of one block have the same test error", of_paper=False
+    )
+    yield pairs["odenet_softplus", "odenet"].claim_equal(
+        "ODE-Net has the same test error with a smooth activation (softplus)", of_paper=False
+    )
+    yield pairs["stem_only", "odenet"].claim_lower("An ODE block is better than no block")
+    yield pairs["stem_only_conv", "odenet_conv"].claim_lower(
+        "An ODE block is better than no block, conv stem"
+    )
+    yield pairs["mlp_plain", "mlp"].claim_lower("Random crops lower the error of the MLP")
+    yield pairs["mlp_plain", "mlp_deskewed"].claim_lower("Deskewing lowers the error of the MLP")
 
 
 def _errors(networks: Mapping[str, Network]) -> Table:
@@ -198,6 +155,29 @@ def _errors(networks: Mapping[str, Network]) -> Table:
         "difference is that of the mean over seeds combined with the paper's binomial one."
     )
     return Table("table1", caption, columns, networks.values())
+
+
+def _differences(pairs: Iterable[Comparison]) -> Table:
+    measured = [pair for pair in pairs if pair.difference is not None]
+    columns: list[Column[Comparison]] = [
+        Column("networks", lambda pair: pair.name),
+        Column("difference, points", lambda pair: pair.difference and pair.difference.value, 2),
+        *(
+            Column(f"its {interval_name(level)}", lambda pair, c=level: pair.interval(c))
+            for level in (TWO_ONE_SIDED, margins.CONFIDENCE)
+        ),
+        Column("seeds", lambda pair: pair.seeds),
+        Column("paired by", lambda pair: pair.pairing),
+        Column("wrong in the first + second alone", lambda pair: pair.discordant),
+    ]
+    caption = (
+        "Differences of the test errors of the selected models. Paired by digit and seed, seeds "
+        "and digits are both random samples, and the interval is that of several readers of the "
+        "same cases (Hillis 2007); the last column has McNemar's counts of every seed, the digits "
+        f"that one of the two networks alone gets wrong. Where the probe {PROBE} has not measured "
+        "both networks, the errors are paired by seed, or not at all if the seeds differ (Welch)."
+    )
+    return Table("table1_differences", caption, columns, measured)
 
 
 def _costs(networks: Mapping[str, Network]) -> Table:
@@ -244,49 +224,39 @@ def _growths(selection: Selection) -> dict[str, tuple[str, str]]:
     return growths
 
 
-def _equal(text: str, one: Network, other: Network) -> Claim:
-    return _compare(EQUAL, text, one, other, describe_equality, of_paper=True)
-
-
-def _better(text: str, without: Network, block: Network) -> Claim:
-    return _compare(BETTER, text, without, block, describe_difference, of_paper=False)
-
-
-def _compare(
-    rule: Rule[Difference],
-    text: str,
-    one: Network,
-    other: Network,
-    describe: Callable[[Difference, int, str], str],
-    *,
-    of_paper: bool,
-) -> Claim:
-    """Two networks by the difference of their test errors, in points."""
-    errors = [network.seeds.tests_by_seed("error") for network in (one, other)]
-    known = all(errors)
-
-    def measured(difference: Difference) -> str:
-        a, b = one.error, other.error
-        assert a and b
-        pair = format_pair(a.scaled(100), b.scaled(100), 2, " %")
-        paired = ", paired by seed" if errors[0].keys() == errors[1].keys() else ""
-        return f"{pair}: {describe(difference, 2, ' points')}{paired}"
-
-    return rule.claim(
-        text,
-        difference_over_seeds(*errors).scaled(100) if known else None,
-        measured,
-        comparable=one.is_whole and other.is_whole,
-        decides=one.decides,
-        of_paper=of_paper,
-    )
-
-
 def _third(networks: Mapping[str, Network]) -> Claim:
     text = "ODE-Net has about a third of ResNet's parameters (0.22 M against 0.60 M)"
     ode, residual = (networks[key].seeds.parameters for key in ("odenet", "resnet"))
     ratio = ode / residual if ode and residual else None
     return THIRD.claim(text, ratio, lambda ratio: f"{ode:,} / {residual:,} = {ratio:.2f}")
+
+
+def _withdrawn(networks: Mapping[str, Network]) -> Iterable[str]:
+    """The parameters of ODE-Net beside those of a ResNet of one block."""
+    ode, one = (networks[key] for key in ("odenet", "resnet1"))
+    if ode.seeds.parameters and one.seeds.parameters:
+        sizes = (
+            f" A ResNet of one block has {one.seeds.parameters:,} parameters, ODE-Net "
+            f"{ode.seeds.parameters:,}."
+        )
+    else:
+        sizes = ""
+    yield (
+        "The authors withdrew parameter efficiency in version 5 of the paper: the ratio of "
+        f"parameters says how many blocks the ResNet has, not what an ODE saves.{sizes}"
+    )
+
+
+def _missing_probes(selection: Selection, networks: Iterable[Network]) -> Iterable[Missing]:
+    """The commands for wrong digits that are not measured."""
+    for network in networks:
+        seeds = [run.seed for run in network.seeds if PROBE not in run.probes]
+        if seeds:
+            sweep = "-m " if len(seeds) > 1 else ""
+            yield Missing(
+                f"node-run {sweep}job=probe probe={PROBE} experiment=table1_{network.key} "
+                f"profile={selection.profile} seed={','.join(map(str, seeds))}"
+            )
 
 
 def _half(seeds: Seeds) -> Claim:
