@@ -22,6 +22,7 @@ class Plot(NamedTuple):
         levels: Values of dotted horizontal lines.
         diagonal: Whether to draw the line y = x.
         boxes: The paper's ranges, as (x low, x high, y low, y high).
+        floor: Values of y below it are shaded, as within the uncertainty of a reference.
     """
 
     x: str
@@ -35,6 +36,7 @@ class Plot(NamedTuple):
     levels: Sequence[float] = ()
     diagonal: bool = False
     boxes: Sequence[tuple[float, float, float, float]] = ()
+    floor: float | None = None
 
 
 def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
@@ -84,6 +86,11 @@ def _references(ax: Axes, plot: Plot) -> None:
         ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, color=PAPER, alpha=0.3, linewidth=0))
     if plot.boxes:
         ax.autoscale_view()
+    if plot.floor is not None:
+        low, high = ax.get_ylim()
+        low = min(low, plot.floor / 3)
+        ax.axhspan(low, plot.floor, color=PAPER, alpha=0.25, linewidth=0, zorder=1)
+        ax.set_ylim(low, high)
     if plot.diagonal:
         low, high = ax.get_xlim()
         ax.plot((0, high), (0, high), color=PAPER, linestyle="--", linewidth=0.8, zorder=1)

@@ -23,6 +23,7 @@ __all__ = [
     "ExportsWeights",
     "Flow",
     "FlowSample",
+    "HasSmoothTwin",
     "LatentSeriesModel",
     "LineModel",
     "Path",
@@ -223,4 +224,17 @@ class ExportsWeights(Protocol):
 
     def export_weights(self) -> Mapping[str, Tensor]:
         """The weights of its field and decoder, by name."""
+        ...
+
+
+@runtime_checkable
+class HasSmoothTwin(Protocol):
+    """A vector field with an activation that may have kinks.
+
+    Where its derivative jumps, gradients converge with the first order of the step size, whatever
+    the order of the method. The twin shows the order of the method on the same weights.
+    """
+
+    def smooth_twin(self) -> nn.Module | None:
+        """A copy with a smooth activation; None if the field is smooth itself."""
         ...

@@ -5,13 +5,19 @@ float64 at a far smaller tolerance. The loss is replaced by its linearisation at
 solution, the same for all, so that gradient methods are compared and not values of the loss.
 Backward solves use the tolerance of the forward solve; the discrete methods have no error beyond
 that of the forward solve.
+
+A field with kinks, as from relu, is measured a second time with a smooth activation and the same
+weights. The field's derivative jumps at a kink, so that the error of a gradient is of first order
+in the step size there, whatever the order of the method.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
 
+from node_repro.models import HasSmoothTwin
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.solution import SolverError
 from node_repro.probes import Count, Measurement, Positive, Row, Tolerances, TrainedRun
@@ -50,7 +56,7 @@ class Gradient(NamedTuple):
 
 @dataclass(frozen=True)
 class GradientError:
-    """Relative errors of the gradients, by gradient method.
+    """Relative errors of the gradients, by gradient method and field.
 
     Args:
         tolerances: rtol = atol of the solves.
@@ -64,14 +70,44 @@ class GradientError:
 
     def measure(self, run: TrainedRun) -> Measurement:
         solve = record_solve(run.model(), run.task, run.training_batch(self.batch))
+        ode = run.config.ode
+        facts: dict[str, object] = {
+            "examples": self.batch,
+            "reference": f"direct, {METHOD} at {self.reference:g} in float64",
+            "trained_at": ode.rtol if ode is not None and ode.error_controlled else None,
+            "state_size": solve.problem.y0.numel(),
+            "parameters": sum(p.numel() for p in solve.parameters),
+        }
+        rows: list[Row] = []
+        accuracy: dict[str, dict[str, float]] = {}
+        norms: dict[str, dict[str, float]] = {}
+        left_out: dict[str, str] = {}
+        for field, one in _fields(solve):
+            true, looser = self._references(one)
+            accuracy[field] = looser.against(true)
+            norms[field] = {
+                "parameters": float(true.parameters.norm()),
+                "y0": float(true.y0.norm()),
+            }
+            run.print_progress(f"{field} field: {facts['reference']}")
+            rows += [{"field": field, **row} for row in self._rows(run, one, true, left_out)]
+        facts |= {"reference_at_ten_times_the_tolerance": accuracy, "gradient_norms": norms}
+        facts["left_out"] = left_out
+        return Measurement(facts, rows)
+
+    def _references(self, solve: Solve) -> tuple[Gradient, Gradient]:
+        """The reference gradient, and the same at ten times its tolerance."""
         exact = in_float64(solve)
         true, looser = (
             Gradient.from_pass(differentiate(exact, named_solver(METHOD, tolerance), Direct()))
             for tolerance in (self.reference, 10 * self.reference)
         )
-        run.print_progress(f"reference: direct, {METHOD} at {self.reference:g} in float64")
-        rows: list[Row] = []
-        left_out: dict[str, str] = {}
+        return true, looser
+
+    def _rows(
+        self, run: TrainedRun, solve: Solve, true: Gradient, left_out: dict[str, str]
+    ) -> Iterator[Row]:
+        """A row for each method and tolerance; methods that refuse the solve go to `left_out`."""
         for name in gradient_names():
             for tolerance in self.tolerances:
                 try:
@@ -81,24 +117,24 @@ class GradientError:
                         left_out[name] = str(error)
                         break
                     row = {"gradient": name, "tolerance": tolerance, "failure": str(error)}
-                rows.append(row)
+                yield row
                 if "failure" not in row:
                     run.print_progress(
                         f"{name} at {tolerance:g}: relative error of the gradient "
                         f"{row['parameters_relative']:.1e} (parameters), "
                         f"{row['y0_relative']:.1e} (y0)"
                     )
-        facts = {
-            "examples": self.batch,
-            "reference": f"direct, {METHOD} at {self.reference:g} in float64",
-            "reference_at_ten_times_the_tolerance": looser.against(true),
-            "state_size": solve.problem.y0.numel(),
-            "parameters": len(true.parameters),
-            "parameters_gradient_norm": float(true.parameters.norm()),
-            "y0_gradient_norm": float(true.y0.norm()),
-            "left_out": left_out,
-        }
-        return Measurement(facts, rows)
+
+
+def _fields(solve: Solve) -> Iterator[tuple[str, Solve]]:
+    """The solve of the model's own field, and of its smooth twin if the field has kinks."""
+    yield "own", solve
+    f = solve.problem.f
+    twin = f.smooth_twin() if isinstance(f, HasSmoothTwin) else None
+    if twin is not None:
+        parameters = tuple(p for p in twin.parameters() if p.requires_grad)
+        problem = solve.problem._replace(f=twin, parameters=parameters)
+        yield "smooth", solve._replace(problem=problem)
 
 
 def _row(solve: Solve, name: str, tolerance: float, true: Gradient) -> Row:

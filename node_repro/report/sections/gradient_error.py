@@ -1,23 +1,38 @@
 """Relative error of every gradient method against the tolerance."""
 
-from node_repro.report.artifact import Claim
-from node_repro.report.format import describe_fall, format_at
+import math
+from collections.abc import Mapping
+
+from node_repro.report import margins
+from node_repro.report.artifact import Claim, Drawing
+from node_repro.report.drawings import line_plots
+from node_repro.report.format import describe_fall, format_at, format_number, format_tolerance
 from node_repro.report.probe_rows import (
+    Line,
     ProbeRows,
-    plot_by_tolerance,
+    log_plot,
+    median_column,
     reference_notes,
     table_by_tolerance,
 )
-from node_repro.report.rules import Rule, increasing
+from node_repro.report.rules import Rule, at_least, increasing
 from node_repro.report.section import Parts, section
-from node_repro.report.selection import Selection
+from node_repro.report.selection import Selection, get_number
 from node_repro.report.statistics import Pairs
+from node_repro.report.tables import Column, Table
 
-EXPERIMENTS = ("demo_field_fit", "table1_odenet")
-KEY = "parameters_relative"
-
+EXPERIMENTS = ("demo_field_fit", "table1_odenet", "table1_odenet_softplus")
+PROBE, KEY = "gradient_error", "parameters_relative"
+REFERENCE = "reference_at_ten_times_the_tolerance"
+FIELDS = {"own": "own field", "smooth": "smooth twin"}
 
 FALLS = Rule(increasing("the error falls at every step of the tolerance"))
+ORDER = Rule(
+    at_least(
+        f"power of the tolerance, fitted from {format_tolerance(margins.GRADIENT_FROM)} down,",
+        margins.GRADIENT_POWER,
+    )
+)
 
 
 @section(
@@ -26,26 +41,58 @@ FALLS = Rule(increasing("the error falls at every step of the tolerance"))
     title="Error of the gradient against the tolerance",
     source="section 2 and appendix B",
     experiments=EXPERIMENTS,
-    probe="gradient_error",
+    probe=PROBE,
 )
 def gradient_error(selection: Selection) -> Parts:
     """Every gradient method against direct back-propagation in float64 at a far smaller tolerance,
-    on the linear part of the loss.
+    on the linear part of the loss. Where an activation has kinks (relu), the derivative of the
+    field jumps, and the error of a gradient is of first order in the step size whatever the order
+    of the method. The order is therefore judged on the smooth twin, which has the same weights and
+    softplus in place of relu.
     """
     for name in EXPERIMENTS:
-        rows = ProbeRows.read(selection, name, "gradient_error")
-        groups, file = rows.groups("gradient"), f"gradient_error_{name}"
-        yield _claim(name, rows)
-        caption = f"{name}: relative error of the gradient with respect to the parameters."
-        yield table_by_tolerance(file, caption, "gradient", groups, KEY)
-        caption = f"Relative error of the parameters' gradient against the tolerance, {name}."
-        yield from plot_by_tolerance(file, caption, "relative error", groups, KEY)
-        yield from reference_notes(rows, KEY, f"The reference's gradient of {name}")
+        fields = _by_field(ProbeRows.read(selection, name, PROBE))
+        smooth = fields.get("smooth", fields["own"])
+        where = f"{name}, {FIELDS['smooth']}" if "smooth" in fields else name
+        adjoint = _above_reference(smooth.where(gradient="adjoint"))
+        yield _falls(where, adjoint)
+        yield _order(where, adjoint)
+        for field, rows in fields.items():
+            file = f"gradient_error_{name}" + f"_{field}" * (field != "own")
+            caption = f"{name}, {FIELDS[field]}: relative error of the parameters' gradient."
+            yield table_by_tolerance(file, caption, "gradient", rows.groups("gradient"), KEY)
+        yield _at_training(name, fields)
+        yield from _curves(name, fields)
+        yield from _training_notes(name, fields["own"])
+        for field, rows in fields.items():
+            what = f"The reference's gradient of {name}, {FIELDS[field]},"
+            yield from reference_notes(rows, KEY, what)
 
 
-def _claim(name: str, rows: ProbeRows) -> Claim:
-    text = f"The error of the adjoint's gradient falls with the tolerance, {name}"
-    pairs = rows.where(gradient="adjoint").medians("tolerance", KEY)
+def _by_field(rows: ProbeRows) -> dict[str, ProbeRows]:
+    """The rows of each field; its facts have the accuracy of the field's own reference."""
+    accuracy = rows.facts.get(REFERENCE, {})
+    groups = {field: rows.where(field=field).rows for field in FIELDS}
+    return {
+        field: ProbeRows(found, {**rows.facts, REFERENCE: accuracy.get(field)})
+        for field, found in groups.items()
+        if found or field == "own"
+    }
+
+
+def _uncertainty(rows: ProbeRows) -> float | None:
+    """What the reference changes by with a tolerance ten times as large."""
+    return get_number(rows.facts, REFERENCE, KEY)
+
+
+def _above_reference(rows: ProbeRows) -> Pairs:
+    """Tolerances and errors, without errors below the uncertainty of the reference."""
+    least = _uncertainty(rows) or 0.0
+    return [(tolerance, e) for tolerance, e in rows.medians("tolerance", KEY) if e > least]
+
+
+def _falls(where: str, pairs: Pairs) -> Claim:
+    text = f"The error of the adjoint's gradient falls with the tolerance, {where}"
 
     def describe(pairs: Pairs) -> str:
         (small, least), *_, (large, most) = pairs
@@ -53,3 +100,88 @@ def _claim(name: str, rows: ProbeRows) -> Claim:
         return f"{ends}, {describe_fall(pairs)}"
 
     return FALLS.claim(text, pairs if len(pairs) > 1 else None, describe)
+
+
+def _order(where: str, pairs: Pairs) -> Claim:
+    text = f"The error of the adjoint's gradient is about proportional to the tolerance, {where}"
+    fitted = [(t, e) for t, e in pairs if t <= margins.GRADIENT_FROM]
+    power = _power(fitted) if len(fitted) > 1 else None
+
+    def describe(power: float) -> str:
+        return f"error ∝ tolerance to the power {power:.2f} at {len(fitted)} tolerances"
+
+    return ORDER.claim(text, power, describe, of_paper=False)
+
+
+def _power(pairs: Pairs) -> float:
+    """The slope of log y over log x by least squares."""
+    xs, ys = ([math.log(value) for value in values] for values in zip(*pairs, strict=True))
+    middle = sum(xs) / len(xs)
+    weights = [x - middle for x in xs]
+    return sum(w * y for w, y in zip(weights, ys, strict=True)) / sum(w * w for w in weights)
+
+
+def _at_training(name: str, fields: Mapping[str, ProbeRows]) -> Table:
+    """The gradients at the tolerance with which the network was trained."""
+    lines = [
+        Line(f"{FIELDS[field]}, {_label(gradient)}", tolerance, found)
+        for field, rows in fields.items()
+        if (tolerance := get_number(rows.facts, "trained_at")) is not None
+        for gradient, group in rows.groups("gradient").items()
+        if (found := group.where(tolerance=tolerance))
+    ]
+    columns: list[Column[Line]] = [
+        Column("gradient", lambda line: line.name),
+        median_column("NFE forward", "nfe_forward", 0),
+        median_column("NFE backward", "nfe_backward", 0),
+        median_column("relative error, parameters", KEY),
+        median_column("1 − cosine, parameters", "parameters_one_minus_cosine"),
+        median_column("relative error, y0", "y0_relative"),
+        median_column("1 − cosine, y0", "y0_one_minus_cosine"),
+    ]
+    caption = f"{name}: gradients at the tolerance of training, medians over seeds."
+    return Table(f"gradient_error_{name}_training", caption, columns, lines)
+
+
+def _training_notes(name: str, rows: ProbeRows) -> list[str]:
+    """How far the gradient used in training is from the exact one."""
+    tolerance = get_number(rows.facts, "trained_at")
+    if tolerance is None:
+        return []
+    found = rows.where(gradient="adjoint", tolerance=tolerance)
+    error, angle = found.median(KEY), found.median("parameters_one_minus_cosine")
+    if error is None or angle is None:
+        return []
+    return [
+        f"At the tolerance of training, {format_tolerance(tolerance)}, the adjoint's gradient of "
+        f"{name} differs from the exact one by {100 * error:.2g} % of its length (1 − cosine "
+        f"{format_number(angle, None)})."
+    ]
+
+
+def _label(gradient: str) -> str:
+    return gradient.replace("_", " ")
+
+
+def _merged(rows: ProbeRows) -> dict[str, ProbeRows]:
+    """The rows by gradient method; methods with equal errors have one line, "direct, forward"."""
+    names: dict[tuple[tuple[float, float], ...], list[str]] = {}
+    groups = rows.groups("gradient")
+    for name, group in groups.items():
+        names.setdefault(tuple(group.medians("tolerance", KEY)), []).append(name)
+    return {", ".join(map(_label, same)): groups[same[0]] for same in names.values()}
+
+
+def _curves(name: str, fields: Mapping[str, ProbeRows]) -> list[Drawing]:
+    plots = [
+        log_plot("tolerance", "relative error", _merged(rows), "tolerance", KEY)._replace(
+            title=FIELDS[field] if len(fields) > 1 else "", falling=True, floor=_uncertainty(rows)
+        )
+        for field, rows in fields.items()
+    ]
+    caption = (
+        f"Relative error of the parameters' gradient against the tolerance, {name}. Shaded: within "
+        "the uncertainty of the reference."
+    )
+    alt = "Relative error over the tolerance on logarithmic axes, a line for each gradient method."
+    return line_plots(f"gradient_error_{name}", caption, alt, plots)
