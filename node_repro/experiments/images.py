@@ -9,6 +9,7 @@ _ODENET_PROBES = (
     "gradient_error",
     "memory",
     "minibatch_cost",
+    "precision",
     "reconstruction",
     "test_tolerance",
     "tolerance",

@@ -4,7 +4,7 @@ The solve is that of the run, on a small training batch. The reference is the di
 float64 at a far smaller tolerance. The loss is replaced by its linearisation at the run's own
 solution, the same for all, so that gradient methods are compared and not values of the loss.
 Backward solves use the tolerance of the forward solve; the discrete methods have no error beyond
-that of the forward solve.
+that of the forward solve. Constant steps of one method show the order of the error.
 
 A field with kinks, as from relu, is measured a second time with a smooth activation and the same
 weights. The field's derivative jumps at a kink, so that the error of a gradient is of first order
@@ -20,7 +20,7 @@ from torch import Tensor
 from node_repro.models import HasSmoothTwin
 from node_repro.ode.gradients.direct import Direct
 from node_repro.ode.solution import SolverError
-from node_repro.probes import Count, Measurement, Positive, Row, Tolerances, TrainedRun
+from node_repro.probes import Count, Counts, Measurement, Positive, Row, Tolerances, TrainedRun
 from node_repro.probes.solve import (
     Pass,
     Solve,
@@ -29,9 +29,16 @@ from node_repro.probes.solve import (
     record_solve,
     refuse_slow,
 )
-from node_repro.training.build import gradient_names, named_gradient, named_solver, undoes_steps
+from node_repro.training.build import (
+    gradient_names,
+    named_gradient,
+    named_solver,
+    stepping_solver,
+    undoes_steps,
+)
 
 METHOD, REVERSIBLE = "dopri5", "reversible_dopri5"
+STEPPING = "rk4"
 
 
 class Gradient(NamedTuple):
@@ -60,11 +67,13 @@ class GradientError:
 
     Args:
         tolerances: rtol = atol of the solves.
+        steps: Numbers of constant steps of the direct method, in float64.
         batch: Examples in the training batch.
         reference: Tolerance of the reference gradient.
     """
 
     tolerances: Tolerances
+    steps: Counts
     batch: Count
     reference: Positive
 
@@ -85,12 +94,11 @@ class GradientError:
         for field, one in _fields(solve):
             true, looser = self._references(one)
             accuracy[field] = looser.against(true)
-            norms[field] = {
-                "parameters": float(true.parameters.norm()),
-                "y0": float(true.y0.norm()),
-            }
+            norms[field] = {part: float(g.norm()) for part, g in true._asdict().items()}
             run.print_progress(f"{field} field: {facts['reference']}")
             rows += [{"field": field, **row} for row in self._rows(run, one, true, left_out)]
+            exact = in_float64(one)
+            rows += [{"field": field, **_stepping_row(exact, n, true)} for n in self.steps]
         facts |= {"reference_at_ten_times_the_tolerance": accuracy, "gradient_norms": norms}
         facts["left_out"] = left_out
         return Measurement(facts, rows)
@@ -150,4 +158,17 @@ def _row(solve: Solve, name: str, tolerance: float, true: Gradient) -> Row:
         "nfe_forward": passed.stats.nfe,
         "nfe_backward": passed.backward.nfe,
         "nvjp_backward": passed.backward.nvjp,
+    }
+
+
+def _stepping_row(solve: Solve, steps: int, true: Gradient) -> Row:
+    ts = solve.problem.ts
+    solver = stepping_solver(STEPPING, abs(float(ts[-1] - ts[0])) / steps)
+    passed = differentiate(solve, solver, Direct())
+    return {
+        "gradient": "direct",
+        "solver": STEPPING,
+        "steps": steps,
+        **Gradient.from_pass(passed).against(true),
+        "nfe_forward": passed.stats.nfe,
     }

@@ -98,13 +98,10 @@ points is always on the wrong side, and at most 2 % with one dimension more."""
 
 # Gradients and precision
 
-GRADIENT_POWER, GRADIENT_FROM = 0.75, 1e-3
-"""Power of the tolerance that counts as proportional, and the largest tolerance of the fit, that of
-training. A solver controls the error to about its tolerance, power 1. At a jump of the field's
-derivative the error of a step is of second order in its size and that of the gradient of first
-order, so that the gradient's error falls with the square root of the tolerance. The limit is
-halfway."""
+ABOVE_REFERENCE = 10.0
+"""Errors, in uncertainties of the reference, from which an order is observed: the reference then
+changes it by a tenth at most."""
 
 PRECISION_LEVELS = 1
-"""Tolerances whose errors lie between those of two neighbouring precisions, at least, for the
+"""Different solves whose errors lie between those of two neighbouring precisions, at least, for the
 tolerance to be the finer control: with none, the precisions are the finer steps."""

@@ -1,7 +1,6 @@
 """The networks of Table 1: their sizes, the time channel, and the ODE inside of one."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from node_repro.models.odenet import ConvField, ODENet, TimeConv
+from node_repro.models.odenet import Activation, ConvField, ODENet, TimeConv
 from node_repro.models.resnet import ResNet
 from node_repro.models.stem import STEMS
 from node_repro.ode import RungeKutta
@@ -54,10 +53,18 @@ def built(name: str, **changes: Any) -> nn.Module:
     return import_object(choice["_target_"])(**options, **ode)
 
 
-def small(solver: RungeKutta, gradient: GradientMethod, channels: int = 4) -> ODENet:
+def small(
+    solver: RungeKutta,
+    gradient: GradientMethod,
+    channels: int = 4,
+    activation: Activation = "relu",
+) -> ODENet:
     """The same weights on every call."""
     torch.manual_seed(0)
-    return ODENet(stem="conv", channels=channels, solver=solver, gradient=gradient).double()
+    network = ODENet(
+        stem="conv", channels=channels, activation=activation, solver=solver, gradient=gradient
+    )
+    return network.double()
 
 
 def digits(count: int = 3) -> Tensor:
@@ -159,22 +166,23 @@ def test_time_convolution_has_the_parameters_and_the_spread_of_the_usual_one() -
     )
 
 
-def odenet_gradient(gradient: GradientMethod, tol: float) -> Tensor:
+def odenet_gradient(
+    gradient: GradientMethod, tol: float, activation: Activation = "relu"
+) -> Tensor:
     """Of a cross-entropy with respect to the digits and all parameters, as one vector."""
-    model, x = small(adaptive(tol), gradient), digits().requires_grad_()
+    model = small(adaptive(tol), gradient, activation=activation)
+    x = digits().requires_grad_()
     inputs = (x, *model.parameters())
     loss = F.cross_entropy(model(x), torch.tensor([3, 1, 4]))
     parts = torch.autograd.grad(loss, inputs)
     return torch.cat([part.flatten() for part in parts])
 
 
-def test_gradients_of_the_odenet_agree_whatever_method_takes_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """With softplus for relu: the adjoint's proportionality to its tolerance needs a smooth f."""
-    smooth = SimpleNamespace(conv2d=F.conv2d, relu=F.softplus)
-    monkeypatch.setattr("node_repro.models.odenet.F", smooth)
-    found_gradients = {name: odenet_gradient(g, 1e-8) for name, g in GRADIENTS.items()}
+def test_gradients_of_the_odenet_agree_whatever_method_takes_them() -> None:
+    """With softplus: the adjoint's proportionality to its tolerance needs a smooth f."""
+    found_gradients = {
+        name: odenet_gradient(g, 1e-8, activation="softplus") for name, g in GRADIENTS.items()
+    }
     direct = found_gradients["direct"]
     size = float(direct.abs().max())
     torch.testing.assert_close(found_gradients["checkpointed"], direct, rtol=0, atol=1e-13 * size)
@@ -232,3 +240,27 @@ def test_cost_of_an_evaluation_does_not_leak_into_training() -> None:
     assert evaluated["nfe_forward"] > 0
     assert evaluated["nfe_backward"] == evaluated["accepted_backward"] == 0
     assert train() == before
+
+
+def test_the_smooth_twin_has_softplus_in_place_of_relu_and_the_same_weights() -> None:
+    torch.manual_seed(0)
+    field = ConvField(4)
+    y, t = torch.randn(2, 4, 5, 5), torch.tensor(0.3)
+    twin = field.smooth_twin()
+    assert isinstance(twin, ConvField) and twin.smooth_twin() is None
+    h = field.conv1(t, F.softplus(field.norm1(y)))
+    expected = field.norm3(field.conv2(t, F.softplus(field.norm2(h))))
+    torch.testing.assert_close(twin(t, y), expected)
+    h = field.conv1(t, F.relu(field.norm1(y)))
+    torch.testing.assert_close(field(t, y), field.norm3(field.conv2(t, F.relu(field.norm2(h)))))
+
+
+def test_an_ode_net_with_softplus_is_its_own_smooth_twin() -> None:
+    torch.manual_seed(0)
+    network = built("odenet", activation="softplus", channels=4)
+    torch.manual_seed(0)
+    kinked = built("odenet", channels=4)
+    assert isinstance(network, ODENet) and isinstance(kinked, ODENet)
+    twin = kinked.block.f.smooth_twin()  # pyright: ignore[reportCallIssue]
+    y, t = torch.randn(2, 4, 7, 7), torch.tensor(0.5)
+    torch.testing.assert_close(network.block.f(t, y), twin(t, y))

@@ -35,6 +35,7 @@ FEWER = {
     "batch": "2",
     "examples": "3",
     "reference": "1e-8",
+    "fixed": "1e-4",
     "repeats": "1",
     "widths": "[2,3]",
     "states": "[2,6]",
@@ -43,6 +44,8 @@ FEWER = {
 
 
 def experiment_of(name: str) -> str:
+    if name == "wrong_digits":
+        return "table1_odenet"
     return next(one.name for one in all_experiments().values() if name in one.probes)
 
 
@@ -196,16 +199,52 @@ def test_test_error_differs_from_the_models_own_the_less_the_finer(measured: Mea
 
 def test_gradient_error_falls_with_the_tolerance(measured: Measured) -> None:
     found = measured("gradient_error")
-    names = dict.fromkeys(row["gradient"] for row in found["rows"])
+    own = {"rows": [row for row in found["rows"] if row["field"] == "own" and "steps" not in row]}
+    names = dict.fromkeys(row["gradient"] for row in own["rows"])
     assert {*names, *found["facts"]["left_out"]} == set(CHOICES.names("gradient"))
     for name in names:
         for part in ("parameters_relative", "y0_relative"):
-            errors = curve(found, part, gradient=name)
+            errors = curve(own, part, gradient=name)
             assert len(errors) == 3 and errors[0] > 5 * errors[-1] > 0  # kinks: 8 to 20 times
-        angles = curve(found, "y0_one_minus_cosine", gradient=name)
+        angles = curve(own, "y0_one_minus_cosine", gradient=name)
         assert abs(angles[-1]) < 0.02 < angles[0]
-    reference = found["facts"]["reference_at_ten_times_the_tolerance"]["parameters_relative"]
-    assert reference < min(row["parameters_relative"] for row in found["rows"])
+    reference = found["facts"]["reference_at_ten_times_the_tolerance"]["own"]
+    assert reference["parameters_relative"] < min(row["parameters_relative"] for row in own["rows"])
+
+
+def test_gradients_of_the_smooth_twin_have_smaller_errors(measured: Measured) -> None:
+    found = measured("gradient_error")
+    for chosen in ({"gradient": "direct", "tolerance": 1e-4}, {"solver": "rk4", "steps": 4}):
+        (kinked,) = curve(found, "parameters_relative", field="own", **chosen)
+        (smooth,) = curve(found, "parameters_relative", field="smooth", **chosen)
+        assert kinked > 10 * smooth > 0
+    first, _, last = curve(found, "parameters_relative", field="smooth", solver="rk4")
+    assert first > 4**3 * last  # of order 4 from 1 to 4 steps, nearly
+
+
+def test_wrong_digits_are_those_of_the_runs_own_test(
+    measured: Measured, words_of: Callable[[str], list[str]]
+) -> None:
+    found = measured("wrong_digits")
+    folder = run_path(compose(words_of("table1_odenet")), "given by name")
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    selected, last = found["rows"]
+    assert (selected["weights"], last["weights"]) == ("selected", "last")
+    for row in (selected, last):
+        assert row["error"] == pytest.approx(result[row["weights"]]["test"]["error"])
+        assert row["examples"] == result["test_count"]
+        assert len(row["wrong"]) == len(row["predicted"]) == round(row["error"] * row["examples"])
+        assert row["wrong"] == sorted({*row["wrong"]}) and max(row["wrong"]) < row["examples"]
+
+
+def test_errors_of_a_precision_are_about_its_rounding(measured: Measured) -> None:
+    found = measured("precision")
+    errors = curve(found, "state_relative_rms", control="tolerance")
+    assert errors[0] > 10 * errors[-1]
+    for name, epsilon in (("bfloat16", 2**-8), ("float16", 2**-11), ("float32", 2**-24)):
+        (row,) = [row for row in found["rows"] if row["precision"] == name and row["nfe"] > 0][-1:]
+        assert row["control"] == "precision"
+        assert epsilon / 10 < row["state_relative_rms"] < 10 * epsilon
 
 
 def test_forward_sensitivities_cost_what_the_paper_counts(measured: Measured) -> None:

@@ -15,7 +15,7 @@ from node_repro.report.probe_rows import (
     reference_notes,
     table_by_tolerance,
 )
-from node_repro.report.rules import Rule, at_least, increasing
+from node_repro.report.rules import Rule, increasing, near
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Selection, get_number
 from node_repro.report.statistics import Pairs
@@ -26,13 +26,14 @@ PROBE, KEY = "gradient_error", "parameters_relative"
 REFERENCE = "reference_at_ten_times_the_tolerance"
 FIELDS = {"own": "own field", "smooth": "smooth twin"}
 
-FALLS = Rule(increasing("the error falls at every step of the tolerance"))
-ORDER = Rule(
-    at_least(
-        f"power of the tolerance, fitted from {format_tolerance(margins.GRADIENT_FROM)} down,",
-        margins.GRADIENT_POWER,
+STEPPING, RK4_ORDER = "rk4", 4
+FALLS = Rule(
+    increasing(
+        "the error falls at every step of the tolerance that changes the number of evaluations of "
+        "the backward solve"
     )
 )
+ORDER = Rule(near("observed order", RK4_ORDER, margins.ORDER))
 
 
 @section(
@@ -54,9 +55,8 @@ def gradient_error(selection: Selection) -> Parts:
         fields = _by_field(ProbeRows.read(selection, name, PROBE))
         smooth = fields.get("smooth", fields["own"])
         where = f"{name}, {FIELDS['smooth']}" if "smooth" in fields else name
-        adjoint = _above_reference(smooth.where(gradient="adjoint"))
-        yield _falls(where, adjoint)
-        yield _order(where, adjoint)
+        yield _falls(where, smooth)
+        yield _order(where, smooth, fields["own"] if "smooth" in fields else None)
         for field, rows in fields.items():
             file = f"gradient_error_{name}" + f"_{field}" * (field != "own")
             caption = f"{name}, {FIELDS[field]}: relative error of the parameters' gradient."
@@ -85,40 +85,49 @@ def _uncertainty(rows: ProbeRows) -> float | None:
     return get_number(rows.facts, REFERENCE, KEY)
 
 
-def _above_reference(rows: ProbeRows) -> Pairs:
-    """Tolerances and errors, without errors below the uncertainty of the reference."""
-    least = _uncertainty(rows) or 0.0
-    return [(tolerance, e) for tolerance, e in rows.medians("tolerance", KEY) if e > least]
-
-
-def _falls(where: str, pairs: Pairs) -> Claim:
+def _falls(where: str, rows: ProbeRows) -> Claim:
     text = f"The error of the adjoint's gradient falls with the tolerance, {where}"
+    adjoint = rows.where(gradient="adjoint")
+    evaluations = dict(adjoint.medians("tolerance", "nfe_backward"))
+    least = _uncertainty(rows) or 0.0
+    solves: dict[float | None, tuple[float, float]] = {}
+    for tolerance, error in adjoint.medians("tolerance", KEY):
+        if error > least:
+            solves.setdefault(evaluations.get(tolerance), (tolerance, error))
+    pairs = list(solves.values())
 
     def describe(pairs: Pairs) -> str:
         (small, least), *_, (large, most) = pairs
         ends = f"relative error {format_at(most, large)}, {format_at(least, small)}"
-        return f"{ends}, {describe_fall(pairs)}"
+        return f"{ends}, {describe_fall(pairs)} at {len(pairs)} different solves"
 
     return FALLS.claim(text, pairs if len(pairs) > 1 else None, describe)
 
 
-def _order(where: str, pairs: Pairs) -> Claim:
-    text = f"The error of the adjoint's gradient is about proportional to the tolerance, {where}"
-    fitted = [(t, e) for t, e in pairs if t <= margins.GRADIENT_FROM]
-    power = _power(fitted) if len(fitted) > 1 else None
+def _order(where: str, smooth: ProbeRows, kinked: ProbeRows | None) -> Claim:
+    text = f"The error of the gradient has the order of the method, {STEPPING}, {where}"
+    other = None if kinked is None else _observed_order(kinked)
 
-    def describe(power: float) -> str:
-        return f"error ∝ tolerance to the power {power:.2f} at {len(fitted)} tolerances"
+    def describe(order: float) -> str:
+        beside = "" if other is None else f"; with the kinks of relu {other:.2f}"
+        return f"observed order {order:.2f} in constant steps{beside}"
 
-    return ORDER.claim(text, power, describe, of_paper=False)
+    return ORDER.claim(text, _observed_order(smooth), describe, of_paper=False)
 
 
-def _power(pairs: Pairs) -> float:
-    """The slope of log y over log x by least squares."""
-    xs, ys = ([math.log(value) for value in values] for values in zip(*pairs, strict=True))
-    middle = sum(xs) / len(xs)
-    weights = [x - middle for x in xs]
-    return sum(w * y for w, y in zip(weights, ys, strict=True)) / sum(w * w for w in weights)
+def _observed_order(rows: ProbeRows) -> float | None:
+    """The order by the two largest numbers of steps with errors well above the reference's."""
+    least = margins.ABOVE_REFERENCE * (_uncertainty(rows) or 0.0)
+    errors = [(n, error) for n, error in _by_steps(rows) if error > least]
+    if len(errors) < 2:
+        return None
+    (few, larger), (many, smaller) = errors[-2:]
+    return math.log(larger / smaller) / math.log(many / few)
+
+
+def _by_steps(rows: ProbeRows) -> Pairs:
+    """Numbers of constant steps and errors."""
+    return rows.where(solver=STEPPING).medians("steps", KEY)
 
 
 def _at_training(name: str, fields: Mapping[str, ProbeRows]) -> Table:
@@ -173,15 +182,20 @@ def _merged(rows: ProbeRows) -> dict[str, ProbeRows]:
 
 
 def _curves(name: str, fields: Mapping[str, ProbeRows]) -> list[Drawing]:
+    from node_repro.figures.report_probes import Plot
+
+    error = "relative error"
     plots = [
-        log_plot("tolerance", "relative error", _merged(rows), "tolerance", KEY)._replace(
-            title=FIELDS[field] if len(fields) > 1 else "", falling=True, floor=_uncertainty(rows)
+        log_plot("tolerance", error, _merged(rows), "tolerance", KEY)._replace(
+            title=FIELDS[field], falling=True, floor=_uncertainty(rows)
         )
         for field, rows in fields.items()
     ]
+    series = {f"{STEPPING}, {FIELDS[field]}": _by_steps(rows) for field, rows in fields.items()}
+    plots.append(Plot("steps", error, series, title="constant steps", log_x=True, log_y=True))
     caption = (
-        f"Relative error of the parameters' gradient against the tolerance, {name}. Shaded: within "
-        "the uncertainty of the reference."
+        f"Relative error of the parameters' gradient of {name} against the tolerance, and against "
+        "the number of constant steps. Shaded: within the uncertainty of the reference."
     )
-    alt = "Relative error over the tolerance on logarithmic axes, a line for each gradient method."
+    alt = "Relative errors over the tolerance and over the steps on logarithmic axes."
     return line_plots(f"gradient_error_{name}", caption, alt, plots)
