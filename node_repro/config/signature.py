@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from node_repro.config import Component, Config, Value
+from node_repro.config import Component, Config
 from node_repro.config.backward import differences
 from node_repro.config.choices import choices_in
 from node_repro.config.components import options_of
@@ -27,10 +26,13 @@ two exceptions: the seed, which has its own folder, and the location of the data
 of the data set is part of the signature.
 """
 
-DEFAULTS_LEFT_OUT: Mapping[str, Value] = {"model.activation": "relu"}
-"""Options of components that are newer than the first runs -> the default.
-
-A default is left out of the signature, so that runs made without the option are found.
+LEFT_OUT = {
+    "trainer.evaluate_every": None,
+    "trainer.clip": None,
+    "model.activation": "relu",
+}
+"""Keys that are left out of a signature at these values. The options were added later, and runs
+made before had the behaviour that these values stand for.
 """
 
 FORMER_MODULES = {
@@ -98,7 +100,7 @@ def semantic(config: Config, data_name: str) -> dict[str, Any]:
     signed = {
         key: value
         for key, value in values.items()
-        if is_signed(key) and not (key in DEFAULTS_LEFT_OUT and DEFAULTS_LEFT_OUT[key] == value)
+        if is_signed(key) and (key not in LEFT_OUT or value != LEFT_OUT[key])
     }
     return {"data": data_name} | signed
 
@@ -175,11 +177,7 @@ def _first_path(path: str | None) -> str | None:
 
 
 def _trainer(config: Config) -> dict[str, Any]:
-    values = asdict(config.trainer)
-    for name in ("evaluate_every", "clip"):
-        if values[name] is None:  # the default is left out
-            del values[name]
-    return {f"trainer.{key}": value for key, value in values.items()}
+    return {f"trainer.{key}": value for key, value in asdict(config.trainer).items()}
 
 
 def signature(config: Config, data_name: str) -> str:

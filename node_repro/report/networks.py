@@ -109,7 +109,7 @@ class Network(NamedTuple):
             return f"{ours}: {describe_equality(difference, 2, ' points')}"
 
         return TO_PAPER.claim(
-            f"The test error of {self.name} is {self.paper_error:.2f} %",
+            f"The test error is the paper's {self.paper_error:.2f} %, {self.name}",
             self.difference,
             measured,
             comparable=self.is_comparable,

@@ -24,6 +24,8 @@ from node_repro.report.tables import Column, Table
 EXPERIMENTS = ("demo_field_fit", "table1_odenet", "table1_odenet_softplus")
 PROBE, KEY = "gradient_error", "parameters_relative"
 REFERENCE = "reference_at_ten_times_the_tolerance"
+SAME = {"checkpointed": "direct"}
+"""A gradient method that differs from another one by rounding, and the other one."""
 FIELDS = {"own": "own field", "smooth": "smooth twin"}
 
 STEPPING, RK4_ORDER = "rk4", 4
@@ -172,13 +174,15 @@ def _label(gradient: str) -> str:
     return gradient.replace("_", " ")
 
 
-def _merged(rows: ProbeRows) -> dict[str, ProbeRows]:
-    """The rows by gradient method; methods with equal errors have one line, "direct, forward"."""
-    names: dict[tuple[tuple[float, float], ...], list[str]] = {}
+def _shown(rows: ProbeRows) -> dict[str, ProbeRows]:
+    """The rows by gradient method, without one that has the gradients of another."""
     groups = rows.groups("gradient")
-    for name, group in groups.items():
-        names.setdefault(tuple(group.medians("tolerance", KEY)), []).append(name)
-    return {", ".join(map(_label, same)): groups[same[0]] for same in names.values()}
+    same = {one: [other for other, of in SAME.items() if of == one] for one in groups}
+    return {
+        ", ".join(map(_label, (name, *same[name]))): group
+        for name, group in groups.items()
+        if SAME.get(name) not in groups
+    }
 
 
 def _curves(name: str, fields: Mapping[str, ProbeRows]) -> list[Drawing]:
@@ -186,7 +190,7 @@ def _curves(name: str, fields: Mapping[str, ProbeRows]) -> list[Drawing]:
 
     error = "relative error"
     plots = [
-        log_plot("tolerance", error, _merged(rows), "tolerance", KEY)._replace(
+        log_plot("tolerance", error, _shown(rows), "tolerance", KEY)._replace(
             title=FIELDS[field], falling=True, floor=_uncertainty(rows)
         )
         for field, rows in fields.items()

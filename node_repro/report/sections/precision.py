@@ -8,7 +8,7 @@ from node_repro.report.artifact import Claim, Drawing
 from node_repro.report.drawings import line_plots
 from node_repro.report.format import format_number, format_tolerance
 from node_repro.report.probe_rows import Line, ProbeRows, median_column
-from node_repro.report.rules import Rule, at_least, every
+from node_repro.report.rules import Condition, Rule
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Selection, get_number
 from node_repro.report.statistics import Pairs
@@ -18,10 +18,11 @@ NETWORK, PROBE, KEY = "table1_odenet", "precision", "state_relative_rms"
 PRECISIONS = ("bfloat16", "float16", "float32")
 """From the least precise."""
 
-FINER = Rule(
-    every(
-        at_least("different solves whose error lies between", margins.PRECISION_LEVELS),
-        "every two neighbouring precisions'",
+FINER: Rule[Sequence[int]] = Rule(
+    Condition(
+        "between the errors of every two neighbouring precisions, tolerances give at least "
+        f"{margins.PRECISION_LEVELS} solve with another number of evaluations",
+        lambda counts: min(counts) >= margins.PRECISION_LEVELS,
     )
 )
 
@@ -56,9 +57,9 @@ def _finer(tolerances: ProbeRows, precisions: ProbeRows) -> Claim:
     ]
     measured = len(known) == len(PRECISIONS) and bool(solves)
 
-    def describe(counts: Sequence[float]) -> str:
+    def describe(counts: Sequence[int]) -> str:
         between = ", ".join(
-            f"{count:g} between {high} and {low}"
+            f"{count} between {high} and {low}"
             for count, (high, low) in zip(counts, pairwise(PRECISIONS), strict=True)
         )
         total = len({nfe for nfe, _ in solves})
@@ -119,12 +120,12 @@ def _curves(tolerances: ProbeRows, precisions: ProbeRows) -> list[Drawing]:
             for name in PRECISIONS
         }
         levels = [error for name in PRECISIONS for _, error in series[f"{name}, fixed steps"]]
-        plots.append(Plot("NFE", y, series, log_x=True, log_y=True, levels=levels))
+        plots.append(Plot("NFE", y, series, log_y=True, levels=levels))
     caption = (
         f"Errors of {NETWORK} against the evaluations of f, for tolerances from the largest on the "
         "left; dotted: rounding errors of the precisions."
     )
-    alt = "Errors over evaluations on logarithmic axes: a falling line of tolerances, three levels."
+    alt = "Errors on a logarithmic axis over evaluations: a line of tolerances and three levels."
     return line_plots("precision", caption, alt, plots)
 
 
