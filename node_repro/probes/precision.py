@@ -14,8 +14,7 @@ sums within a convolution are accumulated in float32.
 """
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -23,11 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from node_repro.models import Classifier
-from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.gradients import Problem
 from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.solution import Solution, SolverError
-from node_repro.ode.solver import RungeKutta, Solver
+from node_repro.ode.solver import Solver
 from node_repro.probes import (
     Count,
     Measurement,
@@ -38,7 +36,7 @@ from node_repro.probes import (
     TrainedRun,
 )
 from node_repro.probes.solve import Distance, solving_part
-from node_repro.training.build import named_solver
+from node_repro.training.build import named_solver, prescribed_solver
 
 METHOD = "dopri5"
 PRECISIONS = (torch.bfloat16, torch.float16, torch.float32)
@@ -81,25 +79,19 @@ class Precision:
 
     def measure(self, run: TrainedRun) -> Measurement:
         network = _Network.of_run(run, self.batch)
-        true, _ = network.solve(torch.float64, _solver(self.reference))
+        true, _ = network.solve(torch.float64, named_solver(METHOD, self.reference))
         run.print_progress(f"reference: {METHOD} at {self.reference:g} in float64, {true.nfe} NFE")
+        same, steps = network.solve(torch.float64, named_solver(METHOD, self.fixed))
         rows: list[Row] = []
-
-        def add(row: Row, compute: Callable[[], Row]) -> None:
-            try:
-                row |= compute()
-            except SolverError as failure:
-                row["failure"] = str(failure)
-            rows.append(row)
-            run.print_progress(_format(row))
-
         for tolerance in self.tolerances:
-            row: Row = {"control": "tolerance", "precision": "float32", "tolerance": tolerance}
-            add(row, lambda tol=tolerance: network.errors(torch.float32, _solver(tol), true))
-        same, steps = network.solve(torch.float64, _solver(self.fixed))
+            row = {"control": "tolerance", "precision": "float32", "tolerance": tolerance}
+            errors = network.errors(torch.float32, named_solver(METHOD, tolerance), true)
+            rows.append(row | errors)
+            run.print_progress(_format(rows[-1]))
         for dtype in PRECISIONS:
             row = {"control": "precision", "precision": _name(dtype), "tolerance": self.fixed}
-            add(row, lambda dtype=dtype: network.errors(dtype, steps, same))
+            rows.append(row | network.errors(dtype, steps, same))
+            run.print_progress(_format(rows[-1]))
         facts = {
             "examples": len(true.scores),
             "reference": f"{METHOD} at {self.reference:g} in float64",
@@ -142,25 +134,22 @@ class _Network(NamedTuple):
         solving_part(model)
         return cls(model.double(), run.test_batches(digits, 1)[0].images.double())
 
-    def solve(self, dtype: torch.dtype, solver: RungeKutta) -> tuple[Output, RungeKutta]:
+    def solve(self, dtype: torch.dtype, solver: Solver) -> tuple[Output, Solver]:
         """The output with the ODE solved in `dtype`, and a solver that repeats the steps."""
         part, cast = solving_part(self.model), _InPrecision(dtype)
         part.solver, part.gradient = solver, cast
         with torch.no_grad():
             scores = self.model(self.images)
         assert cast.state is not None
-        steps = replace(solver, controller=Prescribed(cast.points))
+        steps = prescribed_solver(METHOD, cast.points)
         return Output(cast.state, scores, part.stats.nfe), steps
 
-    def errors(self, dtype: torch.dtype, solver: RungeKutta, true: Output) -> Row:
-        """The errors of the output with the ODE solved in `dtype`."""
-        return self.solve(dtype, solver)[0].against(true)
-
-
-def _solver(tolerance: float) -> RungeKutta:
-    solver = named_solver(METHOD, tolerance)
-    assert isinstance(solver, RungeKutta)
-    return solver
+    def errors(self, dtype: torch.dtype, solver: Solver, true: Output) -> Row:
+        """The errors of the output with the ODE solved in `dtype`, or why there is none."""
+        try:
+            return self.solve(dtype, solver)[0].against(true)
+        except SolverError as failure:
+            return {"failure": str(failure)}
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -168,8 +157,8 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _format(row: Row) -> str:
-    what = f"{row['precision']}, steps fixed" if row["control"] == "precision" else "float32"
-    what = what if row["control"] == "precision" else f"{what} at {row['tolerance']:g}"
+    how = "steps fixed" if row["control"] == "precision" else f"at {row['tolerance']:g}"
+    what = f"{row['precision']}, {how}"
     if "failure" in row:
         return f"{what}: {row['failure']}"
     return (

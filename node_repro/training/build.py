@@ -32,11 +32,12 @@ from node_repro.config.backward import KEYS as BACKWARD
 from node_repro.config.choices import choices_in
 from node_repro.config.options import RUNGE_KUTTA
 from node_repro.data import DataSet
+from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.engines import Engine
 from node_repro.ode.engines.auto import Auto
 from node_repro.ode.engines.eager import Eager
 from node_repro.ode.gradients import GradientMethod
-from node_repro.ode.solver import Solver
+from node_repro.ode.solver import RungeKutta, Solver
 from node_repro.runs import metrics
 from node_repro.tasks import Task
 from node_repro.training import threads
@@ -290,6 +291,13 @@ def stepping_solver(name: str, step_size: float) -> Solver:
     """Build a method of conf/ with constant steps."""
     controller = components.load(choices_in(), "controller", "constant", step_size=step_size)
     return solver(components.load_solver(choices_in(), name), controller)
+
+
+def prescribed_solver(name: str, points: tuple[float, ...]) -> Solver:
+    """Build a method of conf/ that steps from each of the given times to the next."""
+    built = stepping_solver(name, abs(points[1] - points[0]))
+    assert isinstance(built, RungeKutta)
+    return replace(built, controller=Prescribed(points))
 
 
 def named_gradient(name: str, tolerance: float | None) -> GradientMethod:

@@ -32,6 +32,7 @@ SINGLE = (
     "schedule.warmup=0.1",
     "model.blocks=2 model=resnet",
     "model.channels=32",
+    "model.activation=softplus",
     "gradient.rtol=1e-6",
     "gradient.solver=bosh3",
     "gradient.controller=pi",
