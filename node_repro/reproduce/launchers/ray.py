@@ -1,0 +1,112 @@
+"""Jobs as tasks of a Ray cluster.
+
+Each task starts a `node-run` process and waits for it, because a process that trains cannot be
+interrupted and cleaned by Ray. If the task or its worker ends, so does the process, as it does when
+the command itself ends (`parent.stop_with_parent`). Nodes share the folder of the logs and have the
+same Python.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from node_repro.config import ConfigError
+from node_repro.reproduce import Job
+from node_repro.reproduce.launchers import End, command
+from node_repro.reproduce.parent import STOPS_WITH_PARENT
+
+_POLL_SECONDS = 0.2
+
+
+class Ray:
+    """Submits tasks to a cluster: a running one, or else one that Ray starts on this machine.
+
+    Args:
+        options: `address` of the cluster, and options of a task such as `num_cpus`, `num_gpus` and
+            `memory`.
+
+    Raises:
+        ConfigError: Ray is not installed, the cluster cannot be reached, or an option is unknown.
+    """
+
+    poll_seconds = 0.5
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        try:
+            ray: Any = import_module("ray")
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                "launcher=ray needs the package ray, which is not installed: pip install ray"
+            ) from error
+        values = {key: yaml.safe_load(value) for key, value in options.items()}
+        address = values.pop("address", None)
+        try:
+            self._task: Any = ray.remote(_run).options(max_retries=0, **values)
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        except (ValueError, TypeError, ConnectionError, RuntimeError) as error:
+            raise ConfigError(f"launcher=ray: {error}") from error
+        self._ray = ray
+        self._running: dict[str, Any] = {}
+
+    def start(self, job: Job, log: Path) -> None:
+        """Submit the task of a job."""
+        log.unlink(missing_ok=True)
+        task = self._task.options(name=job.name)
+        self._running[job.name] = task.remote(command(job.words), os.getcwd(), str(log))
+
+    def ended(self) -> Mapping[str, End]:
+        """The tasks that have ended since the last call."""
+        tasks = list(self._running.values())
+        ready = self._ray.wait(tasks, num_returns=len(tasks), timeout=0)[0] if tasks else []
+        ends = {name: self._end(task) for name, task in self._running.items() if task in ready}
+        for name in ends:
+            del self._running[name]
+        return ends
+
+    def _end(self, task: object) -> End:
+        errors = self._ray.exceptions
+        try:
+            code = self._ray.get(task)
+        except errors.TaskCancelledError:
+            return End(None, "the task was cancelled")
+        except errors.RayTaskError as error:
+            return End(None, f"the task failed: {error.cause}")
+        except errors.RayError as error:
+            return End(None, f"the worker of Ray ended: {str(error).splitlines()[0]}")
+        return End(code, f"killed by signal {-code}" if code < 0 else "")
+
+    def stop(self, *, kill: bool) -> None:
+        """Cancel all tasks; with `kill`, also their workers."""
+        for task in self._running.values():
+            self._ray.cancel(task, force=kill)
+
+    def close(self) -> None:
+        """Leave the cluster, which ends the tasks that are left."""
+        self._ray.shutdown()
+
+
+def _run(words: list[str], folder: str, log: str) -> int:
+    """Run a command in a worker; returns its exit code. Cancelled, it stops the command."""
+    os.chdir(folder)
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            words,
+            env={**os.environ, STOPS_WITH_PARENT: "1"},
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            while (code := process.poll()) is None:  # a wait would not notice the cancellation
+                time.sleep(_POLL_SECONDS)
+        except KeyboardInterrupt:
+            process.terminate()
+            code = process.wait()
+        return code
