@@ -5,11 +5,12 @@ values have the colour of that maximum.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
@@ -79,17 +80,47 @@ def panels(
     return png(figure)
 
 
+class Inverse(NamedTuple):
+    """A flow at one tolerance: its density (n, n), samples (N, 2), and |x − x′| (M,) of points."""
+
+    density: np.ndarray
+    samples: np.ndarray
+    distances: np.ndarray
+
+
 @in_style
-def columns(shown: Mapping[str, tuple[np.ndarray, np.ndarray]], side: float) -> bytes:
-    """One column per name, the target first: a density (n, n) above, points (N, 2) below."""
-    figure = Figure(figsize=(2.2 * len(shown) + 0.8, 4.7), layout="constrained")
-    axes = figure.subplots(2, len(shown), squeeze=False)
-    top = float(next(iter(shown.values()))[0].max())
-    for (title, (density, points)), (above, below) in zip(shown.items(), axes.T, strict=True):
-        image = draw_density(above, density, top, side)
-        draw_points(below, points, side)
-        above.set_title(title)
+def inverses(
+    target: np.ndarray, points: np.ndarray, flows: Mapping[str, Inverse], side: float
+) -> bytes:
+    """The data, then a flow at several tolerances, in columns: densities, samples and errors.
+
+    The errors are the distances |x − x′| of points x of the data, with logarithmic colours.
+
+    Args:
+        target: Density of the data (n, n).
+        points: Points x of the data (M, 2).
+        flows: The flow at each tolerance, by title.
+        side: The pictures show [-side, side]^2.
+    """
+    figure = Figure(figsize=(2.2 * (1 + len(flows)) + 0.8, 7.0), layout="constrained")
+    axes = figure.subplots(3, 1 + len(flows), squeeze=False)
+    top = float(target.max())
+    distances = np.concatenate([one.distances for one in flows.values()])
+    norm = LogNorm(max(float(distances.min()), 1e-16), max(float(distances.max()), 1e-15))
+    image = draw_density(axes[0, 0], target, top, side)
+    draw_points(axes[1, 0], points, side)
+    axes[0, 0].set_title("data")
+    axes[2, 0].set_axis_off()
+    for k, (title, one) in enumerate(flows.items(), 1):
+        draw_density(axes[0, k], one.density, top, side)
+        draw_points(axes[1, k], one.samples, side)
+        colours = {"c": one.distances, "norm": norm, "cmap": PROGRESS}
+        axes[2, k].scatter(*points.T, **colours, s=2.0, linewidths=0)
+        square(axes[2, k], side)
+        axes[0, k].set_title(title)
     _bar(axes[0, -1], image, "density")
+    bar = axes[2, -1].inset_axes((1.06, 0.05, 0.07, 0.9))
+    figure.colorbar(ScalarMappable(norm, PROGRESS), cax=bar, label="$|x - x'|$")
     axes[0, 0].set_ylabel("density")
     axes[1, 0].set_ylabel("samples")
     return png(figure)

@@ -47,10 +47,13 @@ class Ray:
         values = {key: yaml.safe_load(value) for key, value in options.items()}
         address = values.pop("address", None)
         try:
-            self._task: Any = ray.remote(_run).options(max_retries=0, **values)
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except (ValueError, TypeError, ConnectionError, RuntimeError) as error:
+            self._task: Any = ray.remote(max_retries=0, **values)(_run)
+        except (ValueError, TypeError) as error:
             raise ConfigError(f"launcher=ray: {error}") from error
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        except Exception as error:  # Ray raises Exception itself if a node does not start in time
+            raise ConfigError(f"launcher=ray: there is no cluster: {error}") from error
         self._ray = ray
         self._running: dict[str, Any] = {}
 
@@ -78,7 +81,7 @@ class Ray:
         except errors.RayTaskError as error:
             return End(None, f"the task failed: {error.cause}")
         except errors.RayError as error:
-            return End(None, f"the worker of Ray ended: {str(error).splitlines()[0]}")
+            return End(None, f"Ray: {str(error).partition('.')[0]}")
         return End(code, f"killed by signal {-code}" if code < 0 else "")
 
     def stop(self, *, kill: bool) -> None:
