@@ -5,7 +5,7 @@ values have the colour of that maximum.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -114,7 +114,7 @@ def inverses(
     for k, (title, one) in enumerate(flows.items(), 1):
         draw_density(axes[0, k], one.density, top, side)
         draw_points(axes[1, k], one.samples, side)
-        colours = {"c": one.distances, "norm": norm, "cmap": PROGRESS}
+        colours: Any = {"c": one.distances, "norm": norm, "cmap": PROGRESS}
         axes[2, k].scatter(*points.T, **colours, s=2.0, linewidths=0)
         square(axes[2, k], side)
         axes[0, k].set_title(title)
@@ -168,7 +168,7 @@ def streamlines(ax: Axes, velocity: np.ndarray, places: np.ndarray, norm: Normal
     u, v = velocity.reshape(cells, cells, 2).transpose(2, 0, 1)
     speed = np.hypot(u, v)
     if speed.any():  # a field at rest has no streamlines
-        coloured = {"color": speed, "norm": norm, "cmap": PROGRESS}
+        coloured: Any = {"color": speed, "norm": norm, "cmap": PROGRESS}
         ax.streamplot(x, y, u, v, **coloured, density=0.6, linewidth=0.8, arrowsize=0.5)
 
 

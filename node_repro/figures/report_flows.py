@@ -1,7 +1,7 @@
 """Figure 4 of all its runs: densities side by side, divergences over size and in training."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -72,7 +72,7 @@ def training(
 def _trainings(ax: Axes, seeds: Sequence[Points], name: str, i: int) -> None:
     for seed, points in enumerate(seeds):
         first = seed == 0
-        style = {"linewidth": 1.2 if first else 0.7, "alpha": 0.9 if first else 0.4}
+        style: Any = {"linewidth": 1.2 if first else 0.7, "alpha": 0.9 if first else 0.4}
         label = name if first else None
         ax.plot(*zip(*points, strict=True), **style, color=series_colour(i), label=label)
 

@@ -117,7 +117,7 @@ def test_what_a_cluster_needs_is_said(
         Slurm({}, tmp_path)
     monkeypatch.setitem(sys.modules, "ray", None)  # an import of it fails
     with pytest.raises(ConfigError, match="pip install ray"):
-        Ray({})
+        Ray({}, tmp_path)
 
 
 @dataclass

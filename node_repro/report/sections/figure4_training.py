@@ -98,8 +98,8 @@ def figure4_training(selection: Selection) -> Parts:
     }
     largest = SIZES[-1]
     for target in TARGETS:
-        pair = (trainings[target, kind, largest] for kind in SHOWN[:2])
-        yield from _faster(*pair, selection.decides)
+        cnf, nf = (trainings[target, kind, largest] for kind in SHOWN[:2])
+        yield from _faster(cnf, nf, selection.decides)
     measured = [one for one in trainings.values() if one.points]
     caption = (
         f"Iterations and seconds until the mean of {WINDOW} logged training losses is within "

@@ -26,5 +26,5 @@ def open_launcher(
     if name == "slurm":
         return Slurm(options, folder)
     if name == "ray":
-        return Ray(options)
+        return Ray(options, folder)
     return Processes(jobs or 1)

@@ -1,9 +1,9 @@
 """Jobs as tasks of a Ray cluster.
 
-Each task starts a `node-run` process and waits for it, because a process that trains cannot be
-interrupted and cleaned by Ray. If the task or its worker ends, so does the process, as it does when
-the command itself ends (`parent.stop_with_parent`). Nodes share the folder of the logs and have the
-same Python.
+Each task starts a `node-run` process and waits for it. If its worker is killed, or the command that
+submitted it ends, the process saves a checkpoint and ends (`parent.stop_with_parent`). All tasks
+stop their processes if there is a file ray.stop beside the logs: `ray.cancel` cannot let a process
+save. Nodes share the folder of the logs and have the same Python.
 """
 
 import os
@@ -21,7 +21,7 @@ from node_repro.reproduce import Job
 from node_repro.reproduce.launchers import End, command
 from node_repro.reproduce.parent import STOPS_WITH_PARENT
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.5
 
 
 class Ray:
@@ -30,6 +30,7 @@ class Ray:
     Args:
         options: `address` of the cluster, and options of a task such as `num_cpus`, `num_gpus` and
             `memory`.
+        folder: Folder of the logs.
 
     Raises:
         ConfigError: Ray is not installed, the cluster cannot be reached, or an option is unknown.
@@ -37,7 +38,7 @@ class Ray:
 
     poll_seconds = 0.5
 
-    def __init__(self, options: Mapping[str, str]) -> None:
+    def __init__(self, options: Mapping[str, str], folder: Path) -> None:
         try:
             ray: Any = import_module("ray")
         except ModuleNotFoundError as error:
@@ -56,12 +57,15 @@ class Ray:
             raise ConfigError(f"launcher=ray: there is no cluster: {error}") from error
         self._ray = ray
         self._running: dict[str, Any] = {}
+        self._stop = folder / "ray.stop"
+        self._stop.unlink(missing_ok=True)
 
     def start(self, job: Job, log: Path) -> None:
         """Submit the task of a job."""
         log.unlink(missing_ok=True)
         task = self._task.options(name=job.name)
-        self._running[job.name] = task.remote(command(job.words), os.getcwd(), str(log))
+        arguments = command(job.words), os.getcwd(), str(log), str(self._stop)
+        self._running[job.name] = task.remote(*arguments)
 
     def ended(self) -> Mapping[str, End]:
         """The tasks that have ended since the last call."""
@@ -77,26 +81,36 @@ class Ray:
         try:
             code = self._ray.get(task)
         except errors.TaskCancelledError:
-            return End(None, "the task was cancelled")
+            return End(None, "its task was cancelled")
         except errors.RayTaskError as error:
-            return End(None, f"the task failed: {error.cause}")
+            return End(None, f"its task failed: {error.cause}")
         except errors.RayError as error:
             return End(None, f"Ray: {str(error).partition('.')[0]}")
-        return End(code, f"killed by signal {-code}" if code < 0 else "")
+        if code is not None and code < 0:
+            return End(code, f"killed by signal {-code}")
+        return End(code)
 
     def stop(self, *, kill: bool) -> None:
-        """Cancel all tasks; with `kill`, also their workers."""
-        for task in self._running.values():
-            self._ray.cancel(task, force=kill)
+        """Let all tasks stop their processes; with `kill`, end their workers."""
+        self._stop.touch()
+        if kill:
+            for task in self._running.values():
+                self._ray.cancel(task, force=True)
 
     def close(self) -> None:
         """Leave the cluster, which ends the tasks that are left."""
         self._ray.shutdown()
 
 
-def _run(words: list[str], folder: str, log: str) -> int:
-    """Run a command in a worker; returns its exit code. Cancelled, it stops the command."""
+def _run(words: list[str], folder: str, log: str, stop: str) -> int | None:
+    """Run a command in a worker until it ends or there is a file `stop`.
+
+    Returns:
+        The exit code of the command; None if it was stopped before its start.
+    """
     os.chdir(folder)
+    if os.path.exists(stop):
+        return None
     with open(log, "wb") as file:
         process = subprocess.Popen(
             words,
@@ -106,10 +120,8 @@ def _run(words: list[str], folder: str, log: str) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        try:
-            while (code := process.poll()) is None:  # a wait would not notice the cancellation
-                time.sleep(_POLL_SECONDS)
-        except KeyboardInterrupt:
-            process.terminate()
-            code = process.wait()
-        return code
+    while (code := process.poll()) is None and not os.path.exists(stop):
+        time.sleep(_POLL_SECONDS)
+    if code is None:
+        process.terminate()
+    return process.wait()
