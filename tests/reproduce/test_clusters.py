@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -115,9 +116,10 @@ def test_what_a_cluster_needs_is_said(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="sbatch"):
         Slurm({}, tmp_path)
-    monkeypatch.setitem(sys.modules, "ray", None)  # an import of it fails
-    with pytest.raises(ConfigError, match="pip install ray"):
-        Ray({}, tmp_path)
+    for ray in (None, ModuleType("ray")):  # an import of it fails, or finds a folder of the name
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        with pytest.raises(ConfigError, match="pip install ray"):
+            Ray({}, tmp_path)
 
 
 @dataclass

@@ -41,14 +41,15 @@ class Ray:
     def __init__(self, options: Mapping[str, str], folder: Path) -> None:
         try:
             ray: Any = import_module("ray")
-        except ModuleNotFoundError as error:
+            task = ray.remote
+        except (ModuleNotFoundError, AttributeError) as error:  # or a folder of this name
             raise ConfigError(
                 "launcher=ray needs the package ray, which is not installed: pip install ray"
             ) from error
         values = {key: yaml.safe_load(value) for key, value in options.items()}
         address = values.pop("address", None)
         try:
-            self._task: Any = ray.remote(max_retries=0, **values)(_run)
+            self._task: Any = task(max_retries=0, **values)(_run)
         except (ValueError, TypeError) as error:
             raise ConfigError(f"launcher=ray: {error}") from error
         try:

@@ -9,6 +9,7 @@ folder of the logs, and have the same Python.
 import getpass
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -156,6 +157,7 @@ def _slurm(*words: str, script: str | None = None) -> str:
     """The output of a command of Slurm; raises LaunchError with its message if it fails."""
     done = subprocess.run(words, input=script, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = [line.partition("error: ")[2] or line for line in done.stderr.splitlines()]
-        raise LaunchError("; ".join(line.strip() for line in lines) or f"{words[0]} failed")
+        lines = (line.removeprefix(f"{words[0]}: ") for line in done.stderr.splitlines())
+        reasons = [re.sub("^(error|fatal): ", "", line).strip() for line in lines]
+        raise LaunchError(f"{words[0]}: {'; '.join(reasons) or 'failed'}")
     return done.stdout
