@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -19,6 +20,7 @@ from node_repro.config import Config
 from node_repro.config.choices import Choices, conf_folder
 from node_repro.config.compose import read
 from node_repro.config.options import GROUPS, root_options
+from node_repro.reproduce import parent
 
 
 class NumericsError(Exception):
@@ -354,3 +356,13 @@ def test_the_whole_is_no_work_for_torchrun(verb: str, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"`{verb}` needs one process" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_process_of_a_reproduction_watches_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = threading.Event()
+    monkeypatch.setattr(parent, "_wait_for_end", watched.set)
+    monkeypatch.setenv(parent.STOPS_WITH_PARENT, "1")
+    monkeypatch.setattr(sys, "argv", ["node-run", "--version"])
+    assert main() == 0
+    assert watched.wait(10)
+    assert parent.STOPS_WITH_PARENT not in os.environ

@@ -12,9 +12,10 @@ from PIL import Image
 
 from node_repro.figures import journal, png
 from node_repro.figures.events import intensity
-from node_repro.figures.flows import animation, columns, densities, draw_density, panels
+from node_repro.figures.flow_stages import Fields, Stages, fields, stages
+from node_repro.figures.flows import Inverse, animation, densities, draw_density, inverses, panels
 from node_repro.figures.latent_space import latent_plane, moved, rotation
-from node_repro.figures.report_flows import Curve, density_grid, losses
+from node_repro.figures.report_flows import Curve, density_grid, losses, training
 from node_repro.figures.spirals import predictions
 
 CELLS, SIDE = 40, 2.0
@@ -78,8 +79,40 @@ def test_an_animation_has_one_frame_per_time() -> None:
     arrays = flow()
     content = animation(arrays["density"], arrays["samples"], (0.5, 1.0), SIDE, BUMP.max())
     assert getattr(Image.open(io.BytesIO(content)), "n_frames", 1) == 2
-    shown = {name: (BUMP, arrays["points"]) for name in ("data", "model")}
-    assert min(size(columns(shown, SIDE))) > 200
+
+
+def test_the_errors_of_an_inversion_may_be_zero() -> None:
+    points = flow()["points"]
+    flows = {
+        "tolerance 0.1": Inverse(BUMP, points, np.full(len(points), 0.1)),
+        "tolerance 0.01": Inverse(BUMP, points, np.zeros(len(points))),
+    }
+    assert min(size(inverses(BUMP, points, flows, SIDE))) > 200
+
+
+def test_figure_5_leaves_the_panels_of_a_missing_flow_empty() -> None:
+    arrays = {k: v for k, v in flow().items() if k in ("target", "points", "fractions", "side")}
+    parts = {"density": flow()["density"], "samples": flow()["samples"]}
+    whole = Stages(**arrays, **parts, planar=flow()["density"], labels=("CNF", "NF"))
+    planar = whole._replace(density=None, samples=None, labels=("", "NF"))
+    both = stages({"circles": whole, "moons": whole})
+    fewer = stages({"circles": whole, "moons": planar})
+    assert set(both) == {"png", "svg"} and size(both["png"]) == size(fewer["png"])
+    assert lightness(fewer["png"]) > lightness(both["png"])
+
+
+def test_a_field_that_does_not_change_has_a_difference_without_lines() -> None:
+    grid = np.stack((X, Y), axis=-1).reshape(-1, 2)
+    velocity = np.stack([grid, grid])
+    constant = fields({"circles": Fields((0.5, 1.0), SIDE, velocity, grid)})
+    changing = fields({"circles": Fields((0.5, 1.0), SIDE, velocity * [[[1]], [[2]]], grid)})
+    assert lightness(constant["png"]) > lightness(changing["png"])
+
+
+def test_trainings_are_drawn_below_and_above_zero() -> None:
+    one = {"CNF": [[(10.0, 1.0), (20.0, -0.01)], [(10.0, 2.0)]], "NF": [[(10.0, 3.0), (99.0, 1.0)]]}
+    files = training({"iterations": [one, {}], "seconds": [one, one]}, ["M = 2", "M = 8"], 0.05)
+    assert set(files) == {"png", "svg"}
 
 
 def test_figure_4_leaves_places_of_missing_flows_empty() -> None:

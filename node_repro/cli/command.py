@@ -23,6 +23,7 @@ from node_repro.config.compose import composition_error, read, register_experime
 from node_repro.config.experiments import replace_former_names
 from node_repro.config.overrides import refuse_wrong
 from node_repro.config.usage import usage
+from node_repro.reproduce.parent import stop_with_parent
 from node_repro.runs.environment import processes
 
 _INTERRUPTED, _CLOSED_PIPE = 130, 141
@@ -31,6 +32,7 @@ _INTERRUPTED, _CLOSED_PIPE = 130, 141
 def main() -> int:
     """Run the command line of this process; returns the exit code."""
     gc.disable()  # imports create a million objects; scanning them takes a quarter of the start
+    stop_with_parent()
     try:
         code = _command(sys.argv[1:])
         if sys.stdout:  # None if it was closed before the start

@@ -20,6 +20,7 @@ usage: node-run [group=choice ...] [key=value ...]
        node-run list ...             all experiments: purpose, cost, state; seed=0,1,2 profile=
        node-run reproduce ...        run them all, their probes and the report; jobs=2 seed=0,1,2
        node-run reproduce plan=reference   the same with the budgets and seeds that decide claims
+       node-run reproduce launcher=slurm   the same as jobs of a cluster (docs/cluster.md)
        node-run job=compare runs=[a,b]   differences and results side by side
        node-run --config-dir DIR ... with your own yaml files in DIR/model/, DIR/experiment/, ...
        node-run --hydra-help         the remaining flags; tab completion: node-run -sc install=bash

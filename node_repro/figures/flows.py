@@ -5,11 +5,12 @@ values have the colour of that maximum.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
@@ -66,11 +67,11 @@ def panels(
     top = float(target.max())
     for k, fraction in enumerate(fractions):
         draw_density(axes[0, k], density[k], top, side)
-        _points(axes[1, k], samples[k], side)
+        draw_points(axes[1, k], samples[k], side)
         axes[0, k].set_title(f"{100 * fraction:.0f} %")
     image = draw_density(axes[0, -1], target, top, side)
     _bar(axes[0, -1], image, "density")
-    _points(axes[1, -1], points, side)
+    draw_points(axes[1, -1], points, side)
     axes[0, -1].set_title("target")
     if velocity is not None and places is not None:
         _fields(axes[2], velocity, places, side)
@@ -79,17 +80,47 @@ def panels(
     return png(figure)
 
 
+class Inverse(NamedTuple):
+    """A flow at one tolerance: its density (n, n), samples (N, 2), and |x − x′| (M,) of points."""
+
+    density: np.ndarray
+    samples: np.ndarray
+    distances: np.ndarray
+
+
 @in_style
-def columns(shown: Mapping[str, tuple[np.ndarray, np.ndarray]], side: float) -> bytes:
-    """One column per name, the target first: a density (n, n) above, points (N, 2) below."""
-    figure = Figure(figsize=(2.2 * len(shown) + 0.8, 4.7), layout="constrained")
-    axes = figure.subplots(2, len(shown), squeeze=False)
-    top = float(next(iter(shown.values()))[0].max())
-    for (title, (density, points)), (above, below) in zip(shown.items(), axes.T, strict=True):
-        image = draw_density(above, density, top, side)
-        _points(below, points, side)
-        above.set_title(title)
+def inverses(
+    target: np.ndarray, points: np.ndarray, flows: Mapping[str, Inverse], side: float
+) -> bytes:
+    """The data, then a flow at several tolerances, in columns: densities, samples and errors.
+
+    The errors are the distances |x − x′| of points x of the data, with logarithmic colours.
+
+    Args:
+        target: Density of the data (n, n).
+        points: Points x of the data (M, 2).
+        flows: The flow at each tolerance, by title.
+        side: The pictures show [-side, side]^2.
+    """
+    figure = Figure(figsize=(2.2 * (1 + len(flows)) + 0.8, 7.0), layout="constrained")
+    axes = figure.subplots(3, 1 + len(flows), squeeze=False)
+    top = float(target.max())
+    distances = np.concatenate([one.distances for one in flows.values()])
+    norm = LogNorm(max(float(distances.min()), 1e-16), max(float(distances.max()), 1e-15))
+    image = draw_density(axes[0, 0], target, top, side)
+    draw_points(axes[1, 0], points, side)
+    axes[0, 0].set_title("data")
+    axes[2, 0].set_axis_off()
+    for k, (title, one) in enumerate(flows.items(), 1):
+        draw_density(axes[0, k], one.density, top, side)
+        draw_points(axes[1, k], one.samples, side)
+        colours: Any = {"c": one.distances, "norm": norm, "cmap": PROGRESS}
+        axes[2, k].scatter(*points.T, **colours, s=2.0, linewidths=0)
+        square(axes[2, k], side)
+        axes[0, k].set_title(title)
     _bar(axes[0, -1], image, "density")
+    bar = axes[2, -1].inset_axes((1.06, 0.05, 0.07, 0.9))
+    figure.colorbar(ScalarMappable(norm, PROGRESS), cax=bar, label="$|x - x'|$")
     axes[0, 0].set_ylabel("density")
     axes[1, 0].set_ylabel("samples")
     return png(figure)
@@ -108,7 +139,7 @@ def animation(
         figure = Figure(figsize=(6.4, 3.5), dpi=60, layout="constrained")
         left, right = figure.subplots(1, 2)
         draw_density(left, density[k], top, side)
-        _points(right, samples[k], side)
+        draw_points(right, samples[k], side)
         left.set_title(f"density, {100 * fraction:.0f} %", fontsize=13)
         right.set_title("samples", fontsize=13)
         frames.append(figure)
@@ -124,22 +155,28 @@ def draw_density(ax: Axes, values: np.ndarray, top: float, side: float = 1.0) ->
     return image
 
 
-def _points(ax: Axes, points: np.ndarray, side: float) -> None:
-    ax.scatter(*points.T, s=0.6, linewidths=0, color="black")
+def draw_points(ax: Axes, points: np.ndarray, side: float) -> None:
+    """Draw points (N, 2) in [-side, side]^2, as pixels also in a vector file."""
+    ax.scatter(*points.T, s=0.6, linewidths=0, color="black", rasterized=True)
     square(ax, side)
+
+
+def streamlines(ax: Axes, velocity: np.ndarray, places: np.ndarray, norm: Normalize) -> None:
+    """Draw velocities (m^2, 2) at places (m^2, 2) as streamlines, whose colour is the speed."""
+    cells = round(len(places) ** 0.5)
+    x, y = places[:cells, 0], places[::cells, 1]
+    u, v = velocity.reshape(cells, cells, 2).transpose(2, 0, 1)
+    speed = np.hypot(u, v)
+    if speed.any():  # a field at rest has no streamlines
+        coloured: Any = {"color": speed, "norm": norm, "cmap": PROGRESS}
+        ax.streamplot(x, y, u, v, **coloured, density=0.6, linewidth=0.8, arrowsize=0.5)
 
 
 def _fields(axes: Sequence[Axes], velocity: np.ndarray, places: np.ndarray, side: float) -> None:
     """Streamlines at each fraction, with one scale of speeds; the bar is in the last panel."""
-    cells = round(len(places) ** 0.5)
-    x, y = places[:cells, 0], places[::cells, 1]
-    u, v = velocity.reshape(-1, cells, cells, 2).transpose(3, 0, 1, 2)
-    speed = np.hypot(u, v)
-    norm = Normalize(0, float(speed.max()))
-    for k, ax in enumerate(axes[:-1]):
-        if speed[k].any():  # a field at rest has no streamlines
-            coloured = {"color": speed[k], "norm": norm, "cmap": PROGRESS}
-            ax.streamplot(x, y, u[k], v[k], **coloured, density=0.6, linewidth=0.8, arrowsize=0.5)
+    norm = Normalize(0, float(np.linalg.norm(velocity, axis=-1).max()))
+    for ax, one in zip(axes[:-1], velocity, strict=True):
+        streamlines(ax, one, places, norm)
         square(ax, side)
     last = axes[-1]
     last.set_axis_off()

@@ -1,7 +1,7 @@
-"""Figure 4 of all its runs: densities side by side, and divergences over the size of the flow."""
+"""Figure 4 of all its runs: densities side by side, divergences over size and in training."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,6 +30,51 @@ class Curve(NamedTuple):
     label: str
     losses: Mapping[int, Sequence[float]]
     extra: bool = False
+
+
+Points = Sequence[tuple[float, float]]
+"""Points (iterations or seconds, divergence in nats) of one training."""
+
+Trainings = Mapping[str, Sequence[Points]]
+"""Trainings of flows, by their kind; one for every seed."""
+
+
+def training(
+    rows: Mapping[str, Sequence[Trainings]], titles: Sequence[str], limit: float
+) -> dict[str, bytes]:
+    """Divergence in training, with logarithmic axes; a dotted line is at the limit.
+
+    The first seed is drawn in full colour, the others are pale.
+
+    Args:
+        rows: Label of the horizontal axis -> the trainings of each column.
+        titles: Titles of the columns.
+        limit: Divergence in nats.
+    """
+    labels = list(dict.fromkeys(name for row in rows.values() for one in row for name in one))
+    with journal(len(titles), len(rows), width=2.6, height=2.2) as (figure, axes):
+        for i, (along, row) in enumerate(rows.items()):
+            panels = axes[i * len(titles) : (i + 1) * len(titles)]
+            for ax, one in zip(panels, row, strict=True):
+                ax.sharey(axes[0])
+                ax.tick_params(labelleft=ax is panels[0])
+                for name, seeds in one.items():
+                    _trainings(ax, seeds, name, labels.index(name))
+                ax.axhline(limit, color="0.4", linestyle=":", linewidth=0.8)
+                ax.set(xlabel=along, xscale="log", yscale="log")
+            panels[0].set_ylabel("KL, nats")
+        for ax, title in zip(axes, titles, strict=False):
+            ax.set_title(title)
+        legend_below(figure, 3)
+        return files(figure)
+
+
+def _trainings(ax: Axes, seeds: Sequence[Points], name: str, i: int) -> None:
+    for seed, points in enumerate(seeds):
+        first = seed == 0
+        style: Any = {"linewidth": 1.2 if first else 0.7, "alpha": 0.9 if first else 0.4}
+        label = name if first else None
+        ax.plot(*zip(*points, strict=True), **style, color=series_colour(i), label=label)
 
 
 def losses(targets: Mapping[str, tuple[float, Sequence[Curve]]]) -> dict[str, bytes]:

@@ -1,8 +1,9 @@
 """`node-run reproduce` and `node-run list`: all experiments, their probes and the report.
 
 `request` parses the command line. `plan` derives the list of jobs and finds those that are done.
-`pool` runs the others as `node-run` processes, `run` adds the report and the summary. `listing`
-prints a table of the experiments, `cost` estimates times. This package does not import torch.
+`pool` runs the others as `node-run` processes, which `launchers` start on this machine or on a
+cluster; `run` adds the report and the summary. `listing` prints a table of the experiments, `cost`
+estimates times. This package does not import torch.
 """
 
 from collections.abc import Mapping
@@ -19,24 +20,33 @@ class Request:
         profile: Amount of work of each run.
         seeds: Seeds of the runs of each experiment; probes measure the first.
         outputs: The folder of all runs.
-        jobs: Number of concurrent processes.
+        jobs: Largest number of concurrent processes; None if it is not given.
         extra: Overrides for every experiment that has their keys.
         folders: Additional folders of yaml files (`--config-dir`).
         seeds_by_experiment: Seeds of the experiments of a named plan, in place of `seeds`.
+        launcher: Where the processes are started (`launchers`).
+        launcher_options: The options of the launcher.
     """
 
     experiments: tuple[str, ...]
     profile: str = "quick"
     seeds: tuple[int, ...] = (0,)
     outputs: Path = Path("outputs")
-    jobs: int = 1
+    jobs: int | None = None
     extra: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
     seeds_by_experiment: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    launcher: str = "processes"
+    launcher_options: Mapping[str, str] = field(default_factory=dict)
 
     def seeds_of(self, experiment: str) -> tuple[int, ...]:
         """The seeds of an experiment."""
         return self.seeds_by_experiment.get(experiment, self.seeds)
+
+    @property
+    def most_jobs(self) -> int | None:
+        """Largest number of concurrent processes: one on this machine, any on a cluster."""
+        return self.jobs or (1 if self.launcher == "processes" else None)
 
     @property
     def folder(self) -> Path:

@@ -1,44 +1,37 @@
-"""Run jobs as `node-run` processes, a limited number at a time.
+"""Run the jobs of a plan on a launcher, a limited number at a time.
 
-Each process leads its own process group, so that Ctrl-C in a terminal reaches only this process,
-which forwards it: at the first signal, every process saves a checkpoint and ends; at the second
-one, the groups are killed. The standard input of each process is a pipe from this process. If this
-process ends for any reason, the pipe closes and the others end too (`parent.stop_with_parent`).
+At the first Ctrl-C or SIGTERM every job saves a checkpoint and ends; at the second one, the jobs
+are killed.
 """
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from node_repro.reproduce import Job
-from node_repro.reproduce.parent import STOPS_WITH_PARENT
-from node_repro.runs.environment import usable_cores
-
-NODE_RUN = (sys.executable, "-m", "node_repro.cli")
-_POLL_SECONDS = 0.1
+from node_repro.reproduce.launchers import End, Launcher, LaunchError
 
 
 @dataclass
 class Pool:
-    """Runs jobs as processes.
+    """Runs jobs in order.
 
     Args:
-        processes: Largest number of concurrent processes.
+        launcher: Where they take place.
+        most: Largest number of concurrent jobs; None for no limit.
         folder: Folder of their output, one file NAME.log each.
-        exit_codes: Job -> exit code of the processes that ended; negative for a signal.
+        ends: How the jobs ended, by name.
         stopped: The exit code of this process if a signal stopped it (130, 143), else 0.
     """
 
-    processes: int
+    launcher: Launcher
+    most: int | None
     folder: Path
-    exit_codes: dict[str, int] = field(default_factory=dict)
+    ends: dict[str, End] = field(default_factory=dict)
     _signals: list[int] = field(default_factory=list)
 
     @property
@@ -52,58 +45,58 @@ class Pool:
     def run(self, jobs: Sequence[Job]) -> None:
         """Run the jobs in order; a job with `after` waits for that job and is skipped if it fails.
 
+        If the launcher does not accept a job, all that are left wait until another one has ended.
+
         Raises:
+            LaunchError: The launcher does not accept a job while it runs none.
             OSError: A log cannot be written.
         """
         waiting = {job.name: job for job in jobs}
-        running: dict[str, subprocess.Popen[bytes]] = {}
+        running: set[str] = set()
         forwarded = 0  # number of signals
         with _handling_signals(self._signals):
             try:
-                while True:
-                    while len(running) < self.processes and (job := self._next(waiting, running)):
-                        running[job.name] = self._start(waiting.pop(job.name))
-                    if not running:
-                        break
+                self._start(waiting, running)
+                while running:
                     for number in range(forwarded, len(self._signals)):
-                        _stop(running.values(), kill=number > 0)
+                        self.launcher.stop(kill=number > 0)
                     forwarded = len(self._signals)
-                    time.sleep(_POLL_SECONDS)
-                    for name, process in list(running.items()):
-                        if (code := process.poll()) is not None:
-                            self.exit_codes[name] = code
-                            running.pop(name)
-                            _close(process)
-                            _print_event("done" if code == 0 else "ended", name)
-            finally:  # after an error, stop all processes
-                _stop(running.values(), kill=False)
-                for process in running.values():
-                    _close(process)
+                    time.sleep(self.launcher.poll_seconds)
+                    ends = self.launcher.ended()
+                    for name, end in ends.items():
+                        running.remove(name)
+                        _print_event("done" if end.code == 0 else "ended", name)
+                    self.ends.update(ends)
+                    if ends:
+                        self._start(waiting, running)
+            finally:  # after an error, stop all jobs
+                self.launcher.close()
 
-    def _next(self, waiting: Mapping[str, Job], running: Mapping[str, object]) -> Job | None:
+    def _start(self, waiting: dict[str, Job], running: set[str]) -> None:
+        """Start the jobs that can start now, and move their names from `waiting` to `running`."""
+        limit = self.most or len(waiting) + len(running)
+        while len(running) < limit and (job := self._next(waiting, running)):
+            try:
+                self.launcher.start(job, self.log(job))
+            except LaunchError as error:
+                if not running:
+                    raise
+                _print_event("wait", f"{job.name}: {error}")
+                return
+            _print_event("start", job.name)
+            del waiting[job.name]
+            running.add(job.name)
+
+    def _next(self, waiting: Mapping[str, Job], running: Collection[str]) -> Job | None:
         """The first job that can start now; None if there is none."""
         if self.stopped:
             return None
         for job in waiting.values():
             if job.after in waiting or job.after in running:
                 continue
-            if self.exit_codes.get(job.after or "", 0) == 0:
+            if job.after is None or job.after not in self.ends or self.ends[job.after].code == 0:
                 return job
         return None
-
-    def _start(self, job: Job) -> "subprocess.Popen[bytes]":
-        _print_event("start", job.name)
-        share = max(1, usable_cores() // self.processes)
-        limit = {"OMP_THREAD_LIMIT": str(share)} if self.processes > 1 else {}
-        with self.log(job).open("wb") as file:
-            return subprocess.Popen(
-                [*NODE_RUN, *job.words],
-                env={**limit, **os.environ, STOPS_WITH_PARENT: "1"},
-                stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
 
 
 @contextmanager
@@ -121,20 +114,6 @@ def _handling_signals(received: list[int]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _stop(processes: "Iterable[subprocess.Popen[bytes]]", *, kill: bool) -> None:
-    for process in processes:
-        if process.poll() is None and kill:
-            os.killpg(process.pid, signal.SIGKILL)
-        elif process.poll() is None:
-            process.terminate()
-
-
-def _close(process: "subprocess.Popen[bytes]") -> None:
-    process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
 
 
 def _print_event(word: str, name: str) -> None:

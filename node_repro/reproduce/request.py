@@ -11,10 +11,12 @@ from node_repro.config.choices import Choices, choices_in, split_config_dirs, un
 from node_repro.config.options import GROUPS
 from node_repro.config.overrides import declared, unknown_key, unquoted
 from node_repro.reproduce import Request
+from node_repro.reproduce.launchers import LAUNCHERS
 from node_repro.reproduce.named_plans import PLANS, NamedPlan
 
 _NOT_FOR_ALL = ("job", "runs", "probe", "name")
-_OWN = ("plan", "profile", "seed", "outputs", "jobs", "experiment")
+_OWN = ("plan", "profile", "seed", "outputs", "jobs", "experiment", "launcher")
+_OF_LAUNCHER = "launcher."
 
 
 def read_request(
@@ -24,8 +26,9 @@ def read_request(
 
     Args:
         words: `plan=reference`, `profile=`, `seed=0,1`, `outputs=`, `jobs=`,
-            `experiment=table1_*,fig1_odenet`, `--config-dir=DIR`, and overrides for all
-            experiments. `experiment=glob(table1_*)`, as in hydra's sweeps, is accepted too.
+            `experiment=table1_*,fig1_odenet`, `launcher=slurm`, `launcher.partition=gpu`,
+            `--config-dir=DIR`, and overrides for all experiments.
+            `experiment=glob(table1_*)`, as in hydra's sweeps, is accepted too.
         environment: Environment variables; `make -j4 reproduce-all` sets the number of jobs in
             $MAKEFLAGS.
 
@@ -36,6 +39,7 @@ def read_request(
     choices = choices_in(folders)
     given: dict[str, str] = {}
     extra: list[str] = []
+    launcher_options: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not value:
@@ -44,6 +48,8 @@ def read_request(
             raise ConfigError(f"{word!r}: {key}= is set for each process separately; remove it")
         if key in _OWN:
             given[key] = value
+        elif key.startswith(_OF_LAUNCHER):
+            launcher_options[key.removeprefix(_OF_LAUNCHER)] = unquoted(value)
         elif key in GROUPS or declared(key, choices):
             extra.append(word)
         else:
@@ -53,7 +59,7 @@ def read_request(
     if profile not in choices.names("profile"):
         raise unknown_choice("profile", profile, choices.names("profile"))
     jobs_of_make = re.search(r"(?:^|\s)-j(\d+)", environment.get("MAKEFLAGS", ""))
-    jobs = jobs_of_make[1] if jobs_of_make else given.get("jobs", "1")
+    jobs = jobs_of_make[1] if jobs_of_make else given.get("jobs")
     experiments = _match_experiments(given.get("experiment", "*"), choices)
     request = Request(
         experiments=experiments,
@@ -64,10 +70,12 @@ def read_request(
             )
         ),
         outputs=Path(unquoted(given.get("outputs", "outputs"))),
-        jobs=_whole_number("jobs", jobs, 1),
+        jobs=None if jobs is None else _whole_number("jobs", jobs, 1),
         extra=tuple(extra),
         folders=tuple(folders),
         seeds_by_experiment={name: plan.seeds_of(name) for name in experiments} if plan else {},
+        launcher=_launcher(given, launcher_options),
+        launcher_options=launcher_options,
     )
     return request, choices
 
@@ -82,6 +90,17 @@ def _named_plan(given: Mapping[str, str]) -> NamedPlan | None:
         if key in given:
             raise ConfigError(f"plan={given['plan']} sets {key}=; remove one of them")
     return PLANS[given["plan"]]
+
+
+def _launcher(given: Mapping[str, str], options: Mapping[str, str]) -> str:
+    """The launcher of the word `launcher=`; only those of clusters have options."""
+    name = given.get("launcher", LAUNCHERS[0])
+    if name not in LAUNCHERS:
+        raise unknown_choice("launcher", name, LAUNCHERS)
+    if options and name == LAUNCHERS[0]:
+        words = ", ".join(f"{_OF_LAUNCHER}{key}=" for key in options)
+        raise ConfigError(f"{words}: only launcher=slurm and launcher=ray have such options")
+    return name
 
 
 def _match_experiments(patterns: str, choices: Choices) -> tuple[str, ...]:

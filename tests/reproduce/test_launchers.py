@@ -1,4 +1,4 @@
-"""Sweeps in other processes: hydra's launchers run every job and every failure is named."""
+"""Runs in other processes: hydra's launchers and those of `node-run reproduce`, with real runs."""
 
 import os
 import subprocess
@@ -43,3 +43,50 @@ def test_a_launcher_runs_every_job_and_names_every_failure(launcher: str, tmp_pa
     assert all("rtol=" in line and "float32" in line for line in summary[1:3])
     (result,) = tmp_path.glob("demo_field_fit/*/seed0/result.json")
     assert result.is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["slurm", "ray"])
+def test_a_plan_on_a_cluster_names_a_failure_and_is_finished_by_repeating(
+    launcher: str, tmp_path: Path
+) -> None:
+    if launcher == "ray" and not _is_installed("ray"):
+        pytest.skip("ray is not installed")
+    slurm, programs = tmp_path / "slurm", tmp_path / "programs"
+    slurm.mkdir()
+    programs.mkdir()
+    (slurm / "runs").touch()
+    for name in ("sbatch", "squeue", "scancel"):
+        (programs / name).symlink_to(Path(__file__).with_name("fake_slurm.sh"))
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "FAKE_SLURM": str(slurm),
+        "PATH": f"{programs}:{os.environ['PATH']}",
+    }
+    outputs = tmp_path / "outputs"
+    blocked = outputs / "fig4_u1_nf_2"
+
+    def reproduce() -> subprocess.CompletedProcess[str]:
+        words = ["experiment=demo_field_fit,fig4_u1_nf_2", "profile=smoke", f"outputs={outputs}"]
+        return subprocess.run(
+            [sys.executable, "-m", "node_repro.cli", "reproduce", *words, f"launcher={launcher}"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+        )
+
+    outputs.mkdir()
+    blocked.touch()  # a file in place of the folder of the run
+    first = reproduce()
+    assert first.returncode == 1, first.stderr
+    (failed,) = (line for line in first.stdout.splitlines() if line.startswith("failed"))
+    assert "fig4_u1_nf_2-seed0" in failed and str(blocked) in failed
+    assert "4 of 5 are done" in first.stdout
+    blocked.unlink()
+    again = reproduce()
+    assert again.returncode == 0, again.stdout
+    starts = [line.split()[-1] for line in again.stdout.splitlines() if "  start  " in line]
+    assert starts == ["fig4_u1_nf_2-seed0"]
+    assert "5 of 5 are done" in again.stdout

@@ -99,6 +99,8 @@ def test_threads_are_those_asked_for_or_left_to_every_process() -> None:
         (["profile=quik"], "profile=quick"),
         (["experiment=table9*"], r"table9\*"),
         (["seed=a"], "seed=a must be a whole number"),
+        (["launcher=slrum"], "launcher=slurm"),
+        (["launcher.partition=gpu"], r"launcher\.partition="),
         (["jobs=0"], "jobs=0 must be a whole number >= 1"),
         (["quick"], "'quick' is not key=value"),
         (["probe=x"], "probe="),
@@ -134,6 +136,21 @@ def test_words_become_a_request(words: str, expected: Request) -> None:
 )
 def test_an_outer_make_decides_the_number_of_jobs(flags: str, jobs: int) -> None:
     assert read_request(["jobs=3"], {"MAKEFLAGS": flags})[0].jobs == jobs
+
+
+@pytest.mark.parametrize(
+    ("words", "jobs"), [([], 1), (["launcher=slurm"], None), (["launcher=ray", "jobs=3"], 3)]
+)
+def test_a_cluster_takes_all_jobs_at_once_unless_told_otherwise(
+    words: list[str], jobs: int | None
+) -> None:
+    assert read_request(words, {})[0].most_jobs == jobs
+
+
+def test_the_options_of_a_launcher_are_not_overrides_of_the_runs() -> None:
+    request, _ = read_request(["launcher=slurm", 'launcher.constraint="a b"', "rtol=1e-3"], {})
+    assert request.launcher_options == {"constraint": "a b"}
+    assert request.extra == ("rtol=1e-3",)
 
 
 def test_a_named_plan_has_its_profile_and_its_seeds() -> None:

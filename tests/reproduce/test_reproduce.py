@@ -14,7 +14,8 @@ import yaml
 
 from node_repro.config.experiments import to_content
 from node_repro.experiments import all_experiments
-from node_repro.reproduce import pool
+from node_repro.reproduce import launchers
+from node_repro.reproduce.launchers import processes
 from node_repro.reproduce.request import read_request
 from node_repro.reproduce.run import reproduce
 from node_repro.runs import OutputError
@@ -24,10 +25,11 @@ FAKE = (sys.executable, str(Path(__file__).with_name("fake_node_run.py")))
 EXPERIMENTS = "experiment=fig4_u1_nf_2,fig4_u1_nf_8,fig5_moons_nf"
 SCRIPT = """
 import sys
-from node_repro.reproduce import pool
+from node_repro.reproduce import launchers
+from node_repro.reproduce.launchers import processes
 from node_repro.reproduce.request import read_request
 from node_repro.reproduce.run import reproduce
-pool.NODE_RUN = {fake}
+launchers.NODE_RUN = {fake}
 sys.exit(reproduce(*read_request(sys.argv[1:])))
 """
 
@@ -35,7 +37,7 @@ sys.exit(reproduce(*read_request(sys.argv[1:])))
 @pytest.fixture(autouse=True)
 def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that gives fig4_u1_nf_8 the probe `memory`, and a `node-run` that leaves files."""
-    monkeypatch.setattr(pool, "NODE_RUN", FAKE)
+    monkeypatch.setattr(launchers, "NODE_RUN", FAKE)
     monkeypatch.delenv("MAKEFLAGS", raising=False)
     monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -93,7 +95,7 @@ def test_what_failed_is_named_with_its_log_and_the_rest_runs(
 
 def test_a_failing_report_is_a_failure(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go(conf)
-    monkeypatch.setattr(pool, "NODE_RUN", ("false",))
+    monkeypatch.setattr(launchers, "NODE_RUN", ("false",))
     assert reproduce(*read_request([f"--config-dir={conf}", EXPERIMENTS])) == 1
 
 
@@ -120,7 +122,7 @@ def test_paths_and_values_with_special_characters_arrive_whole() -> None:
 def test_processes_side_by_side_share_the_cores(
     jobs: int, limit: str, conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "usable_cores", lambda: 8)
+    monkeypatch.setattr(processes, "usable_cores", lambda: 8)
     go(conf, f"jobs={jobs}")
     limits = Path("outputs/limits.txt").read_text().split()
     assert set(limits[:-1]) == {limit}

@@ -58,8 +58,9 @@ def inversion(selection: Selection) -> Parts:
             f"inversion_{key}",
             selection.probed(key, "inversion"),
             "inversion.png",
-            f"Density and samples at two tolerances beside the data, {FLOWS[key]}.",
-            "Densities and samples in columns: the data, a large and a small tolerance.",
+            f"Density, samples and error |x − x′| of points x of the data at two tolerances beside "
+            f"the data, {FLOWS[key]}, with the evaluations (NFE) of both directions.",
+            "Densities, samples and errors in columns: the data, a large and a small tolerance.",
         )
     counts = sorted({str(rows.facts["examples"]) for rows in flows.values() if rows.facts})
     caption = f"{' or '.join(counts) or '?'} points of each; medians over the seeds probed."
