@@ -8,18 +8,18 @@ import random
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from chosen import ADAPTIVE, GRADIENTS, METHODS, Net, adaptive, real, steps
+from node_repro.ode.engines.segment import POINTS
 from torch import Tensor, nn
 
 from node_repro import ode
+from node_repro.ode.controllers.adaptive import StepHistory
 from node_repro.ode.engines import Engine, SolveOptions, Trajectory, compilation
 from node_repro.ode.engines.compiled_solve import ROWS
-from node_repro.ode.engines.decisions import decision_of, first_memory
-from node_repro.ode.engines.run import POINTS
 from node_repro.ode.field import Plain, VectorField
 from node_repro.ode.methods import State
 
@@ -117,17 +117,15 @@ def test_gradients_are_those_of_the_eager_engine(name: str, ts: Tensor, gradient
     ],
 )
 def test_decisions_of_tensors_are_those_of_numbers(controller: ode.Controller) -> None:
-    rng = random.Random(0)
-    decide = decision_of(controller)
-    assert decide is not None
-    memory, state = first_memory(real(0.0)), None
+    rng, judge, state = random.Random(0), cast(Any, controller.judge), None
+    history: Any = StepHistory(real(1.0)[0], torch.tensor(False))
     for i in range(400):
         error = rng.choice([0.0, math.inf, math.nan, 10 ** rng.uniform(-9, 3), rng.uniform(0, 2)])
         h = rng.choice([-1, 1]) * 10 ** rng.uniform(-3, 0)
         order = rng.choice([2, 3, 5, 8])
         expected = controller.judge(error, h, order, state)
         state = expected.state
-        accept, size, memory = decide(real(error)[0], real(h)[0], order, memory)
+        accept, size, history = judge(real(error)[0], real(h)[0], order, history)
         assert bool(accept) == expected.accept, i
         assert float(size) == pytest.approx(expected.h, rel=1e-14)
 
