@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from node_repro.ode.field import VectorField, Wrapper, count_changes
+from node_repro.ode.field import VectorField, Wrapper
 
 
 class NotCompilableError(Exception):
@@ -158,11 +158,12 @@ def refused_changes(f: Any) -> Iterator[None]:  # noqa: ANN401
     f = f.module.f if isinstance(f, Parametrized) else f
     holders = {id(m): m for module in modules_of(f) for m in module.modules()}.values()
     buffers = [(m, name, x) for m in holders for name, x in m._buffers.items() if x is not None]
-    before = [(count_changes(x), x.clone()) for _, _, x in buffers]
+    values = [x.clone() for _, _, x in buffers]
     yield
     changed = False
-    for (module, name, x), (count, value) in zip(buffers, before, strict=True):
-        if module._buffers[name] is not x or count_changes(x) != count:
+    for (module, name, x), value in zip(buffers, values, strict=True):
+        # by value: kernels such as that of batch normalisation do not count their changes
+        if module._buffers[name] is not x or not torch.equal(x, value):
             changed, module._buffers[name] = True, x
             with torch.no_grad():
                 x.copy_(value)

@@ -46,7 +46,7 @@ def differentiate(
     if isinstance(engine, Compiled):
         try:
             refuse_method(engine.backend, replay.solver.method)
-            _refuse(replay)
+            _refuse(replay, gys[-1])
             with torch.no_grad(), without_hooks():
                 return _CompiledReplay(replay, engine.backend, f, starts, gys, stats).gradients()
         except NotCompilableError as error:
@@ -54,8 +54,10 @@ def differentiate(
     return replay.gradients(f, starts, gys, stats)
 
 
-def _refuse(replay: Replay) -> None:
+def _refuse(replay: Replay, y: Tensor) -> None:
     """Raises NotCompilableError if the steps cannot be replayed by compiled code."""
+    if y.is_complex() or not y.numel():
+        raise NotCompilableError("the state is complex or empty")
     if replay.saved.times:
         raise NotCompilableError("the times require a gradient")
     if len(replay.mesh.points) == 1:
@@ -138,11 +140,10 @@ class _CompiledReplay:
         """Whether f uses each parameter, as the eager engine has no gradient of one it does not."""
         with torch.enable_grad():
             dy = self.f(at(float(self.points[0]), y0), y0.detach().requires_grad_())
-        if not dy.requires_grad:
-            return [False] * len(self.wanted)
-        return [
-            g is not None for g in torch.autograd.grad(dy.sum(), self.wanted, allow_unused=True)
-        ]
+            if not dy.requires_grad:
+                return [False] * len(self.wanted)
+            found = torch.autograd.grad(dy.sum(), self.wanted, allow_unused=True)
+        return [g is not None for g in found]
 
     def _start(self) -> tuple[Tensor, ReplayState]:
         """The start of the solve, and the cotangents at its end."""
