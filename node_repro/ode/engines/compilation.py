@@ -48,6 +48,7 @@ class Compilations:
 
 
 COMPILATIONS = Compilations()
+INTERRUPTED = "a signal ended the compilation"
 _reported: set[str] = set()
 
 
@@ -155,9 +156,9 @@ def compiled(function: Callable[..., Any], *, fullgraph: bool) -> Callable[..., 
         graphs, began = COMPILATIONS.graphs, time.perf_counter()
         try:
             return call(*arguments)
-        except CompilationInterruptedError as error:
+        except CompilationInterruptedError:
             COMPILATIONS.interrupted = True
-            raise NotCompilableError(str(error)) from None
+            raise NotCompilableError(INTERRUPTED) from None
         finally:
             if COMPILATIONS.graphs > graphs:
                 COMPILATIONS.seconds += time.perf_counter() - began
@@ -180,7 +181,7 @@ def _with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
 def _inductor(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:  # noqa: ANN401
     """The backend: torch's own, on a CPU without Python between the kernels."""
     if COMPILATIONS.interrupted:
-        raise CompilationInterruptedError("a signal ended an earlier compilation")
+        raise CompilationInterruptedError
     _freeze_at_exit()
     COMPILATIONS.graphs += 1
     on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, Tensor))

@@ -16,7 +16,12 @@ from node_repro.ode.controllers.integral import Integral
 from node_repro.ode.controllers.pi import PI
 from node_repro.ode.engines import SolveOptions, Stepper, Trajectory
 from node_repro.ode.engines.captured import require_device
-from node_repro.ode.engines.compilation import COMPILATIONS, has_compiler, report_once
+from node_repro.ode.engines.compilation import (
+    COMPILATIONS,
+    INTERRUPTED,
+    has_compiler,
+    report_once,
+)
 from node_repro.ode.engines.compiled_solve import Solve
 from node_repro.ode.engines.eager import Eager
 from node_repro.ode.engines.field_alone import with_compiled_function
@@ -86,6 +91,8 @@ def refuse_method(backend: str, method: Method) -> None:
     """Raises NotCompilableError if steps of a method cannot be compiled as a whole."""
     if backend == "inductor" and not has_compiler():
         raise NotCompilableError("there is no C++ compiler (g++ or clang++)")
+    if backend == "inductor" and COMPILATIONS.interrupted:
+        raise NotCompilableError(INTERRUPTED)
     if not isinstance(method, ExplicitRungeKutta | Coupled | ReversibleHeun):
         raise NotCompilableError(f"{method.name} is not an explicit Runge-Kutta method")
 

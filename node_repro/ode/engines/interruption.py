@@ -40,7 +40,7 @@ def interruptible() -> Iterator[None]:
         handler = before[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)
-        raise CompilationInterruptedError(f"signal {number} ended the compilation")
+        raise CompilationInterruptedError
 
     noted = [number for number, handler in before.items() if callable(handler)]
     try:
