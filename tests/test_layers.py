@@ -39,7 +39,7 @@ LAYERS: dict[str, set[str]] = {
 
 ODE_LAYERS = (
     {"order_conditions"},
-    {"tableau", "solution"},
+    {"tableau", "solution", "floats"},
     {"transforms"},
     {"methods"},
     {"norm", "field"},

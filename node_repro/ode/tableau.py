@@ -75,6 +75,9 @@ class ButcherTableau:
     b_hat: tuple[Fraction, ...] | None = None
     embedded_order: int = 0
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # all coefficients would take longer than a step
+
     @classmethod
     def from_numbers(
         cls,
@@ -224,6 +227,8 @@ class ImplicitTableau(ButcherTableau):
         >>> implicit_euler.triangular, implicit_euler.fsal
         (True, True)
     """
+
+    __hash__ = ButcherTableau.__hash__
 
     def _check_rows(self) -> None:
         if any(len(row) != self.stages for row in self.a):

@@ -62,11 +62,17 @@ class TrainingEngine:
         """Take an engine for the training iterations."""
         self.choice, self._training = choice, choice.name
 
+    def undo_choice(self) -> None:
+        """Leave the choice to a later start of the run."""
+        self.choice = None
+
     def restore(self, state: Mapping[str, Any]) -> tuple[str, ...]:
         """Take the engines of a checkpoint; returns a note if another engine is configured."""
         if self.switch is None:
             return ()
-        self.choose(EngineChoice(*state.get("training", ("eager", ""))))
+        training = state.get("training", ("eager", ""))
+        if training is not None:
+            self.choose(EngineChoice(*training))
         self._evaluation = state.get("evaluation", "eager")
         self._rest()
         if self.configured in ("auto", self._training):
@@ -89,9 +95,9 @@ class TrainingEngine:
         return EngineUse(*self.choice, self.graphs, seconds)
 
     def state(self) -> dict[str, Any]:
-        """The choice and the engine of the evaluations, for a checkpoint."""
-        choice = self.choice or EngineChoice(self._training, "")
-        return {"training": tuple(choice), "evaluation": self._evaluation}
+        """The choice, if it is made, and the engine of the evaluations, for a checkpoint."""
+        choice = None if self.choice is None else tuple(self.choice)
+        return {"training": choice, "evaluation": self._evaluation}
 
     @contextmanager
     def training(self) -> Iterator[None]:

@@ -36,16 +36,19 @@ def choose_engine(trainer: Trainer, config: Config) -> EngineChoice | None:
         config: The configuration.
 
     Returns:
-        The choice; None for a model without solves by an engine.
+        The choice; None for a model without solves by an engine, or if a signal came first.
     """
     engine = trainer.engine
-    if engine.switch is None:
-        return None
-    if engine.choice is None:
-        if engine.configured != "auto":
-            engine.choose(EngineChoice(engine.configured, ""))
-        else:
-            engine.choose(_automatic(trainer, config))
+    if engine.switch is None or engine.choice is not None:
+        return engine.choice
+    if engine.configured != "auto":
+        engine.choose(EngineChoice(engine.configured, ""))
+        return engine.choice
+    choice = _automatic(trainer, config)
+    if _signalled(trainer):  # times of iterations after it mean nothing: a later start chooses
+        engine.undo_choice()
+    else:
+        engine.choose(choice)
     return engine.choice
 
 
@@ -63,11 +66,16 @@ def _automatic(trainer: Trainer, config: Config) -> EngineChoice:
         return EngineChoice("eager", "since the training is too short to pay for compiling", eager)
     try:
         _warm_up("compiled", trainer)
-        return faster(*_race(trainer))
+        return EngineChoice("eager", "") if _signalled(trainer) else faster(*_race(trainer))
     except Exception as error:
         sentence = " ".join(str(error).split())[:200]
         reason = f"since compiling failed: {type(error).__name__}: {sentence}"
         return EngineChoice("eager", reason, eager)
+
+
+def _signalled(trainer: Trainer) -> bool:
+    """Whether a process of the run was asked to stop."""
+    return trainer.processes.all_reduce_max(trainer.signals.exit_code) > 0
 
 
 def refusal(config: Config, left: int, device: torch.device) -> str | None:

@@ -6,24 +6,23 @@ Most tests run its loop of tensors without compiling it, which takes seconds for
 import math
 import random
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from chosen import ADAPTIVE, GRADIENTS, METHODS, Net, adaptive, real, steps
+from compiled_cases import UNCOMPILED, Growth, given
 from torch import Tensor, nn
 
 from node_repro import ode
+from node_repro.ode.controllers.adaptive import StepHistory
 from node_repro.ode.engines import Engine, SolveOptions, Trajectory, compilation
 from node_repro.ode.engines.compiled_solve import ROWS
-from node_repro.ode.engines.decisions import decision_of, first_memory
-from node_repro.ode.engines.run import POINTS
-from node_repro.ode.field import Plain, VectorField
+from node_repro.ode.engines.segment import POINTS
+from node_repro.ode.field import Plain
 from node_repro.ode.methods import State
 
-UNCOMPILED = ode.Compiled(backend="uncompiled")
 WHOLE = {
     name: method
     for name, method in METHODS.items()
@@ -41,21 +40,6 @@ TIMES = {
     "inside": real(0, 0, 0.3, 0.31, 1.1, 2, 2),
     "backwards": real(1.5, 1, 0.2, -0.5),
 }
-
-
-@pytest.fixture(autouse=True)
-def _warnings_are_told_again() -> Iterator[None]:
-    """A fallback is told once in a process; here once in a test."""
-    before = set(compilation._reported)
-    compilation._reported.clear()
-    yield
-    compilation._reported.update(before)
-
-
-def given(gradient: Tensor | None) -> Tensor:
-    """A gradient that there must be."""
-    assert gradient is not None
-    return gradient
 
 
 def trajectories(
@@ -117,17 +101,15 @@ def test_gradients_are_those_of_the_eager_engine(name: str, ts: Tensor, gradient
     ],
 )
 def test_decisions_of_tensors_are_those_of_numbers(controller: ode.Controller) -> None:
-    rng = random.Random(0)
-    decide = decision_of(controller)
-    assert decide is not None
-    memory, state = first_memory(real(0.0)), None
+    rng, judge, state = random.Random(0), cast(Any, controller.judge), None
+    history: Any = StepHistory(real(1.0)[0], torch.tensor(False))
     for i in range(400):
         error = rng.choice([0.0, math.inf, math.nan, 10 ** rng.uniform(-9, 3), rng.uniform(0, 2)])
         h = rng.choice([-1, 1]) * 10 ** rng.uniform(-3, 0)
         order = rng.choice([2, 3, 5, 8])
         expected = controller.judge(error, h, order, state)
         state = expected.state
-        accept, size, memory = decide(real(error)[0], real(h)[0], order, memory)
+        accept, size, history = judge(real(error)[0], real(h)[0], order, history)
         assert bool(accept) == expected.accept, i
         assert float(size) == pytest.approx(expected.h, rel=1e-14)
 
@@ -171,75 +153,6 @@ def test_a_failure_is_the_error_of_the_eager_engine(case: str) -> None:
     assert (compiled.t is None) == (eager.t is None)
     assert compiled.t is None or compiled.t == pytest.approx(eager.t, rel=1e-4)
     assert ("element" in str(compiled)) == ("element" in str(eager))
-
-
-class Growth(nn.Module):
-    """dy/dt = rate y, with a rate for every element."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rate = nn.Parameter(real(0.3, -0.4))
-
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        return self.rate * y
-
-
-def gradient_of_rate(f: VectorField, growth: Growth, engine: Engine) -> Tensor:
-    solver = ode.dopri5(rtol=1e-8, atol=1e-8, engine=engine)
-    ys, _ = ode.odeint(
-        f, real(1.0, 2.0), real(0, 1), solver=solver, gradient=ode.Adjoint(),
-        parameters=growth.parameters(),
-    )  # fmt: skip
-    (rate,) = torch.autograd.grad(ys[-1].sum(), [growth.rate])
-    return rate
-
-
-def test_functions_around_modules_are_differentiated_in_the_loop() -> None:
-    growth = Growth()
-    fields = [
-        growth,
-        growth.forward,
-        lambda t, y: growth(t, y),
-        lambda t, y: (lambda y: growth(t, y))(y),
-    ]
-    expected = real(1.0, 2.0) * growth.rate.detach().exp()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for f in fields:
-            torch.testing.assert_close(
-                gradient_of_rate(f, growth, UNCOMPILED), expected, rtol=1e-6, atol=0
-            )
-
-
-class Twice(nn.Module):
-    """A field that reaches its weight by name and by a list."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Linear(3, 3).double()
-        self.again = [self.layer.weight]
-
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        return torch.tanh(self.layer(y)) + 0.5 * y @ self.again[0]
-
-
-@pytest.mark.filterwarnings("ignore:engine=compiled")
-@pytest.mark.parametrize("gradient", [ode.Adjoint(), ode.Checkpointed()])
-def test_a_parameter_that_f_reaches_by_two_paths_has_the_whole_gradient(
-    gradient: ode.GradientMethod,
-) -> None:
-    found = []
-    for engine in (ode.Eager(), UNCOMPILED):
-        f = Twice()
-        solver = replace(adaptive("dopri5", 1e-8), engine=engine)
-        y0 = real(0.5, -0.2, 0.9)
-        ys, _ = ode.odeint(
-            f, y0, real(0, 1), solver=solver, gradient=gradient, parameters=f.parameters()
-        )
-        ys.square().sum().backward()
-        found.append(given(f.layer.weight.grad))
-    torch.testing.assert_close(*found, rtol=1e-6, atol=1e-9)
 
 
 def test_what_is_not_compiled_as_a_whole_is_told_once_with_the_reason() -> None:

@@ -23,8 +23,9 @@ from torch import Tensor
 
 from node_repro.ode import odeint
 from node_repro.ode.controllers import SolveStart, StepDecision
+from node_repro.ode.controllers.adaptive import StepHistory
 from node_repro.ode.controllers.constant import Constant
-from node_repro.ode.controllers.pi import PI, PIState
+from node_repro.ode.controllers.pi import PI
 from node_repro.ode.controllers.prescribed import Prescribed
 from node_repro.ode.field import Plain
 from node_repro.ode.gradients.adjoint import Adjoint
@@ -37,7 +38,7 @@ DOPRI5, BOSH3 = METHODS["dopri5"], METHODS["bosh3"]
 
 
 def decision(
-    control: str, error: float, h: float = 0.1, state: bool | PIState | None = None
+    control: str, error: float, h: float = 0.1, state: StepHistory | None = None
 ) -> StepDecision[Any]:
     """On a step of dopri5 whose error is so many times the tolerance."""
     return controller(control, rtol=1e-6, atol=1e-3).judge(error, h, DOPRI5.error_order, state)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,6 +169,23 @@ def restored(configured: str, state: dict[str, Any]) -> tuple[TrainingEngine, tu
     engines = {"eager": Eager(), "compiled": Compiled("uncompiled")}
     engine = TrainingEngine(configured, Auto(), engines)
     return engine, engine.restore(state)
+
+
+def test_a_signal_during_the_trial_leaves_the_choice_to_the_resumed_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def rehearse(trained: Trainer) -> float:
+        trained.signals.received = signal.SIGINT
+        return 10.0
+
+    monkeypatch.setattr(trial, "rehearse", rehearse)
+    monkeypatch.setattr(trial, "has_compiler", lambda: True)
+    config = compose([*TINY, "trainer.iterations=1000"])
+    trained = trainer(tmp_path, "trainer.iterations=1000")
+    assert choose_engine(trained, config) is None
+    resumed = trainer(tmp_path, "trainer.iterations=1000").engine
+    resumed.restore(trained.engine.state())
+    assert resumed.choice is None
 
 
 @pytest.mark.parametrize("configured", ["auto", "eager", "compiled"])

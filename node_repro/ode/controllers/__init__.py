@@ -1,7 +1,9 @@
 """Step-size controllers: the interface that accepts or rejects a step and sizes the next one.
 
 A controller receives numbers only, never a state: the engine measures the error of a step
-(`norm.error_ratio`, a function of tensors) and asks for a decision on the result.
+(`norm.error_ratio`, a function of tensors) and asks for a decision on the result. Numbers are
+floats; the controllers of this package, except Prescribed, also take the scalar tensors of a
+compiled loop.
 """
 
 from typing import Generic, NamedTuple, Protocol, TypeVar

@@ -4,17 +4,32 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Generic, Self
+from typing import Annotated, Any, Generic, NamedTuple, Self
 
+import torch
 from annotated_types import Gt, Lt
 from torch import Tensor
 
 from node_repro.ode.controllers import Memory, SolveStart, StepDecision
+from node_repro.ode.floats import namespace
 from node_repro.ode.initial_step import initial_step
 from node_repro.ode.norm import Tolerances
 from node_repro.ode.solution import SolverError
 
 LONGER = 1.125  # largest ratio of a step to its planned size: the last step, or rounding of t
+EXACT = 1e-300  # smaller errors count as this one, which allows any growth
+
+
+class StepHistory(NamedTuple):
+    """What a controller keeps from one step to the next.
+
+    Attributes:
+        error: The error of the last accepted step, in units of the tolerance.
+        rejected: Whether the previous step was rejected.
+    """
+
+    error: float | Tensor = 1.0
+    rejected: bool | Tensor = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +37,8 @@ class AdaptiveController(ABC, Generic[Memory]):
     """Accepts a step when its error is at most atol + rtol |y|, as the solve's norm measures it.
 
     The next step is h times a factor that the subclass computes from the error, within bounds
-    (Hairer, Norsett, Wanner: Solving ODEs I, II.4, eq. (4.13)).
+    (Hairer, Norsett, Wanner: Solving ODEs I, II.4, eq. (4.13)). The methods that it calls for that
+    take floats, and scalar tensors in a compiled loop.
 
     Args:
         rtol: Relative tolerance: a number, or a tensor that broadcasts to y.
@@ -93,21 +109,27 @@ class AdaptiveController(ABC, Generic[Memory]):
             atol=self.atol if atol is None else atol,
         )
 
+    @cached_property
+    def normalized(self) -> Self:
+        """The same controller in units of its tolerances, on which alone its decisions depend."""
+        return replace(self, rtol=1.0, atol=1.0, first_step=None)
+
     def first(self, start: SolveStart) -> float:
         """first_step if it is given, or else the automatic choice (Solving ODEs I, II.4)."""
         if self.first_step is not None:
-            return math.copysign(self._within(self.first_step), start.end - start.t)
-        h = initial_step(
-            start.f,
-            start.t,
-            start.state,
-            start.slope,
-            end=start.end,
-            error_order=start.error_order,
-            tolerances=self.tolerances,
-            norm=start.norm,
-        )
-        return math.copysign(self._within(abs(h)), h)
+            return self.within(math.copysign(self.first_step, start.end - start.t))
+        with torch.no_grad():  # the choice of the steps is not differentiated
+            h = initial_step(
+                start.f,
+                start.t,
+                start.state,
+                start.slope,
+                end=start.end,
+                error_order=start.error_order,
+                tolerances=self.tolerances,
+                norm=start.norm,
+            )
+        return self.within(h)
 
     @abstractmethod
     def judge(
@@ -115,17 +137,25 @@ class AdaptiveController(ABC, Generic[Memory]):
     ) -> StepDecision[Memory]:
         """See Controller.judge."""
 
-    def acceptable(self, error: float, h: float) -> bool:
+    def acceptable(self, error: Any, h: Any) -> Any:  # noqa: ANN401
         """Whether a step of size h with this error, in units of the tolerance, is good enough."""
-        return error <= 1.0 or (abs(h) <= LONGER * self._least and math.isfinite(error))
+        within = error <= 1.0
+        if not self._least:
+            return within
+        return within | ((abs(h) <= LONGER * self._least) & namespace(error).isfinite(error))
 
-    def bounded(self, h: float, factor: float, *, grow: bool) -> float:
+    def elementary_factor(self, error: Any, error_order: int) -> Any:  # noqa: ANN401
+        """The factor after which the error estimate would be the tolerance, times safety."""
+        return self.safety * namespace(error).clip(error, EXACT) ** (-1.0 / error_order)
+
+    def bounded(self, h: Any, factor: Any, *, grow: Any) -> Any:  # noqa: ANN401
         """h times the factor, within its bounds; without grow at most h."""
-        if math.isnan(factor):
-            factor = self.factor_min
-        highest = self.factor_max if grow else 1.0
-        size = self._within(abs(h) * min(highest, max(self.factor_min, factor)))
-        return math.copysign(size, h)
+        xp, least = namespace(h), self.factor_min
+        factor = xp.where(xp.isnan(factor), least, factor)
+        growing, not_growing = xp.clip(factor, least, self.factor_max), xp.clip(factor, least, 1.0)
+        return self.within(h * xp.where(grow, growing, not_growing))
 
-    def _within(self, size: float) -> float:
-        return max(min(size, self._most), self._least)
+    def within(self, h: Any) -> Any:  # noqa: ANN401
+        """h with its length between min_step and max_step."""
+        xp = namespace(h)
+        return xp.copysign(xp.clip(abs(h), self.min_step or 0.0, self.max_step or math.inf), h)

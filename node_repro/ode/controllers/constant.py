@@ -6,7 +6,8 @@ from typing import Annotated
 
 from annotated_types import Gt
 
-from node_repro.ode.controllers import SolveStart, StepDecision
+from node_repro.ode.controllers import Memory, SolveStart, StepDecision
+from node_repro.ode.floats import namespace
 from node_repro.ode.solution import SolverError
 
 
@@ -48,6 +49,9 @@ class Constant:
         """step_size, with the sign of the solve's direction."""
         return math.copysign(self.step_size, start.end - start.t)
 
-    def judge(self, error: float, h: float, error_order: int, state: None) -> StepDecision[None]:
+    def judge(
+        self, error: float, h: float, error_order: int, state: Memory
+    ) -> StepDecision[Memory]:
         """Accept the step; the next one has step_size again."""
-        return StepDecision(True, math.copysign(self.step_size, h), None)
+        xp = namespace(h)
+        return StepDecision(True, xp.copysign(xp.full_like(h, self.step_size), h), state)

@@ -6,14 +6,15 @@ Hairer, Norsett, Wanner: Solving ODEs I, II.4, eq. (4.13).
 from dataclasses import dataclass
 
 from node_repro.ode.controllers import StepDecision
-from node_repro.ode.controllers.adaptive import AdaptiveController
+from node_repro.ode.controllers.adaptive import AdaptiveController, StepHistory
+from node_repro.ode.floats import namespace
 
 
 @dataclass(frozen=True, kw_only=True)
-class Integral(AdaptiveController[bool]):
+class Integral(AdaptiveController[StepHistory]):
     """h_next = h safety error^(-1/q), where the error estimate falls as h^q.
 
-    The step after a rejection does not grow. The state is whether the previous step was rejected.
+    The step after a rejection does not grow.
 
     Examples:
         >>> import torch
@@ -29,10 +30,12 @@ class Integral(AdaptiveController[bool]):
     """
 
     def judge(
-        self, error: float, h: float, error_order: int, state: bool | None
-    ) -> StepDecision[bool]:
+        self, error: float, h: float, error_order: int, state: StepHistory | None
+    ) -> StepDecision[StepHistory]:
         """See Controller.judge."""
+        xp = namespace(error)
+        last, rejected = state or StepHistory()
         accept = self.acceptable(error, h)
-        factor = self.factor_max if error == 0.0 else self.safety * error ** (-1.0 / error_order)
-        grow = accept and not state
-        return StepDecision(accept, self.bounded(h, factor, grow=grow), not accept)
+        factor = self.elementary_factor(error, error_order)
+        size = self.bounded(h, factor, grow=accept & xp.logical_not(rejected))
+        return StepDecision(accept, size, StepHistory(last, xp.logical_not(accept)))

@@ -6,31 +6,20 @@ ACM Transactions on Mathematical Software 17, 1991; Hairer, Wanner: Solving ODEs
 """
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
 from node_repro.ode.controllers import StepDecision
-from node_repro.ode.controllers.adaptive import AdaptiveController
+from node_repro.ode.controllers.adaptive import AdaptiveController, StepHistory
+from node_repro.ode.floats import namespace
 from node_repro.ode.solution import SolverError
 
 SMALLEST = 1e-4  # smaller errors count as this one, as they do not predict the next error
 
 
-class PIState(NamedTuple):
-    """The controller's memory.
-
-    Attributes:
-        error: The error of the last accepted step, in units of the tolerance.
-        rejected: Whether the previous step was rejected.
-    """
-
-    error: float = 1.0
-    rejected: bool = False
-
-
 @dataclass(frozen=True, kw_only=True)
-class PI(AdaptiveController[PIState]):
+class PI(AdaptiveController[StepHistory]):
     """h_next = h safety error^-(kI + kP)/q last^(kP/q), where the error estimate falls as h^q.
 
     last is the error of the last accepted step, kI is integral and kP proportional. After a
@@ -61,21 +50,20 @@ class PI(AdaptiveController[PIState]):
             raise SolverError("bad_input", "integral must lie in (0, 1] and proportional in [0, 1]")
 
     def judge(
-        self, error: float, h: float, error_order: int, state: PIState | None
-    ) -> StepDecision[PIState]:
+        self, error: float, h: float, error_order: int, state: StepHistory | None
+    ) -> StepDecision[StepHistory]:
         """See Controller.judge."""
-        last, rejected = state or PIState()
-        if not self.acceptable(error, h):
-            factor = self.safety * error ** (-1.0 / error_order)
-            return StepDecision(False, self.bounded(h, factor, grow=False), PIState(last, True))
-        if error == 0.0:
-            return StepDecision(
-                True, self.bounded(h, self.factor_max, grow=not rejected), PIState()
-            )
-        now = max(error, SMALLEST)
+        xp = namespace(error)
+        last, rejected = state or StepHistory()
+        accept, exact = self.acceptable(error, h), error == 0.0
+        now = xp.clip(error, SMALLEST)
         factor = (
             self.safety
             * now ** (-(self.integral + self.proportional) / error_order)
             * last ** (self.proportional / error_order)
         )
-        return StepDecision(True, self.bounded(h, factor, grow=not rejected), PIState(now))
+        factor = xp.where(exact, self.factor_max, factor)
+        factor = xp.where(accept, factor, self.elementary_factor(error, error_order))
+        size = self.bounded(h, factor, grow=accept & xp.logical_not(rejected))
+        kept = xp.where(accept, xp.where(exact, 1.0, now), last)
+        return StepDecision(accept, size, StepHistory(kept, xp.logical_not(accept)))

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
-from node_repro.ode.engines.loop import repeated_by
+from node_repro.ode.engines.parametrized import NotCompilableError
 from node_repro.ode.engines.progress import Buffers
-from node_repro.ode.engines.pure import NotCompilableError
 from node_repro.ode.engines.references import references
+from node_repro.ode.engines.repeat_while import repeated_by
 from node_repro.ode.solution import SolverError
 
 DEVICES = ("cuda",)

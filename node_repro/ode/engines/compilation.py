@@ -1,5 +1,7 @@
-"""Calls of torch.compile: the compiler, the count of compiled graphs, and f alone."""
+"""Calls of torch.compile: the compiler, and the functions that it has compiled."""
 
+import atexit
+import gc
 import os
 import shutil
 import time
@@ -7,9 +9,9 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,13 +23,13 @@ from torch._C._autograd import (
 from torch._higher_order_ops.while_loop import while_loop_op
 
 from node_repro.ode.engines.captured import run_captured
-from node_repro.ode.engines.pure import NotCompilableError, Parametrized, Traceable
-from node_repro.ode.field import Plain, VectorField
-from node_repro.ode.methods import Field
+from node_repro.ode.engines.interruption import CompilationInterruptedError, interruptible
+from node_repro.ode.engines.parametrized import NotCompilableError
 from node_repro.ode.solution import SolverError
 
-GRAPHS = 64
-"""The most graphs of one kind of solve, over all shapes and functions f; torch's default is 8."""
+FUNCTIONS = 128  # that are kept; the one that was unused for longest is dropped
+LOOPS = {f"{while_loop_op.__module__}.{while_loop_op.__name__}": "1"}
+"""Graphs with this operator are kept on disk too; a loop is a function of its subgraphs alone."""
 
 
 @dataclass
@@ -37,19 +39,17 @@ class Compilations:
     Attributes:
         graphs: The number of compiled or captured graphs.
         seconds: The time of the calls that compiled one.
+        interrupted: Whether a signal ended one: the process is about to end, and compiles no more.
     """
 
     graphs: int = 0
     seconds: float = 0.0
+    interrupted: bool = False
 
 
 COMPILATIONS = Compilations()
-LOOPS = {f"{while_loop_op.__module__}.{while_loop_op.__name__}": "1"}
-"""Graphs with this operator are kept on disk too; a loop is a function of its subgraphs alone."""
-
+INTERRUPTED = "a signal ended the compilation"
 _reported: set[str] = set()
-_alone: dict[Any, Callable[..., Tensor]] = {}
-_refused: set[Any] = set()  # what could not be compiled alone either
 
 
 @cache
@@ -66,32 +66,107 @@ def report_once(message: str) -> None:
         warnings.warn(message, stacklevel=2)
 
 
-def _inductor(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:  # noqa: ANN401
-    """The backend: torch's own, on a CPU without Python between the kernels."""
-    COMPILATIONS.graphs += 1
-    on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, Tensor))
-    options: dict[str, Any] = {"cpp_wrapper": on_cpu, "unsafe_marked_cacheable_functions": LOOPS}
-    if on_cpu:
-        from node_repro.ode.engines.cpu_pass import CpuPass  # imports the compiler
+class Specialized(Protocol):
+    """What a loop function is specialised to, besides f and the shapes; hashable."""
 
-        options["post_grad_custom_post_pass"] = CpuPass()
-    return torch._inductor.compile(graph, inputs, options=options)
+    def function(self) -> Callable[..., Any]:
+        """The function (f, parameters, *inputs): all are tensors but f, or tuples of them."""
+        ...
 
 
-def _count() -> None:
-    COMPILATIONS.graphs += 1
+class LoopFunction:
+    """A function of tensors with one loop, compiled when it is first called.
+
+    Args:
+        function: The function.
+        backend: See `Compiled`.
+    """
+
+    def __init__(self, function: Callable[..., Any], backend: str) -> None:
+        self._function, self._backend = function, backend
+        self._call = compiled(function, fullgraph=True) if backend == "inductor" else function
+        self._checked = False
+        self._failure: str | None = None
+
+    def __call__(
+        self, check: Callable[[], object], *arguments: Any, steps: int | None = None
+    ) -> Any:  # noqa: ANN401
+        """Call the function.
+
+        Args:
+            check: Evaluates f with the checks of the eager engine; called for every new graph.
+            arguments: The arguments of the function, of which the first is f.
+            steps: The number of steps of its loop, if the host knows it.
+
+        Raises:
+            NotCompilableError: The function cannot be compiled.
+        """
+        if self._failure is not None:
+            raise NotCompilableError(self._failure)
+        graphs, checked = COMPILATIONS.graphs, self._checked
+        if not checked:
+            self._check(check)
+        try:
+            with without_hooks():
+                if self._backend == "graphs":
+                    result = run_captured(self._function, steps, _count, *arguments)
+                elif checked:
+                    result = self._call(*arguments)
+                else:
+                    with warnings.catch_warnings(), interruptible():
+                        warnings.simplefilter("ignore")  # those of the compiler are not about f
+                        result = self._call(*arguments)
+        except (SolverError, NotCompilableError):
+            raise
+        except Exception as error:
+            if self._backend == "uncompiled":
+                raise
+            self._failure = first_lines(error)
+            raise NotCompilableError(self._failure) from error
+        if checked and COMPILATIONS.graphs > graphs:
+            self._check(check)  # another f of the same code: it may refer to other tensors
+        self._checked = True
+        return result
+
+    def _check(self, check: Callable[[], object]) -> None:
+        try:
+            check()
+        except NotCompilableError as error:
+            self._failure = str(error)
+            raise
 
 
-def compile_whole(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function compiled without graph breaks.
+@lru_cache(maxsize=FUNCTIONS)
+def loop_function(specialized: Specialized, backend: str, kind: Hashable) -> LoopFunction:
+    """The loop function for one kind of f and of its arguments: see `kind_of`."""
+    return LoopFunction(specialized.function(), backend)
+
+
+def compiled(function: Callable[..., Any], *, fullgraph: bool) -> Callable[..., Any]:
+    """A function compiled by torch, with its compilations counted.
 
     Raises:
-        NotCompilableError: When it is called: it cannot be traced or compiled.
+        NotCompilableError: When it is called: a signal ended the compilation. With fullgraph also
+            if the function cannot be traced as a whole.
     """
-    return counted(torch.compile(_own(function), fullgraph=True, dynamic=False, backend=_inductor))
+    own = _with_own_code(function)
+    call = torch.compile(own, fullgraph=fullgraph, dynamic=False, backend=_inductor)
+
+    def counted(*arguments: Any) -> Any:  # noqa: ANN401
+        graphs, began = COMPILATIONS.graphs, time.perf_counter()
+        try:
+            return call(*arguments)
+        except CompilationInterruptedError:
+            COMPILATIONS.interrupted = True
+            raise NotCompilableError(INTERRUPTED) from None
+        finally:
+            if COMPILATIONS.graphs > graphs:
+                COMPILATIONS.seconds += time.perf_counter() - began
+
+    return counted
 
 
-def _own(function: Callable[..., Any]) -> Callable[..., Any]:
+def _with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
     """A copy of a function with its own code object, as torch limits the graphs of each."""
     assert isinstance(function, FunctionType)
     return FunctionType(
@@ -103,84 +178,34 @@ def _own(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A compiled function, with the time of compilations counted."""
+def _inductor(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:  # noqa: ANN401
+    """The backend: torch's own, on a CPU without Python between the kernels."""
+    if COMPILATIONS.interrupted:
+        raise CompilationInterruptedError
+    _freeze_at_exit()
+    COMPILATIONS.graphs += 1
+    on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, Tensor))
+    options: dict[str, Any] = {"cpp_wrapper": on_cpu, "unsafe_marked_cacheable_functions": LOOPS}
+    if on_cpu:
+        from node_repro.ode.engines.cpu_pass import CpuPass  # imports the compiler
 
-    def timed(*arguments: Any) -> Any:  # noqa: ANN401
-        before, began = COMPILATIONS.graphs, time.perf_counter()
-        result = function(*arguments)
-        if COMPILATIONS.graphs > before:
-            COMPILATIONS.seconds += time.perf_counter() - began
-        return result
-
-    return timed
-
-
-_runs: dict[Any, Callable[..., Any]] = {}
-_known: dict[Any, str | None] = {}
-"""Why a graph cannot be compiled; None for one that was compiled."""
+        options["post_grad_custom_post_pass"] = CpuPass()
+    with interruptible():
+        return torch._inductor.compile(graph, inputs, options=options)
 
 
-def call(
-    key: Hashable,
-    run_of: Callable[[], Callable[..., Any]],
-    backend: str,
-    case: Hashable,
-    check: Callable[[], object],
-    *arguments: Any,
-    steps: int | None = None,
-) -> Any:  # noqa: ANN401
-    """Call a function of tensors, compiled if it is not yet.
-
-    Args:
-        key: What the function is specialised to.
-        run_of: Makes the function.
-        backend: See `Compiled`.
-        case: What distinguishes calls of the function that need different graphs.
-        check: Evaluates f with the checks of the eager engine; called for every new graph.
-        arguments: The arguments of the function.
-        steps: The number of steps of its loop, if the host knows it.
-
-    Raises:
-        NotCompilableError: The function cannot be compiled.
-    """
-    key, case = (backend, key), (backend, key, case)
-    if key not in _runs:
-        run = run_of()
-        _runs[key] = compile_whole(run) if backend == "inductor" else run
-    if case not in _known:
-        check()
-    elif _known[case]:
-        raise NotCompilableError(_known[case])
-    run = _runs[key]
-    if backend == "graphs":
-        run = partial(run_captured, run, steps, _count)
-    before = COMPILATIONS.graphs
-    try:
-        with without_hooks():
-            if case in _known:
-                result = run(*arguments)
-            else:
-                with (
-                    torch._dynamo.config.patch(recompile_limit=GRAPHS),
-                    warnings.catch_warnings(),
-                ):
-                    warnings.simplefilter("ignore")  # those of the compiler are not about f
-                    result = run(*arguments)
-    except (SolverError, NotCompilableError):
-        raise
-    except Exception as error:
-        if backend == "uncompiled":
-            raise
-        _known[case] = _first_lines(error)
-        raise NotCompilableError(_known[case]) from error
-    if COMPILATIONS.graphs > before and case in _known:
-        check()  # another f of this form: it may refer to other tensors
-    _known.setdefault(case, None)
-    return result
+def _count() -> None:
+    COMPILATIONS.graphs += 1
 
 
-def _first_lines(error: Exception) -> str:
+@cache
+def _freeze_at_exit() -> None:
+    """Leave out the compiler's objects when Python ends, which takes seconds to collect them."""
+    atexit.register(gc.freeze)
+
+
+def first_lines(error: Exception) -> str:
+    """The type and the first lines of an error, or what the C++ compiler said."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     compiler = [line for line in lines if " error: " in line]  # of g++, after its long command
     return f"{type(error).__name__}: {' '.join(compiler[:1] or lines[:2])}"
@@ -198,39 +223,3 @@ def without_hooks() -> Iterator[None]:
     finally:
         for pack, unpack in reversed(hooks):
             _push_saved_tensors_default_hooks(pack, unpack)
-
-
-def form(f: Any, *tensors: Tensor) -> Hashable:  # noqa: ANN401
-    """What distinguishes graphs: the code of f, and the shapes of tensors."""
-    shapes = tuple((x.shape, x.dtype, x.device) for x in tensors)
-    f = f.module.f if isinstance(f, Parametrized) else f
-    return getattr(f, "__code__", type(f)), shapes
-
-
-def with_compiled_function(field: Field) -> Field:
-    """The field with f compiled alone, if it can be; dynamo runs what it cannot trace."""
-    if not isinstance(field, Plain | Traceable):
-        return field
-    f = field.f
-    key = getattr(f, "__code__", type(f))
-    if key not in _alone:
-
-        def call(f: VectorField, t: Tensor, y: Tensor) -> Tensor:
-            return f(t, y)
-
-        _alone[key] = counted(torch.compile(_own(call), dynamic=False, backend=_inductor))
-    return field.around(partial(_compiled_alone, key, f))
-
-
-def _compiled_alone(key: Hashable, f: VectorField, t: Tensor, y: Tensor) -> Tensor:
-    """f by its compiled graph, or as it is where the compiler fails."""
-    from torch._dynamo.exc import BackendCompilerFailed
-    from torch._inductor.exc import InductorError
-
-    if key not in _refused:
-        try:
-            return _alone[key](f, t, y)
-        except (InductorError, BackendCompilerFailed) as error:
-            _refused.add(key)
-            report_once(f"engine=compiled runs f as it is: {_first_lines(error)}")
-    return f(t, y)

@@ -11,22 +11,22 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from node_repro.ode.engines import (
-    SolveOptions,
-    Stepper,
-    Trajectory,
-)
+from node_repro.ode.controllers.constant import Constant
+from node_repro.ode.controllers.integral import Integral
+from node_repro.ode.controllers.pi import PI
+from node_repro.ode.engines import SolveOptions, Stepper, Trajectory
 from node_repro.ode.engines.captured import require_device
 from node_repro.ode.engines.compilation import (
+    COMPILATIONS,
+    INTERRUPTED,
     has_compiler,
     report_once,
-    with_compiled_function,
 )
 from node_repro.ode.engines.compiled_solve import Solve
-from node_repro.ode.engines.decisions import decision_of
 from node_repro.ode.engines.eager import Eager
-from node_repro.ode.engines.pure import NotCompilableError
-from node_repro.ode.methods import Field, State
+from node_repro.ode.engines.field_alone import with_compiled_function
+from node_repro.ode.engines.parametrized import NotCompilableError
+from node_repro.ode.methods import Field, Method, State
 from node_repro.ode.methods.reversible import Coupled
 from node_repro.ode.methods.reversible_heun import ReversibleHeun
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
@@ -73,12 +73,13 @@ class Compiled:
         if bool((ts == ts[0]).all()):
             return Eager().integrate(stepper, f, state, ts, options)
         try:
-            refuse(self.backend, stepper, state, ts, options)
+            refuse_method(self.backend, stepper.method)
+            _refuse(stepper, state, ts, options)
             with torch.no_grad():
                 return Solve(self.backend, stepper, f, state, ts, options).run()
         except NotCompilableError as error:
             reason = str(error)
-        if self.backend == "inductor" and has_compiler():
+        if self.backend == "inductor" and has_compiler() and not COMPILATIONS.interrupted:
             report_once(f"engine=compiled compiles f alone here: {reason}")
             f = with_compiled_function(f)
         else:
@@ -86,14 +87,20 @@ class Compiled:
         return Eager().integrate(stepper, f, state, ts, options)
 
 
-def refuse(backend: str, stepper: Stepper, state: State, ts: Tensor, options: SolveOptions) -> None:
-    """Raises NotCompilableError with the reason if a solve cannot be compiled as a whole."""
-    method, controller = stepper.method, stepper.controller
+def refuse_method(backend: str, method: Method) -> None:
+    """Raises NotCompilableError if steps of a method cannot be compiled as a whole."""
     if backend == "inductor" and not has_compiler():
         raise NotCompilableError("there is no C++ compiler (g++ or clang++)")
+    if backend == "inductor" and COMPILATIONS.interrupted:
+        raise NotCompilableError(INTERRUPTED)
     if not isinstance(method, ExplicitRungeKutta | Coupled | ReversibleHeun):
         raise NotCompilableError(f"{method.name} is not an explicit Runge-Kutta method")
-    if decision_of(controller) is None:
+
+
+def _refuse(stepper: Stepper, state: State, ts: Tensor, options: SolveOptions) -> None:
+    """Raises NotCompilableError with the reason if a solve cannot be compiled as a whole."""
+    controller = stepper.controller
+    if type(controller) not in (Integral, PI, Constant):
         raise NotCompilableError(
             f"{type(controller).__name__} is not one of the controllers Integral, PI and Constant"
         )

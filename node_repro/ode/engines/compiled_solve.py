@@ -1,13 +1,12 @@
-"""One solve by runs of a compiled loop, and what is left to the host."""
+"""One solve by segments of a compiled loop, and what is left to the host."""
 
-import math
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from node_repro.ode.controllers import SolveStart
+from node_repro.ode.controllers import Controller, SolveStart
 from node_repro.ode.controllers.adaptive import AdaptiveController
 from node_repro.ode.engines import (
     Mesh,
@@ -18,38 +17,44 @@ from node_repro.ode.engines import (
     at_start,
     positions,
 )
-from node_repro.ode.engines.compilation import (
-    call,
-    form,
-)
-from node_repro.ode.engines.decisions import decision_of
+from node_repro.ode.engines.compilation import loop_function
 from node_repro.ode.engines.eager import SNAP, SPAN, Eager, leading, passed
 from node_repro.ode.engines.failure import Failure, check_finite, too_many, too_short, underflow
-from node_repro.ode.engines.loop import TOO_MANY, Loop
-from node_repro.ode.engines.progress import Buffers, Stops
-from node_repro.ode.engines.pure import (
+from node_repro.ode.engines.loop import TOO_MANY, JumpFunction, Loop
+from node_repro.ode.engines.parametrized import (
     Parametrized,
     check_single_path,
-    evaluations,
-    stage_count,
-    traced,
+    kind_of,
+    refused_changes,
 )
-from node_repro.ode.engines.run import POINTS, Begin, Graph, Numbers, Report, Tensors, run_of
+from node_repro.ode.engines.progress import Buffers, Stops
+from node_repro.ode.engines.pure import evaluations, stage_count, traced
+from node_repro.ode.engines.segment import (
+    POINTS,
+    Begin,
+    Inputs,
+    Outputs,
+    Report,
+    Scalars,
+    Segment,
+    Tensors,
+)
 from node_repro.ode.field import Counted, Interval
-from node_repro.ode.methods import Carry, Field, Slope, State, at
+from node_repro.ode.methods import Carry, Field, Method, Slope, State, at
 from node_repro.ode.methods.reversible_heun import ReversibleHeun
 from node_repro.ode.methods.runge_kutta import ExplicitRungeKutta
+from node_repro.ode.norm import Norm
 from node_repro.ode.solution import Stats
 
-BYTES = 2**26  # the most memory for the buffers of one run of the loop
-ROWS = 32  # the most steps of one run that keeps states or slopes
-"""A run of the loop that fills its buffers is continued by another one."""
+BYTES = 2**26  # the most memory for the buffers of one segment
+ROWS = 32  # the most steps of one segment that keeps states or slopes
+LOOPS = 128  # that are kept; the one that was unused for longest is dropped
 
 
 class Solve:
-    """One solve: its runs of the compiled loop, and what is left to the host.
+    """One solve: its segments, and what is left to the host.
 
-    A run ends at the end of the solve, or when its buffers are full.
+    A segment ends at the end of the solve, or when its buffers are full.
     """
 
     def __init__(
@@ -77,39 +82,29 @@ class Solve:
         self.outputs = [at_start(state.y, ts[: self.seen], None)]
 
     def run(self) -> Trajectory:
-        """Run the loop until the end, and make the trajectory."""
-        # contiguous, as a graph depends on the strides, which views of other tensors share
-        y, jump = self.state.y.contiguous(), self.options.jump
+        """Run segments until the end, and make the trajectory."""
         begin, h = self._first_step()
-        loop, per_step = self._loop()
-        tensors = Tensors(
-            y,
-            self.state.integrals,
-            (torch.zeros_like(y),) if loop.renewed and begin == "given" else (),
-            () if isinstance(self.method, ExplicitRungeKutta) else (y,),
-        )
-        # without a jump the loop does not stop at outputs, so that no graph depends on their number
-        ts = self.ts[[0, -1]] if jump is None else self.ts
-        given = () if jump is None else tuple(x.contiguous() for x in jump.tensors)
-        stops = Stops(ts.to(y.device, non_blocking=True), given)
-        numbers, slope = self._numbers(h), None
+        loop, scalars = self._loop(), self._scalars(h)
+        tensors, stops = self._tensors(loop, begin), self._stops()
+        slope = None
         while True:
-            buffers = self._buffers()
-            tensors, slopes, report = self._call(loop, begin, numbers, tensors, stops, buffers)
-            values = report.tolist()  # the one host read of a run
+            inputs = self._inputs(scalars, tensors, stops)
+            tensors, slopes, report = self._segment(loop, begin, inputs)
+            values = report.tolist()  # the one host read of a segment
             done = Report(*values[: len(Report._fields)])
             if begin != "resumed":
                 slope = next(iter(slopes), None)
                 self.stats.nfe += (begin == "automatic") * 2 or int(not loop.renewed)
             if done.code:
                 return self._fail(done, tensors)
-            self._collect(values[len(Report._fields) :], int(done.accepted), tensors, buffers)
+            points = values[len(Report._fields) :][: int(done.accepted)]
+            self._collect(points, inputs.buffers)
             if done.t == self.end:
-                return self._finish(done, tensors, slope, loop, per_step)
-            begin, numbers = "resumed", self._resumed(done)
+                return self._finish(done, tensors, slope, loop)
+            begin, scalars = "resumed", self._resumed(done)
 
     def _first_step(self) -> tuple[Begin, float]:
-        """How the first run begins, with the signed first step if it is given."""
+        """How the first segment begins, with the signed first step if it is given."""
         controller, h = self.controller, self.options.first_step
         if h is None and isinstance(controller, AdaptiveController) and not controller.first_step:
             return "automatic", 0.0
@@ -123,21 +118,28 @@ class Solve:
             raise too_short(h, span, limit)
         return "given", h
 
-    def _loop(self) -> tuple[Loop, int]:
-        """The loop, and the evaluations of f in one of its attempts."""
-        decide, jump = decision_of(self.controller), self.options.jump
-        assert decide is not None
+    def _loop(self) -> Loop:
+        controller, jump = self.controller, self.options.jump
+        if isinstance(controller, AdaptiveController):
+            controller = controller.normalized
         function = None if jump is None else jump.function
-        key = (id(self.method), decide, self.options.norm, function)
-        if key not in _loops:
-            fsal = isinstance(self.method, ExplicitRungeKutta) and self.method.tableau.fsal
-            renewed = jump is not None or not (fsal or isinstance(self.method, ReversibleHeun))
-            controlled = self.controller.tolerances is not None
-            loop = Loop(self.method, decide, controlled, self.options.norm, renewed, function)
-            _loops[key] = loop, evaluations(self.method) + renewed
-        return _loops[key]
+        return _loop(self.method, controller, self.options.norm, function)
 
-    def _numbers(self, h: float) -> Numbers:
+    def _tensors(self, loop: Loop, begin: Begin) -> Tensors:
+        # contiguous, as a graph depends on the strides, which views of other tensors share
+        y = self.state.y.contiguous()
+        slope = (torch.zeros_like(y),) if loop.renewed and begin == "given" else ()
+        twin = () if isinstance(self.method, ExplicitRungeKutta) else (y,)
+        return Tensors(y, self.state.integrals, slope, twin)
+
+    def _stops(self) -> Stops:
+        # without a jump the loop does not stop at outputs, so that no graph depends on their number
+        jump = self.options.jump
+        ts = self.ts[[0, -1]] if jump is None else self.ts
+        tensors = () if jump is None else tuple(x.contiguous() for x in jump.tensors)
+        return Stops(ts.to(self.state.y.device, non_blocking=True), tensors)
+
+    def _scalars(self, h: float) -> Scalars:
         tolerances = self.controller.tolerances
         low, high = _interval(self.t0, self.end, self.state.y.dtype)
         numbers: list[Any] = [0.0, 0.0, 0.0, 0.0]
@@ -146,22 +148,20 @@ class Solve:
             own = (0.0 if isinstance(x, Tensor) else x for x in given)  # tensors travel apart
             numbers = [*own, *tolerances.integrals]
         shortest, limit = SPAN * abs(self.end - self.t0), self.stepper.max_steps
-        return Numbers(self.t0, h, self.end, low, high, shortest, limit, *numbers)
+        return Scalars(self.t0, h, self.end, low, high, shortest, limit, *numbers)
 
-    def _resumed(self, done: Report) -> Numbers:
-        """The scalars of a run that continues another one."""
-        return self._numbers(done.h)._replace(
-            t=done.t,
-            error=done.error,
-            rejected=done.rejected,
-            retry=done.retry,
-            attempted=done.attempted,
-            since=done.since,
-            stop=done.stop,
-            size=done.size,
-            last_error=done.last_error,
-            deviation=done.deviation,
-        )
+    def _resumed(self, done: Report) -> Scalars:
+        """The scalars of a segment that continues another one."""
+        kept = {name: x for name, x in done._asdict().items() if name in Scalars._fields}
+        return self._scalars(done.h)._replace(**kept)
+
+    def _inputs(self, scalars: Scalars, tensors: Tensors, stops: Stops) -> Inputs:
+        tolerances = self.controller.tolerances
+        given = (None, None) if tolerances is None else (tolerances.rtol, tolerances.atol)
+        rtol, atol = (x if isinstance(x, Tensor) else None for x in given)
+        numbers = torch.tensor(scalars, dtype=torch.float64)
+        numbers = numbers.to(self.state.y.device, non_blocking=True)
+        return Inputs(numbers, tensors, (rtol, atol), stops, self._buffers())
 
     def _buffers(self) -> Buffers:
         y, kept = self.state.y, self.dense or self.options.keep_starts
@@ -175,51 +175,27 @@ class Solve:
         slopes = (y.new_empty((rows, stages, *y.shape)),) if stages else ()
         return Buffers(states, twins, slopes)
 
-    def _call(
-        self,
-        loop: Loop,
-        begin: Begin,
-        numbers: Numbers,
-        tensors: Tensors,
-        stops: Stops,
-        buffers: Buffers,
-    ) -> tuple[Tensors, tuple[Tensor, ...], Tensor]:
-        """Run the loop once."""
-        tolerances, controller = self.controller.tolerances, self.controller
-        bounds = (0.0, math.inf)
-        if isinstance(controller, AdaptiveController):
-            bounds = (controller.min_step or 0.0, controller.max_step or math.inf)
+    def _segment(self, loop: Loop, begin: Begin, inputs: Inputs) -> Outputs:
+        """Run one segment."""
+        tolerances, traced = self.controller.tolerances, self.traced
         zero = tolerances is not None and tolerances.zero
-        given = (None, None) if tolerances is None else (tolerances.rtol, tolerances.atol)
-        device = self.state.y.device
-        graph = Graph(loop, self.traced.make, begin, bounds, zero)
-        return call(
-            (id(loop), self.traced.make, begin, bounds, zero),
-            partial(run_of, graph),
-            self.backend,
-            form(self.traced.f, self.state.y),
-            self._check,
-            self.traced.f,
-            self.traced.parameters,
-            torch.tensor(numbers, dtype=torch.float64).to(device, non_blocking=True),
-            tensors,
-            tuple(x if isinstance(x, Tensor) else None for x in given),
-            stops,
-            buffers,
-        )
+        segment = Segment(loop, traced.make, begin, zero)
+        function = loop_function(segment, self.backend, kind_of(traced.f, self.state.y))
+        return function(self._check, traced.f, traced.parameters, *inputs)
 
     def _check(self) -> None:
         """Evaluate f as the eager engine does, with its checks and errors."""
         f = Counted(self.f, Stats(), (self.t0, self.end))
-        f(self.t0, self.state.y, integrands=bool(self.state.integrals))
+        with refused_changes(self.traced.f):
+            f(self.t0, self.state.y, integrands=bool(self.state.integrals))
         if isinstance(self.traced.f, Parametrized):  # y and its adjoint
             y = self.state.y[0]
             check_single_path(self.traced.f, at(self.t0, y), y)
 
-    def _collect(self, points: list[float], count: int, tensors: Tensors, buffers: Buffers) -> None:
-        """Collect the accepted steps of a run, and compute the outputs within them."""
+    def _collect(self, points: list[float], buffers: Buffers) -> None:
+        """Collect the accepted steps of a segment by their ends, with the outputs within them."""
         times, span = self.times, self.end - self.t0
-        for i, t1 in enumerate(points[:count]):
+        for i, t1 in enumerate(points):
             t, inside = self.points[-1], (self.seen, self.seen)
             if self.dense:
                 inside = (self.seen, passed(times, self.seen, t1, span))
@@ -232,24 +208,19 @@ class Solve:
             self.points.append(t1)
             self.observed.append(inside)
             self.stats.accept(t1 - t)
-        if self.options.keep_starts and count:
+        if self.options.keep_starts and points:
             twins = next(iter(buffers.twins), None)
-            self.starts.append(Starts(count, buffers.starts[0], twins))
+            self.starts.append(Starts(len(points), buffers.starts[0], twins))
 
     def _finish(
-        self,
-        done: Report,
-        tensors: Tensors,
-        slope: Tensor | None,
-        loop: Loop,
-        per_step: int,
+        self, done: Report, tensors: Tensors, slope: Tensor | None, loop: Loop
     ) -> Trajectory:
         end = State(tensors.y, tensors.integrals)
         if not done.finite:
             check_finite(end, done.t)
         stats = self.stats
         stats.rejected = int(done.attempted) - stats.accepted
-        stats.nfe += int(done.attempted) * per_step
+        stats.nfe += int(done.attempted) * (evaluations(self.method) + loop.renewed)
         carry = Carry(None, next(iter(tensors.twin), None))
         if not loop.renewed:
             dy, *integrands = tensors.slope
@@ -277,7 +248,15 @@ class Solve:
         raise underflow(failure)
 
 
-_loops: dict[Any, tuple[Loop, int]] = {}
+@lru_cache(maxsize=LOOPS)
+def _loop(
+    method: Method, controller: Controller[Any], norm: Norm, jump: JumpFunction | None
+) -> Loop:
+    """The loop of a kind of solve: one object, so that the compiler recognises it."""
+    evaluations(method)  # makes the cached coefficients of the tableau, which is not to be traced
+    fsal = isinstance(method, ExplicitRungeKutta) and method.tableau.fsal
+    renewed = jump is not None or not (fsal or isinstance(method, ReversibleHeun))
+    return Loop(method, controller, controller.tolerances is not None, norm, renewed, jump)
 
 
 @lru_cache(maxsize=256)

@@ -1,26 +1,24 @@
 """The stepping loop as functions of tensors: accept, reject, sizes and stops without the host.
 
-`start` evaluates f at the start and chooses the first step, `Loop.advance` attempts one step. A
-compiled engine runs them in one while loop, and a captured one as a graph of masked steps. The
-decisions are those of the eager engine, in float64.
+`Loop.start` evaluates f at the start, `Loop.first_step` chooses the first size, and `Loop.advance`
+attempts one step. A compiled engine runs them in one while loop, and a captured one as a graph of
+masked steps. The decisions are the controller's, in float64.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._higher_order_ops.while_loop import while_loop
 
-from node_repro.ode.engines.decisions import Decide, Memory
+from node_repro.ode.controllers import Controller
+from node_repro.ode.controllers.adaptive import AdaptiveController, StepHistory
 from node_repro.ode.engines.eager import SNAP, STRETCH, ULPS
 from node_repro.ode.engines.progress import Buffers, Limits, Progress, Stops, row_at
 from node_repro.ode.engines.pure import PureField
+from node_repro.ode.initial_step import initial_step
 from node_repro.ode.methods import Carry, Method, Slope, State, Step
-from node_repro.ode.methods.runge_kutta import combine
 from node_repro.ode.norm import Norm, Tolerances
 
 RUNNING, TOO_MANY, TOO_SHORT = 0, 1, 2
@@ -54,7 +52,7 @@ class _Verdict(NamedTuple):
         accept: Whether the controller accepts it, () bool.
         ok: Whether it is taken: accepted and within the limits, () bool.
         h: The signed size of the next attempt, () float64.
-        memory: The controller's memory.
+        history: What the controller keeps.
         code: RUNNING or the reason of a failure, () int64.
         error: The error in units of the tolerances, () float64.
     """
@@ -62,7 +60,7 @@ class _Verdict(NamedTuple):
     accept: Tensor
     ok: Tensor
     h: Tensor
-    memory: Memory
+    history: Any
     code: Tensor
     error: Tensor
 
@@ -73,7 +71,7 @@ class Loop:
 
     Attributes:
         method: The method.
-        decide: The decisions of the controller.
+        controller: Decides on the steps; it has unit tolerances, as those of a solve are tensors.
         controlled: Whether the error of a step is measured.
         norm: Measures it.
         renewed: Whether every step evaluates its first slope, instead of taking the last one of
@@ -82,7 +80,7 @@ class Loop:
     """
 
     method: Method
-    decide: Decide
+    controller: Controller[Any]
     controlled: bool
     norm: Norm
     renewed: bool
@@ -101,26 +99,14 @@ class Loop:
         end: Tensor,
         tolerances: Tolerances,
     ) -> Tensor:
-        """See `initial_step.initial_step`; NaN where that raises an error."""
-        norm, order = self.norm, self.method.error_order
-        d0 = norm.measure(state, tolerances, state).double()
-        d1 = norm.measure(State(slope.dy, slope.integrands), tolerances, state).double()
-        span = (end - t).abs()
-        h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1)
-        h0 = torch.minimum(h0, span)
-        signed = torch.copysign(h0, end - t)
-        y1 = combine(state.y, signed, (1.0,), (slope.dy,))
-        ahead = field(torch.where(h0 == span, end, t + signed), y1, integrands=norm.integrals)
-        pairs = zip(ahead.integrands, slope.integrands, strict=False)
-        turn = State(ahead.dy - slope.dy, tuple(q1 - q0 for q1, q0 in pairs))
-        d2 = norm.measure(turn, tolerances, state).double() / h0
-        fastest = torch.maximum(d1, d2)
-        h1 = torch.where(
-            fastest <= 1e-15, (h0 * 1e-3).clamp_min(1e-6), (0.01 / fastest) ** (1.0 / order)
-        )
-        h1 = torch.where(torch.isfinite(h1), h1, h0)
-        h = torch.minimum(torch.minimum(100.0 * h0, h1), span)
-        return torch.where(torch.isfinite(d0) & torch.isfinite(d1), h, torch.nan)
+        """The signed size of the automatic first step; NaN if f at the start is not finite."""
+        controller, order = self.controller, self.method.error_order
+        assert isinstance(controller, AdaptiveController)
+        h = initial_step(
+            field, t, state, slope,
+            end=end, error_order=order, tolerances=tolerances, norm=self.norm,
+        )  # fmt: skip
+        return controller.within(h)
 
     def unfinished(self, at: Progress, limits: Limits) -> Tensor:
         """Whether another step is to be attempted, () bool."""
@@ -160,18 +146,22 @@ class Loop:
         self, at: Progress, attempt: _Attempt, state: State, step: Step, tolerances: Tolerances
     ) -> _Verdict:
         """Measure the error of the step, and let the controller decide on it."""
-        error = torch.zeros_like(at.error)
+        error: Any = torch.zeros_like(at.error)
         if self.controlled and step.error is not None:
             error = self.norm.measure(step.error, tolerances, state, step.end).double()
         order = self.method.error_order
-        accept, h, memory = self.decide(error, attempt.size, order, at.memory)
+        size: Any = attempt.size
+        decision: Any = self.controller.judge(error, size, order, at.history)
+        accept, h, history = decision
+        if not self.controlled:
+            accept = torch.ones_like(at.retry)
         stuck = ~accept & (h == at.h)  # rejected although it has the smallest size
         short = attempt.short | stuck
         code = torch.where(attempt.full, TOO_MANY, torch.where(short, TOO_SHORT, at.code))
         # a step cut by a stop is no reason to reduce the planned size
         kept = stuck | (attempt.last & accept & (at.h.abs() > h.abs()))
         ok = accept & (code == RUNNING)
-        return _Verdict(accept, ok, torch.where(kept, at.h, h), memory, code, error)
+        return _Verdict(accept, ok, torch.where(kept, at.h, h), history, code, error)
 
     def _move(
         self, at: Progress, attempt: _Attempt, verdict: _Verdict, step: Step, carry: Carry
@@ -191,7 +181,7 @@ class Loop:
             _where(ok, step.end.integrals, at.integrals),
             slope,
             _where(ok, twin, at.twin),
-            Memory(*_where(tried, tuple(verdict.memory), tuple(at.memory))),
+            StepHistory(*_where(tried, tuple(verdict.history), tuple(at.history))),
             torch.where(tried, ~verdict.accept, at.retry),
             at.accepted + ok,
             at.attempted + tried,
@@ -214,8 +204,8 @@ class Loop:
         return at._replace(
             y=y,
             twin=tuple(torch.where(observed, y, z) for z in at.twin),
-            memory=Memory(
-                torch.where(observed, 1.0, at.memory.error), at.memory.rejected & ~observed
+            history=StepHistory(
+                torch.where(observed, 1.0, at.history.error), at.history.rejected & ~observed
             ),
             since=torch.where(observed, 0, at.since),
             stop=at.stop + observed,
@@ -238,47 +228,6 @@ class Loop:
             twins.index_put_(row, twin[None])
         for slopes in buffers.stages:
             slopes.index_put_(row, torch.stack(stages)[None])
-
-
-Repeat = Callable[
-    [Callable[..., Tensor], Callable[..., tuple[Tensor, ...]], tuple[Tensor, ...]],
-    tuple[Tensor, ...],
-]
-"""repeat(condition, body, carried): see `while_`."""
-
-
-def _read_and_repeat(
-    condition: Callable[..., Tensor],
-    body: Callable[..., tuple[Tensor, ...]],
-    carried: tuple[Tensor, ...],
-) -> tuple[Tensor, ...]:
-    while bool(condition(*carried)):
-        carried = body(*carried)
-    return carried
-
-
-_repeat: ContextVar[Repeat] = ContextVar("repeat", default=_read_and_repeat)
-
-
-@contextmanager
-def repeated_by(repeat: Repeat) -> Iterator[None]:
-    """Inside the block, let a function run the loops that are not compiled."""
-    token = _repeat.set(repeat)
-    try:
-        yield
-    finally:
-        _repeat.reset(token)
-
-
-def while_(
-    condition: Callable[..., Tensor],
-    body: Callable[..., tuple[Tensor, ...]],
-    carried: tuple[Tensor, ...],
-) -> tuple[Tensor, ...]:
-    """Repeat body while the condition holds: in compiled code a loop of its own."""
-    if torch.compiler.is_compiling():
-        return while_loop(condition, body, carried)
-    return _repeat.get()(condition, body, carried)
 
 
 def _slope(carry: Carry) -> Slope:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from node_repro.ode.engines.decisions import Memory
+from node_repro.ode.controllers.adaptive import StepHistory
 
 
 class Stops(NamedTuple):
@@ -45,7 +45,7 @@ class Progress(NamedTuple):
         integrals: The integrals.
         slope: f(t, y) and the integrands; where every step evaluates it anew, that of the first.
         twin: The second state of a reversible method, or nothing.
-        memory: The controller's memory.
+        history: What the controller keeps: its numbers are scalar tensors.
         retry: Whether the last attempt since the last stop was rejected, () bool.
         accepted: Accepted steps since the buffers were empty, () int64.
         attempted: Attempted steps, () int64.
@@ -64,7 +64,7 @@ class Progress(NamedTuple):
     integrals: tuple[Tensor, ...]
     slope: tuple[Tensor, ...]
     twin: tuple[Tensor, ...]
-    memory: Memory
+    history: Any
     retry: Tensor
     accepted: Tensor
     attempted: Tensor
@@ -78,8 +78,8 @@ class Progress(NamedTuple):
 
     def flat(self) -> tuple[Tensor, ...]:
         """The tensors in one tuple, with all scalars in one, as a loop pays for each tensor."""
-        t, h, y, integrals, slope, twin, memory, *scalars, points = self
-        return (packed((t, h, *memory, *scalars)), points, y, *integrals, *slope, *twin)
+        t, h, y, integrals, slope, twin, history, *scalars, points = self
+        return (packed((t, h, *history, *scalars)), points, y, *integrals, *slope, *twin)
 
     def from_flat(self, flat: Sequence[Tensor]) -> "Progress":
         """Tensors in one tuple, in the form of this progress."""
@@ -89,11 +89,11 @@ class Progress(NamedTuple):
             parts.append(tuple(more[: len(part)]))
             more = more[len(part) :]
         now = packed.unbind()
-        scalars = (self.t, self.h, *self.memory, *self[7:-1])
+        scalars = (self.t, self.h, *self.history, *self[7:-1])
         t, h, error, rejected, *rest = (
             x.to(scalar.dtype) for x, scalar in zip(now, scalars, strict=True)
         )
-        fields: list[Any] = [t, h, y, *parts, Memory(error, rejected), *rest, points]
+        fields: list[Any] = [t, h, y, *parts, StepHistory(error, rejected), *rest, points]
         return Progress(*fields)
 
 

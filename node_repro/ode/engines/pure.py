@@ -1,18 +1,19 @@
 """Fields as pure functions of tensors: without checks, counts and graphs, for compiled loops.
 
-The adjoint and the replay of a step differentiate f inside the loop by `torch.func.vjp`. For that f
-must be a function of its parameters, which `torch.func.functional_call` makes of every module.
+The adjoint differentiates f inside the loop by `torch.func.vjp`, so f must be a function of its
+parameters.
 """
 
-from collections.abc import Callable, Hashable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp
 
-from node_repro.ode.field import Counted, Plain, VectorField, Wrapper, at_times
+from node_repro.ode.engines.parametrized import NotCompilableError, Parametrized, views
+from node_repro.ode.field import Counted, Plain, VectorField, at_times
 from node_repro.ode.methods import (
     Field,
     Linear,
@@ -25,117 +26,7 @@ from node_repro.ode.methods import (
 )
 from node_repro.ode.solution import Stats
 
-
-class NotCompilableError(Exception):
-    """A solve cannot be compiled as a whole; the message is the reason."""
-
-
-class Parametrized(NamedTuple):
-    """f as a function of its parameters.
-
-    Attributes:
-        module: A module that contains f.
-        names: The names of the parameters in it.
-    """
-
-    module: "_Enclosing"
-    names: tuple[str, ...]
-
-    @property
-    def parameters(self) -> tuple[Tensor, ...]:
-        """The parameters as they are in the module: a graph depends on their type."""
-        return tuple(map(self.module.get_parameter, self.names))
-
-    def with_parameters(
-        self, parameters: Sequence[Tensor], use: Callable[[VectorField], Any]
-    ) -> Any:  # noqa: ANN401
-        """Call use(f), where f has these parameters during the call."""
-        given = dict(zip(self.names, _views(parameters), strict=True))
-        return functional_call(self.module, given, (use,))
-
-
-class _Enclosing(nn.Module):
-    """A module that contains f and the modules that f uses, so that their parameters have names."""
-
-    def __init__(self, f: VectorField, modules: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.f = f
-        self.used = nn.ModuleList(modules)
-
-    def forward(self, use: Callable[[VectorField], Any]) -> Any:  # noqa: ANN401
-        return use(self.f)
-
-
-def parametrized(f: VectorField, parameters: Sequence[Tensor]) -> Parametrized:
-    """f as a function of its parameters, which must belong to modules that f consists of.
-
-    Args:
-        f: A module, a method of one, or a function or wrapper around modules.
-        parameters: The tensors to differentiate with respect to.
-
-    Raises:
-        NotCompilableError: A parameter belongs to no such module.
-    """
-    module = _Enclosing(f, [] if isinstance(f, nn.Module) else _modules(f))
-    own = dict(module.named_parameters())
-    by_identity = {id(p): name for name, p in own.items()}
-    # hooks on saved tensors hand the backward pass other objects with the same memory
-    by_memory = {_memory(p): name for name, p in own.items() if p.numel()}
-    names = [by_identity.get(id(p)) or by_memory.get(_memory(p)) for p in parameters]
-    found = tuple(name for name in names if name is not None)
-    if len(found) < len(names):
-        raise NotCompilableError(
-            "f is a function of tensors that are not parameters of a module it refers to"
-        )
-    return Parametrized(module, found)
-
-
-def check_single_path(f: Parametrized, t: Tensor, y: Tensor) -> None:
-    """Raises NotCompilableError if f reaches a parameter not only by its name in a module.
-
-    A reference in a list or a closure would keep the parameter itself, which is a constant for the
-    derivatives of the loop.
-    """
-    own = [p for p in f.parameters if p.requires_grad]
-    copies = [p.detach().clone().requires_grad_(p.requires_grad) for p in f.parameters]
-    with torch.enable_grad():
-        dy = f.with_parameters(copies, lambda f: f(t, y.detach()))
-        if not (own and dy.requires_grad):
-            return
-        found = torch.autograd.grad(dy.sum(), own, allow_unused=True)
-    if any(g is not None for g in found):
-        raise NotCompilableError("f uses a parameter of a module by another reference, too")
-
-
-def _memory(p: Tensor) -> Hashable:
-    return p.device, p.data_ptr(), p.dtype, p.shape, p.stride()
-
-
-def _modules(f: Any) -> list[nn.Module]:  # noqa: ANN401
-    """The modules that a function refers to directly."""
-    if isinstance(f, nn.Module):
-        return [f]
-    if isinstance(f, Wrapper):
-        return _modules(f.f)
-    if isinstance(f, partial):
-        return [m for x in (f.func, *f.args, *f.keywords.values()) for m in _modules(x)]
-    bound = getattr(f, "__self__", None)
-    if isinstance(bound, nn.Module):
-        return [bound]
-    cells = getattr(f, "__closure__", None) or ()
-    found = [
-        m for cell in cells if cell.cell_contents is not f for m in _modules(cell.cell_contents)
-    ]
-    code, known = getattr(f, "__code__", None), getattr(f, "__globals__", {})
-    names = code.co_names if code is not None else ()
-    return found + [m for name in names if isinstance(m := known.get(name), nn.Module)]
-
-
-def _views(parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Views made inside the loop: dynamo moves properties such as W.T of other tensors out of it,
-    where two of them alias each other, which it refuses.
-    """
-    return [p.view_as(p) for p in parameters]
+METHODS = 64  # whose counts are kept
 
 
 def _with_views(f: VectorField) -> VectorField:
@@ -144,7 +35,7 @@ def _with_views(f: VectorField) -> VectorField:
         return f
     own = dict(f.named_parameters())
     return lambda t, y: functional_call(
-        f, dict(zip(own, _views(list(own.values())), strict=True)), (t, y)
+        f, dict(zip(own, views(list(own.values())), strict=True)), (t, y)
     )
 
 
@@ -259,6 +150,7 @@ def traced(field: Field) -> Traced:
     raise NotCompilableError("gradient=forward is not compiled as a whole")
 
 
+@lru_cache(maxsize=METHODS)
 def evaluations(method: Method, *, advance_only: bool = False) -> int:
     """The evaluations of f in a step of a method whose first slope is known."""
     counts, f, y = _counting()
@@ -268,6 +160,7 @@ def evaluations(method: Method, *, advance_only: bool = False) -> int:
     return counts.nfe - before
 
 
+@lru_cache(maxsize=METHODS)
 def inversion_evaluations(method: ReversibleMethod) -> int:
     """The evaluations of f in the inversion of a step."""
     counts, f, y = _counting()
@@ -275,6 +168,7 @@ def inversion_evaluations(method: ReversibleMethod) -> int:
     return counts.nfe
 
 
+@lru_cache(maxsize=METHODS)
 def stage_count(method: Method) -> int:
     """The number of slopes that a step keeps for its dense output."""
     _, f, y = _counting()

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from node_repro.ode.engines import Jump, SolveOptions
-from node_repro.ode.engines.pure import PureAdjoint, Traced, parametrized
+from node_repro.ode.engines.parametrized import parametrized
+from node_repro.ode.engines.pure import PureAdjoint, Traced
 from node_repro.ode.field import Interval, VectorField, at_times, evaluate, jacobian
 from node_repro.ode.gradients import Problem
 from node_repro.ode.gradients.declared import Declared, declared, vjp
@@ -105,14 +106,14 @@ class Adjoint:
             else:
                 saved.remember(ys[-1], end.dy)
             h = None if self.solver is not None or trajectory.h is None else -trajectory.h
-            back = _Back(saved, backward, norm, problem.frozen, h, end is not None)
+            back = _AdjointPass(saved, backward, norm, problem.frozen, h, end is not None)
             return Forwarded(ys, trajectory.stats, (ys,), back)
 
         return solve_with_backward("adjoint", problem, known, forward)
 
 
 @dataclass(frozen=True)
-class _Back:
+class _AdjointPass:
     """The backward pass.
 
     Attributes:
@@ -227,7 +228,7 @@ class _Backward:
         interval: The times at which f may be evaluated.
     """
 
-    def __init__(self, back: _Back, f: VectorField, saved: Saved, stats: Stats) -> None:
+    def __init__(self, back: _AdjointPass, f: VectorField, saved: Saved, stats: Stats) -> None:
         self.back, self.f, self.saved, self.stats = back, f, saved, stats
         (self.ys,) = saved.tensors
         self.ts = saved.ts.detach()

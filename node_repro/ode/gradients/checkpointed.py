@@ -65,15 +65,16 @@ class Checkpointed:
             saved, trajectory = solve_forward(problem, known, stepper, inputs, keep_starts=True)
             saved.remember(inputs.y0, trajectory.slope)
             starts = trajectory.starts or (Starts.of(Start(inputs.y0, None)),)
-            again = _Redone(saved, stepper, trajectory.mesh, problem.frozen, _Form.of(starts))
+            mesh, layout = trajectory.mesh, _StartsLayout.of(starts)
+            backward = _CheckpointedPass(saved, stepper, mesh, problem.frozen, layout)
             tensors = [x for block in starts for x in block.tensors]
-            return Forwarded(trajectory.ys, trajectory.stats, tensors, again)
+            return Forwarded(trajectory.ys, trajectory.stats, tensors, backward)
 
         return solve_with_backward("checkpointed", problem, known, forward)
 
 
-class _Form(NamedTuple):
-    """The form of the saved starts, without their tensors.
+class _StartsLayout(NamedTuple):
+    """How the starts of the steps consist of tensors in a row.
 
     Attributes:
         counts: The number of steps in each block.
@@ -86,7 +87,7 @@ class _Form(NamedTuple):
     tensors: int
 
     @classmethod
-    def of(cls, starts: tuple[Starts, ...]) -> "_Form":
+    def of(cls, starts: tuple[Starts, ...]) -> "_StartsLayout":
         first = starts[0]
         counts = tuple(block.count for block in starts)
         return cls(counts, first.twins is not None, len(first.tensors))
@@ -102,7 +103,7 @@ class _Form(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Redone:
+class _CheckpointedPass:
     """The backward pass: every step is repeated from its start.
 
     Attributes:
@@ -110,18 +111,18 @@ class _Redone:
         solver: The solver of the steps.
         mesh: The accepted steps.
         frozen: The tensors that f depends on but that get no gradient.
-        form: The form of the stored starts.
+        layout: How the stored starts consist of the saved tensors.
     """
 
     f: SavedFunction
     solver: RungeKutta
     mesh: Mesh
     frozen: tuple[Tensor, ...]
-    form: _Form
+    layout: _StartsLayout
 
     def gradients(self, saved: Saved, gys: Tensor, stats: Stats) -> Gradients:
         """See BackwardPass.gradients."""
-        blocks = self.form.blocks(saved.tensors)
+        blocks = self.layout.blocks(saved.tensors)
         replay = Replay(self.f, self.solver, self.mesh, self.frozen, saved)
         with self.f.restored() as f:
             return differentiate(replay, f, Stored(blocks), gys, stats)

@@ -4,39 +4,34 @@ Every step is differentiated by one vector-Jacobian product of the function from
 parameters to its end and the slopes of its stages.
 """
 
-from collections.abc import Iterator
+# pyright: reportPrivateImportUsage=false
+# (torch exports its fused operations on lists of tensors under private names)
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, _foreach_norm
 from torch.func import vjp
 
 from node_repro.ode.engines import Starts, positions
 from node_repro.ode.engines.auto import next_engine
-from node_repro.ode.engines.compilation import (
-    call,
-    form,
-    has_compiler,
-    report_once,
-    without_hooks,
-)
-from node_repro.ode.engines.compiled import Compiled
-from node_repro.ode.engines.pure import (
+from node_repro.ode.engines.compilation import loop_function, report_once, without_hooks
+from node_repro.ode.engines.compiled import Compiled, refuse_method
+from node_repro.ode.engines.parametrized import (
     NotCompilableError,
     check_single_path,
-    evaluations,
-    inversion_evaluations,
+    kind_of,
     parametrized,
-    stage_count,
+    refused_changes,
 )
-from node_repro.ode.engines.run import POINTS
+from node_repro.ode.engines.pure import evaluations, inversion_evaluations, stage_count
+from node_repro.ode.engines.segment import POINTS
 from node_repro.ode.field import Interval, VectorField
 from node_repro.ode.gradients.function import Gradients
 from node_repro.ode.gradients.replay import Inverted, Replay, StepStarts, Stored
-from node_repro.ode.gradients.replay_graph import Block, Cotangents, ReplayGraph, replay_of
+from node_repro.ode.gradients.replay_function import Block, BlockReplay, ReplayState, Scalars
 from node_repro.ode.methods import at
-from node_repro.ode.methods.implicit import ImplicitRungeKutta
 from node_repro.ode.solution import Stats
 
 
@@ -50,27 +45,26 @@ def differentiate(
     engine = next_engine(replay.solver.engine, replay.solver, gys[-1])
     if isinstance(engine, Compiled):
         try:
-            _refuse(replay, engine.backend)
+            refuse_method(engine.backend, replay.solver.method)
+            _refuse(replay, gys[-1])
             with torch.no_grad(), without_hooks():
-                return _Replayed(replay, engine.backend, f, starts, gys, stats).gradients()
+                return _CompiledReplay(replay, engine.backend, f, starts, gys, stats).gradients()
         except NotCompilableError as error:
             report_once(f"engine=compiled replays steps as engine=eager here: {error}")
     return replay.gradients(f, starts, gys, stats)
 
 
-def _refuse(replay: Replay, backend: str) -> None:
+def _refuse(replay: Replay, y: Tensor) -> None:
     """Raises NotCompilableError if the steps cannot be replayed by compiled code."""
-    if backend == "inductor" and not has_compiler():
-        raise NotCompilableError("there is no C++ compiler (g++ or clang++)")
+    if y.is_complex() or not y.numel():
+        raise NotCompilableError("the state is complex or empty")
     if replay.saved.times:
         raise NotCompilableError("the times require a gradient")
     if len(replay.mesh.points) == 1:
         raise NotCompilableError("there are no steps")
-    if isinstance(replay.solver.method, ImplicitRungeKutta):
-        raise NotCompilableError(f"{replay.solver.method.name} is implicit")
 
 
-class _Replayed:
+class _CompiledReplay:
     """The replay of one solve: its blocks, and what is left to the host."""
 
     def __init__(
@@ -92,30 +86,24 @@ class _Replayed:
 
     def gradients(self) -> Gradients:
         """Replay the blocks, and check that f has not changed."""
-        gys, points, stats = self.gys, self.points, self.stats
-        inverted = isinstance(self.starts, Inverted)
-        y0, carried = self._start()
+        points, stats, inverted = self.points, self.stats, isinstance(self.starts, Inverted)
+        y0, state = self._start()
         # before anything is traced: this also makes the cached coefficients of the tableau, whose
         # locks the compiler cannot trace on Python 3.11
         per_step = 1 + evaluations(self.method, advance_only=not self.observing)
-        undone = 0
-        if isinstance(self.starts, Inverted):
-            undone = inversion_evaluations(self.starts.method)
         low, high = Interval.between(points[0], points[-1], y0.dtype.to_real())
+        replay = BlockReplay(self.method, inverted)
         for first, count, block in self._blocks(y0):
-            numbers = torch.tensor((low, high, count, first), dtype=torch.float64)
-            numbers = numbers.to(y0.device, non_blocking=True)
-            carried = call(
-                ("replay", id(self.method), inverted),
-                partial(replay_of, ReplayGraph(self.method, inverted)),
-                self.backend,
-                form(self.f, y0, *block.points, *block.gk),
+            scalars = torch.tensor(Scalars(low, high, count, first), dtype=torch.float64)
+            kind = kind_of(self.parametrized, y0, block.points, *block.gk)
+            function = loop_function(replay, self.backend, kind)
+            state = function(
                 self._check_field,
                 self.parametrized,
                 self.wanted,
-                numbers,
+                scalars.to(y0.device, non_blocking=True),
                 y0,
-                carried,
+                state,
                 block,
                 steps=count,
             )
@@ -123,15 +111,41 @@ class _Replayed:
         for n in reversed(range(steps)):
             stats.accept(points[n + 1] - points[n])
         stats.nvjp += steps * per_step
-        stats.nfe += steps * (per_step + undone)
+        stats.nfe += steps * per_step
         if isinstance(self.starts, Inverted):
-            self.starts.measure(carried.y[0], carried.size, stats)
-        self._check_ends(y0, carried)
-        resting = self.observed[0][0]
-        a = sum((carried.a, *carried.a_twin), gys[:resting].sum(0))
-        return Gradients(a, None, carried.sums)
+            stats.nfe += steps * inversion_evaluations(self.starts.method)
+            self.starts.measure(state.y[0], state.size, stats)
+        return self._finish(y0, state)
 
-    def _start(self) -> tuple[Tensor, Cotangents]:
+    def _finish(self, y0: Tensor, state: ReplayState) -> Gradients:
+        """Check that f gave the values of the forward pass, and return the gradients.
+
+        Raises:
+            SolverError: f has changed since the forward pass (kind bad_input).
+        """
+        saved_f, slope, sums = self.replay.saved_f, state.slope, state.sums
+        checks = [saved_f.deviation(y0, slope), state.deviation]
+        norms = _foreach_norm(sums) if sums else ()
+        found = torch.stack([x.double() for x in (*checks, *norms)]).tolist()  # one host read
+        self.replay.check_function(self.f, y0, slope, found[0])
+        saved_f.check(found[1], lambda: slope, slope)
+        gradients: Sequence[Tensor | None] = sums
+        if 0.0 in found[2:]:
+            used = self._used(y0)
+            gradients = [g if u else None for g, u in zip(sums, used, strict=True)]
+        gys = self.gys[: self.observed[0][0]]
+        return Gradients(sum((state.a, *state.a_twin), gys.sum(0)), None, gradients)
+
+    def _used(self, y0: Tensor) -> list[bool]:
+        """Whether f uses each parameter, as the eager engine has no gradient of one it does not."""
+        with torch.enable_grad():
+            dy = self.f(at(float(self.points[0]), y0), y0.detach().requires_grad_())
+            if not dy.requires_grad:
+                return [False] * len(self.wanted)
+            found = torch.autograd.grad(dy.sum(), self.wanted, allow_unused=True)
+        return [g is not None for g in found]
+
+    def _start(self) -> tuple[Tensor, ReplayState]:
         """The start of the solve, and the cotangents at its end."""
         starts, a = self.starts, self.gys[-1].contiguous()  # no graph depends on its strides
         if isinstance(starts, Inverted):
@@ -145,7 +159,7 @@ class _Replayed:
         a_twin = (torch.zeros_like(a),) if reversible else ()
         sums = tuple(map(torch.zeros_like, self.wanted))
         size = zero if not isinstance(starts, Inverted) else torch.linalg.vector_norm(starts.y)
-        return y0, Cotangents(a, a_twin, y, torch.zeros_like(a), sums, zero, size)
+        return y0, ReplayState(a, a_twin, y, torch.zeros_like(a), sums, zero, size)
 
     def _blocks(self, y0: Tensor) -> Iterator[tuple[int, int, Block]]:
         """The blocks from the last to the first, with the number of their first step and of all."""
@@ -188,13 +202,8 @@ class _Replayed:
     def _check_field(self) -> None:
         """Check that f depends on declared tensors only. Raises SolverError."""
         declared = self.replay.declared(self.replay.saved.ts.detach())
-        with torch.enable_grad():
-            y = self._start()[0].detach().requires_grad_()
-            declared.evaluate(self.f, at(float(self.points[0]), y), y)
-        check_single_path(self.parametrized, at(float(self.points[0]), y), y)
-
-    def _check_ends(self, y0: Tensor, carried: Cotangents) -> None:
-        """Check that f gives the values of the forward pass. Raises SolverError."""
-        self.replay.check_function(self.f, y0, carried.slope)
-        deviation = float(carried.deviation)
-        self.replay.saved_f.check(deviation, lambda: carried.slope, carried.slope)
+        y = self._start()[0].detach()
+        t = at(float(self.points[0]), y)
+        with refused_changes(self.f), torch.enable_grad():
+            declared.evaluate(self.f, t, y.requires_grad_())
+        check_single_path(self.parametrized, t, y)

@@ -188,7 +188,8 @@ class Replay(NamedTuple):
             known = [*wanted, *([times] if times.requires_grad else [])]
             a, *others = vjp(outputs, (*inputs, *known), cotangents)
             if n == 0 and carry.slope is not None:
-                self.check_function(f, y.detach(), carry.slope.dy.detach())
+                y0, dy = y.detach(), carry.slope.dy.detach()
+                self.check_function(f, y0, dy, float(self.saved_f.deviation(y0, dy)))
             if n == steps - 2 and later is not None and twin is None:
                 with torch.no_grad():
                     redo = partial(method.step, field, t, t1, State(y), carry)
@@ -215,9 +216,15 @@ class Replay(NamedTuple):
         expected = bool(wanted) and not self.saved_f.restorable
         return Declared((*wanted, *self.frozen, times), expected=expected)
 
-    def check_function(self, f: VectorField, y0: Tensor, dy: Tensor) -> None:
-        """Check that f(t0, y0) = dy is the value of the forward pass. Raises SolverError."""
-        deviation = float(self.saved_f.deviation(y0, dy))
+    def check_function(self, f: VectorField, y0: Tensor, dy: Tensor, deviation: float) -> None:
+        """Check that f(t0, y0) = dy is the value of the forward pass. Raises SolverError.
+
+        Args:
+            f: The vector field.
+            y0: The start of the solve.
+            dy: The value of f there.
+            deviation: `SavedFunction.deviation` of it.
+        """
         t0 = float(self.saved.ts[0])
         with torch.no_grad():
             self.saved_f.check(deviation, lambda: evaluate(f, at(t0, y0), y0), dy)

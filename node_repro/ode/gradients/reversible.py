@@ -79,7 +79,7 @@ class Reversible:
             saved.remember(inputs.y0, trajectory.slope)
             twin = trajectory.carry.twin
             tensors = (inputs.y0, trajectory.end.y, inputs.y0 if twin is None else twin)
-            back = _Undone(saved, stepper, method, trajectory.mesh, problem.frozen)
+            back = _ReversiblePass(saved, stepper, method, trajectory.mesh, problem.frozen)
             return Forwarded(trajectory.ys, trajectory.stats, tensors, back)
 
         return solve_with_backward("reversible", problem, known, forward)
@@ -90,7 +90,7 @@ def _is_reversible(method: Method) -> TypeGuard[ReversibleMethod]:
 
 
 @dataclass(frozen=True)
-class _Undone:
+class _ReversiblePass:
     """The backward pass: every step is inverted, and repeated from the resulting start.
 
     Attributes:

@@ -1,6 +1,7 @@
-"""A run of the stepping loop as one function from tensors to tensors, which is compiled.
+"""A segment of a solve as one function from tensors to tensors, which is compiled.
 
-The host gives its scalars in one tensor and reads those of the result in another.
+A solve is one segment, or several if its buffers are full before its end. The host gives the
+scalars of a segment in one tensor and reads those of the result in another.
 """
 
 from collections.abc import Callable
@@ -10,19 +11,20 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from node_repro.ode.engines.decisions import Memory
-from node_repro.ode.engines.loop import Loop, while_
+from node_repro.ode.controllers.adaptive import StepHistory
+from node_repro.ode.engines.loop import Loop
 from node_repro.ode.engines.progress import Buffers, Limits, Progress, Stops
 from node_repro.ode.engines.pure import Clip, PureField
+from node_repro.ode.engines.repeat_while import repeat_while
 from node_repro.ode.methods import State
 from node_repro.ode.norm import Tolerances
 
 POINTS = 256
-"""The most steps of a run that keeps no states. It is continued by another one."""
+"""The most steps of a segment that keeps no states."""
 
 
-class Numbers(NamedTuple):
-    """The scalars of a run, which travel to the device as one tensor of float64."""
+class Scalars(NamedTuple):
+    """The scalars that a segment is given, which travel to the device as one tensor of float64."""
 
     t: float
     h: float
@@ -47,7 +49,7 @@ class Numbers(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The scalars after a run, which travel to the host as one tensor of float64."""
+    """The scalars of a segment's result, which travel to the host as one tensor of float64."""
 
     t: float
     h: float
@@ -66,7 +68,7 @@ class Report(NamedTuple):
 
 
 class Tensors(NamedTuple):
-    """The tensors that a run changes: see `Progress`."""
+    """The tensors that a segment changes: see `Progress`."""
 
     y: Tensor
     integrals: tuple[Tensor, ...]
@@ -74,54 +76,81 @@ class Tensors(NamedTuple):
     twin: tuple[Tensor, ...]
 
 
+class Inputs(NamedTuple):
+    """The inputs of a segment besides f and its parameters.
+
+    Attributes:
+        scalars: The numbers of `Scalars`, float64.
+        tensors: The tensors that the segment changes.
+        tolerances: rtol and atol where they are tensors; otherwise they are among the scalars.
+        stops: The times at which steps end.
+        buffers: What the segment writes.
+    """
+
+    scalars: Tensor
+    tensors: Tensors
+    tolerances: tuple[Tensor | None, Tensor | None]
+    stops: Stops
+    buffers: Buffers
+
+
+class Outputs(NamedTuple):
+    """The result of a segment.
+
+    Attributes:
+        tensors: The tensors at its end.
+        slope: The slope at its start, or nothing if it was not evaluated.
+        report: The numbers of `Report` and the ends of the accepted steps, float64.
+    """
+
+    tensors: Tensors
+    slope: tuple[Tensor, ...]
+    report: Tensor
+
+
 Begin = Literal["automatic", "given", "resumed"]
-"""How a run begins: with an automatic first step, a given one, or where another run stopped."""
+"""The first step of a segment: chosen automatically, given, or planned by the segment before."""
 
 
 @dataclass(frozen=True)
-class Graph:
-    """What one compiled function is specialised to, besides f and the shapes.
+class Segment:
+    """What the function of a segment is specialised to, besides f and the shapes.
 
     Attributes:
         loop: The loop.
-        make: What makes the field of f: see `Traced`.
-        begin: How the run begins.
-        bounds: The shortest and the longest step of an automatic choice.
+        make: Makes the field of f: see `Traced`.
+        begin: How it begins.
         zero: Whether atol is 0 somewhere.
     """
 
     loop: Loop
     make: Callable[[Any, tuple[Tensor, ...], Clip], PureField]
     begin: Begin
-    bounds: tuple[float, float]
     zero: bool
 
+    def function(self) -> Callable[..., Any]:
+        """The function (f, parameters, *Inputs) -> Outputs, for the compiler a plain one."""
 
-def run_of(graph: Graph) -> Callable[..., Any]:
-    """The function that is compiled: a run of the loop, from its tensors to its report."""
+        def segment(f: Any, parameters: tuple[Tensor, ...], *inputs: Any) -> Outputs:  # noqa: ANN401
+            return self._run(f, parameters, Inputs(*inputs))
 
-    loop, begin = graph.loop, graph.begin
+        return segment
 
-    def run(
-        f: Any,  # noqa: ANN401
-        parameters: tuple[Tensor, ...],
-        numbers: Tensor,
-        tensors: Tensors,
-        tolerances: tuple[Tensor | None, Tensor | None],
-        stops: Stops,
-        buffers: Buffers,
-    ) -> tuple[Tensors, tuple[Tensor, ...], Tensor]:
-        def given() -> tuple[PureField, Limits, Tolerances]:
+    def _run(self, f: Any, parameters: tuple[Tensor, ...], inputs: Inputs) -> Outputs:  # noqa: ANN401
+        scalars, tensors, tolerances, stops, buffers = inputs
+        loop, begin = self.loop, self.begin
+
+        def constants() -> tuple[PureField, Limits, Tolerances]:
             """What does not change, made anew in each graph: a loop pays for every tensor."""
-            scalars: Any = numbers.unbind()
-            n: Any = Numbers(*scalars)
-            field = graph.make(f, parameters, Clip(n.low, n.high))
+            numbers: Any = scalars.unbind()
+            n: Any = Scalars(*numbers)
+            field = self.make(f, parameters, Clip(n.low, n.high))
             limits = Limits(n.end, n.shortest, n.max_steps.to(torch.int64))
-            return field, limits, _tolerances(n, tolerances, zero=graph.zero)
+            return field, limits, _tolerances(n, tolerances, zero=self.zero)
 
-        scalars: Any = [number.clone() for number in numbers.unbind()]
-        n: Any = Numbers(*scalars)
-        field, _, tolerance = given()
+        numbers: Any = [number.clone() for number in scalars.unbind()]
+        n: Any = Scalars(*numbers)
+        field, _, tolerance = constants()
         # start
         slope, h = tensors.slope, n.h
         if begin == "automatic" or (begin == "given" and not loop.renewed):
@@ -129,28 +158,25 @@ def run_of(graph: Graph) -> Callable[..., Any]:
             initial = loop.start(field, state, n.t)
             slope = (initial.dy, *(() if loop.renewed else initial.integrands))
             if begin == "automatic":
-                first = loop.first_step(field, state, initial, n.t, n.end, tolerance)
-                h = torch.copysign(first.clamp(*graph.bounds), n.end - n.t)
-        # run
+                h = loop.first_step(field, state, initial, n.t, n.end, tolerance)
+        # loop
         capacity = len(buffers.starts[0]) - 1 if buffers.starts else POINTS
         at = _progress(n, h, tensors._replace(slope=slope), capacity)
 
         def unfinished(*flat: Tensor) -> Tensor:
-            _, limits, _ = given()
+            _, limits, _ = constants()
             return loop.unfinished(at.from_flat(flat), limits)
 
         def advance(*flat: Tensor) -> tuple[Tensor, ...]:
-            field, limits, tolerance = given()
+            field, limits, tolerance = constants()
             now = at.from_flat(flat)
             return loop.advance(field, now, limits, tolerance, stops, buffers).flat()
 
-        after = at.from_flat(while_(unfinished, advance, at.flat()))
+        after = at.from_flat(repeat_while(unfinished, advance, at.flat()))
         # report
         first_slope = after.slope[:1] if loop.renewed else slope[:1]
         changed = Tensors(after.y, after.integrals, after.slope, after.twin)
-        return changed, first_slope, _report(after)
-
-    return run
+        return Outputs(changed, first_slope, _report(after))
 
 
 def _tolerances(
@@ -159,7 +185,7 @@ def _tolerances(
     *,
     zero: bool,
 ) -> Tolerances:
-    """rtol and atol: tensors of their own, or among the scalars of the run."""
+    """rtol and atol: tensors of their own, or among the scalars."""
     rtol, atol = given
     return Tolerances(
         n.rtol if rtol is None else rtol,
@@ -175,7 +201,7 @@ def _progress(
     tensors: Tensors,
     capacity: int,
 ) -> Progress:
-    """The progress at the start of a run, in tensors of its own."""
+    """The progress at the start of a segment, in tensors of its own."""
     integer, flag = torch.int64, torch.bool
     none = torch.zeros_like(n.t, dtype=integer)
     y, *others = tensors
@@ -187,7 +213,7 @@ def _progress(
         integrals,
         slope,
         twin,
-        Memory(n.error, n.rejected.to(flag)),
+        StepHistory(n.error, n.rejected.to(flag)),
         n.retry.to(flag),
         none,
         n.attempted.to(integer),
@@ -204,5 +230,5 @@ def _progress(
 def _report(at: Progress) -> Tensor:
     """The scalars of `Report`, and the points."""
     finite = torch.isfinite(at.y).all()
-    scalars = (at.t, at.h, *at.memory, *at[7:-1], finite)
+    scalars = (at.t, at.h, *at.history, *at[7:-1], finite)
     return torch.cat((torch.stack([x.double() for x in scalars]), at.points))
