@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
@@ -22,6 +23,9 @@ class Plot(NamedTuple):
         levels: Values of dotted horizontal lines.
         diagonal: Whether to draw the line y = x.
         boxes: The paper's ranges, as (x low, x high, y low, y high).
+        curve: The paper's curve.
+        dots: Further points, unjoined, in the colour of the series of the same name.
+        x_range: The ends of the x axis; None for those of the points.
     """
 
     x: str
@@ -35,6 +39,9 @@ class Plot(NamedTuple):
     levels: Sequence[float] = ()
     diagonal: bool = False
     boxes: Sequence[tuple[float, float, float, float]] = ()
+    curve: Sequence[tuple[float, float]] = ()
+    dots: Mapping[str, Sequence[tuple[float, float]]] = {}
+    x_range: tuple[float, float] | None = None
 
 
 def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
@@ -60,6 +67,8 @@ def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
                     label=name,
                     zorder=3,
                 )
+                for a, b in plot.dots.get(name, ()):
+                    ax.plot(a, b, series_marker(i), color=series_colour(i), alpha=0.4, markersize=3)
             _references(ax, plot)
         for ax in axes[len(plots) :]:
             ax.set_axis_off()
@@ -84,6 +93,11 @@ def _references(ax: Axes, plot: Plot) -> None:
         ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, color=PAPER, alpha=0.3, linewidth=0))
     if plot.boxes:
         ax.autoscale_view()
+    if plot.curve:
+        x, y = zip(*plot.curve, strict=True)
+        ax.plot(x, y, color=PAPER, linewidth=3, alpha=0.6, zorder=1, label="the paper")
+    if plot.x_range is not None:
+        ax.set_xlim(plot.x_range)
     if plot.diagonal:
         low, high = ax.get_xlim()
         ax.plot((0, high), (0, high), color=PAPER, linestyle="--", linewidth=0.8, zorder=1)
@@ -95,18 +109,22 @@ def _references(ax: Axes, plot: Plot) -> None:
 def coloured(rows: Sequence[Sequence[Plot]], label: str) -> dict[str, bytes]:
     """Rows of panels of dots, coloured by the logarithm of the series' names, which are numbers.
 
-    This is the style of figure 3.
+    This is the style of figure 3. The dots of a joined series are joined by lines, which end at a
+    pair of NaN.
     """
     numbers = sorted({float(name) for row in rows for plot in row for name in plot.series})
     scale = LogNorm(numbers[0], max(numbers[-1], numbers[0] * 1.01))
+    tones = matplotlib.colormaps["viridis"]
     with journal(len(rows[0]), len(rows), width=3.4, height=2.6) as (figure, axes):
         dots = None
         for ax, plot in zip(axes, [plot for row in rows for plot in row], strict=True):
             _scales(ax, plot)
             for name, pairs in plot.series.items():
                 x, y = zip(*pairs, strict=True) if pairs else ((), ())
-                tones = [float(name)] * len(x)
-                dots = ax.scatter(x, y, c=tones, norm=scale, cmap="viridis", s=14, zorder=3)
+                tone = [float(name)] * len(x)
+                dots = ax.scatter(x, y, c=tone, norm=scale, cmap=tones, s=14, zorder=3)
+                if plot.joined:
+                    ax.plot(x, y, color=tones(scale(float(name))), linewidth=0.9, zorder=2)
             _references(ax, plot)
         if dots is not None:
             figure.colorbar(dots, ax=axes, label=label, shrink=0.6, aspect=30)
