@@ -28,6 +28,9 @@ _SMALLEST = {
     "repeats": "1",
     "widths": "[2,8]",
     "reference": "1e-4",
+    "sizes": "[1,2]",
+    "channels": "[4]",
+    "disturbed": "2",
 }
 """Options of probes in profile=smoke, which only tests that everything runs."""
 

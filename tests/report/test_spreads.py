@@ -10,12 +10,14 @@ from scipy import stats
 from node_repro.report.statistics import (
     Difference,
     Spread,
+    correlation_interval,
     difference_from,
     difference_of_differences,
     difference_over_seeds,
     interval_of_change,
     mean_difference,
     paired_difference,
+    rank_correlation,
     spread,
 )
 
@@ -108,3 +110,11 @@ def test_where_no_example_changed_three_of_n_may() -> None:
     assert (low, high) == pytest.approx((0.002 - 0.0019623, 0.002 + 0.0019623), abs=1e-6)
     assert change.scaled(100).interval(0.95) == pytest.approx((100 * low, 100 * high))
     assert change.interval(0.95).scaled(100) == pytest.approx((100 * low, 100 * high))
+
+
+def test_a_rank_correlation_is_spearmans_with_fishers_interval() -> None:
+    pairs = [(1.0, 3.0), (2.0, 3.0), (2.0, 8.0), (5.0, 7.0), (9.0, 40.0)]
+    assert rank_correlation(pairs) == pytest.approx(stats.spearmanr(pairs).statistic)
+    assert rank_correlation([(1.0, 2.0), (2.0, 2.0)]) is None
+    low, high = correlation_interval(0.5, 103, 0.95)  # tanh(0.5493 -/+ 1.96 * 1.0296 / 10)
+    assert (low, high) == pytest.approx((0.3342, 0.6360), abs=1e-3)

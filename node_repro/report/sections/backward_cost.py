@@ -125,7 +125,7 @@ def _no_worse(groups: Sequence[Group]) -> Claim:
     interval = None
     if logs is not None:
         low, high = logs.interval(margins.CONFIDENCE)
-        interval = Interval(math.exp(low), math.exp(min(high, 700.0)))
+        interval = Interval(math.exp(low), math.exp(high) if math.isfinite(high) else math.inf)
 
     def describe(interval: Interval) -> str:
         assert logs

@@ -169,7 +169,7 @@ def _drawings(rows: ProbeRows, ways: Sequence[tuple[str, float]]) -> Parts:
     measured, states = rows.where(source="measured"), rows.where(source="state")
     if not ways:
         return
-    of_way = {_name(s, t): measured.where(solver=s, tolerance=t) for s, t in ways}
+    of_way = {f"{SOLVERS[s]}, {t:g}": measured.where(solver=s, tolerance=t) for s, t in ways}
     recorded = rows.where(source="recorded")
     plots = [
         Plot(
