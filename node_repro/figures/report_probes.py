@@ -11,6 +11,8 @@ from matplotlib.patches import Rectangle
 from node_repro.figures.journal import PAPER, files, journal, legend_below
 from node_repro.figures.style import series_colour, series_marker
 
+SIZE, SMALL = 4.0, 2.5  # of markers of lines, and of single points
+
 
 class Plot(NamedTuple):
     """One panel.
@@ -56,19 +58,20 @@ def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
             _scales(ax, plot)
             for name, pairs in plot.series.items():
                 i = names.index(name)
-                style = "-" if plot.joined else ""
                 x, y = zip(*pairs, strict=True) if pairs else ((), ())
                 ax.plot(
                     x,
                     y,
-                    style,
+                    linestyle="-" if plot.joined else "none",
                     color=series_colour(i),
                     marker=series_marker(i),
+                    markersize=SIZE if plot.joined else SMALL,
+                    alpha=1.0 if plot.joined else 0.5,
                     label=name,
                     zorder=3,
                 )
-                for a, b in plot.dots.get(name, ()):
-                    ax.plot(a, b, series_marker(i), color=series_colour(i), alpha=0.4, markersize=3)
+                x, y = zip(*dots, strict=True) if (dots := plot.dots.get(name)) else ((), ())
+                ax.scatter(x, y, SMALL**2, series_colour(i), series_marker(i), alpha=0.4)
             _references(ax, plot)
         for ax in axes[len(plots) :]:
             ax.set_axis_off()
@@ -103,7 +106,8 @@ def _references(ax: Axes, plot: Plot) -> None:
         ax.plot((0, high), (0, high), color=PAPER, linestyle="--", linewidth=0.8, zorder=1)
         ax.set_xlim(low, high)
     if not plot.log_y:
-        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+        low, high = ax.get_ylim()
+        ax.set_ylim(min(0.0, low), high + 0.05 * (high - min(0.0, low)))
 
 
 def coloured(rows: Sequence[Sequence[Plot]], label: str) -> dict[str, bytes]:
