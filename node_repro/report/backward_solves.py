@@ -105,6 +105,21 @@ class Group(NamedTuple):
         return self.median(lambda solve: solve.ratio)
 
     @property
+    def evaluations(self) -> float | None:
+        """The geometric mean of the evaluations at the tolerance of the forward solve and below.
+
+        A solver that takes a few steps of several evaluations hides the effect of a norm at a
+        single tolerance.
+        """
+        logs = [
+            math.log(row["nfe_backward"])
+            for solve in self.solves
+            for row in solve.rows
+            if "nfe_backward" in row and row["tolerance"] <= solve.tolerance
+        ]
+        return math.exp(statistics.mean(logs)) if logs else None
+
+    @property
     def equal(self) -> float | None:
         return self.median(lambda solve: solve.ratio_at_equal_error)
 
@@ -146,13 +161,14 @@ def fresh_groups(groups: Iterable[Group], solver: str, norm: str) -> list[Group]
 def dilutions(groups: Sequence[Group], solver: str) -> list[tuple[float, float, float]]:
     """K/n, the measured ratio and the predicted one, of networks and sizes.
 
-    The ratio is that of one mean over everything to the largest of the means, at the same
-    tolerance, where the solver has both, and that of backward to forward evaluations for VODE.
+    The ratio is that of the evaluations with one mean over everything to those with the largest of
+    the means, where the solver has both, and that of backward to forward evaluations for VODE.
     """
-    full = {(g.channels, g.size): g.ratio for g in fresh_groups(groups, solver, "full")}
+    full = {(g.channels, g.size): g.evaluations for g in fresh_groups(groups, solver, "full")}
     found = []
     for group in fresh_groups(groups, solver, "flat"):
-        whole = full.get((group.channels, group.size), 1.0)
-        if group.ratio is not None and whole and group.prediction is not None:
-            found.append((group.parameters_over_state, group.ratio / whole, group.prediction))
+        most = full.get((group.channels, group.size))
+        ratio = group.evaluations / most if most and group.evaluations else group.ratio
+        if ratio is not None and group.prediction is not None:
+            found.append((group.parameters_over_state, ratio, group.prediction))
     return found

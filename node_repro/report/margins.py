@@ -33,7 +33,8 @@ ratios of 0.41 to 0.50, and both numbers of a ratio are read by eye, to ±10 %."
 
 DILUTION = 0.15
 """Deviation from the predicted ratio of evaluations, as a share of it: a step of dopri5 has six
-evaluations, and a backward solve at 1e-3 about 40, so that a ratio is known to about 15 %."""
+evaluations, and its backward solves have about 20 to 50, so that a ratio of their means over a few
+tolerances is known to about 15 %."""
 
 INHERITED_ERROR = 1.1
 """Error of a gradient with an inherited first step over that with a fresh one that is no worse: the

@@ -39,6 +39,14 @@ NO_WORSE = increase_at_most(
     margins.INHERITED_ERROR,
 )
 
+DRAWN = (
+    ("dopri5", "full", "fresh"),
+    ("dopri5", "full", "inherited"),
+    ("dopri5", "flat", "fresh"),
+    ("vode_adams", "flat", "fresh"),
+)
+"""Ways to solve backwards in the figure."""
+
 
 @section(
     order=75,
@@ -59,13 +67,14 @@ def backward_cost(selection: Selection) -> Parts:
     """
     rows = ProbeRows.read(selection, NETWORK, "backward_cost")
     groups = group_solves(rows)
-    yield _half(groups, rows, "vode_adams", "flat", "VODE-Adams, one mean over everything")
-    yield _half(groups, rows, "dopri5", "full", "dopri5, fresh first step")
+    trained = [group for group in groups if group.channels == rows.facts.get("trained")]
+    yield _half(trained, "vode_adams", "flat", "VODE-Adams, one mean over everything")
+    yield _half(trained, "dopri5", "full", "dopri5, fresh first step")
     yield _predicted(groups, "vode_adams", "VODE-Adams")
     yield _predicted(groups, "dopri5", "dopri5")
-    yield _no_worse(groups)
-    yield _table(groups, rows)
-    yield from _drawings(groups)
+    yield _no_worse(trained)
+    yield _table(trained, rows)
+    yield from _drawings(groups, trained)
     yield (
         "Errors are those of the backward solve alone: against a far more accurate one from the "
         "same final state. The error of the gradient that the forward solve causes is given beside "
@@ -73,12 +82,11 @@ def backward_cost(selection: Selection) -> Parts:
     )
 
 
-def _half(groups: Sequence[Group], rows: ProbeRows, solver: str, norm: str, name: str) -> Claim:
-    own = rows.facts.get("trained")
+def _half(trained: Sequence[Group], solver: str, norm: str, name: str) -> Claim:
     known = {
         group.size: (group.equal, group.ratio)
-        for group in fresh_groups(groups, solver, norm)
-        if group.channels == own and group.equal is not None
+        for group in fresh_groups(trained, solver, norm)
+        if group.equal is not None
     }
 
     def describe(_: Sequence[float]) -> str:
@@ -112,14 +120,14 @@ def _predicted(groups: Sequence[Group], solver: str, name: str) -> Claim:
 
 
 def _no_worse(groups: Sequence[Group]) -> Claim:
-    """The ratio of the gradient's errors, as a mean of its logarithm over minibatches."""
+    """The ratio of the errors at the tolerance of the training, as a mean of its logarithm."""
     errors: dict[str, dict[tuple, float]] = {"fresh": {}, "inherited": {}}
     for group in groups:
         if (group.solver, group.norm) == ("dopri5", "full"):
             for k, solve in enumerate(group.solves):
                 error = solve.at_training("relative")
                 if error:
-                    errors[group.start][group.channels, group.size, k] = error
+                    errors[group.start][group.size, k] = error
     both = errors["fresh"].keys() & errors["inherited"].keys()
     logs = spread(math.log(errors["inherited"][k] / errors["fresh"][k]) for k in both)
     interval = None
@@ -154,7 +162,6 @@ def _table(groups: Sequence[Group], rows: ProbeRows) -> Table:
         Column("solver", lambda group: group.solver),
         Column("norm", lambda group: group.norm),
         Column("first step", lambda group: group.start),
-        Column("channels", lambda group: group.channels),
         Column("digits", lambda group: group.size),
         Column("K/n", lambda group: group.parameters_over_state, 1),
         Column("NFE forward", at_training("nfe_forward"), 0),
@@ -168,35 +175,36 @@ def _table(groups: Sequence[Group], rows: ProbeRows) -> Table:
     ]
     count = max((len(group.solves) for group in groups), default=0)
     caption = (
-        f"Medians over {count} minibatches of test digits; both solves at tolerance "
-        f"{rows.facts.get('tolerance', '?')}, but for the column “at equal error”. K parameters, n "
-        f"state numbers. Networks of other than {rows.facts.get('trained', '?')} channels have "
-        "their initial weights. Full: the largest of the means of state, adjoint and each "
-        "parameter; semi: of state and adjoint; flat: one mean over everything."
+        f"Medians over {count} minibatches of test digits for the trained network; both solves at "
+        f"tolerance {rows.facts.get('tolerance', '?')}, but for the column “at equal error”, which "
+        "is empty where the error is not reached at any tolerance. K parameters, n state numbers. "
+        "Full: the largest of the means of state, adjoint and each parameter; semi: of state and "
+        "adjoint; flat: one mean over everything."
     )
     return Table("backward_cost", caption, columns, groups)
 
 
-def _drawings(groups: Sequence[Group]) -> Parts:
+def _drawings(groups: Sequence[Group], trained: Sequence[Group]) -> Parts:
     from node_repro.figures.report_probes import Plot, panels
 
     if not groups:
         return
     xs = sorted({group.parameters_over_state for group in groups})
-    prediction = [(x, predicted_ratio(x)) for x in xs]
-    flat: dict[str, Pairs] = {
-        solver: [(x, ratio) for x, ratio, _ in dilutions(groups, solver)]
-        for solver in ("vode_adams", "dopri5", "tsit5")
-    }
-    ways = sorted({(g.solver, g.norm, g.start) for g in groups if g.solver != "tsit5"})
+    flat: dict[str, Pairs] = {"predicted": [(x, predicted_ratio(x)) for x in xs]}
+    for channels in sorted({group.channels for group in groups}, reverse=True):
+        network = [group for group in groups if group.channels == channels]
+        for solver in ("vode_adams", "dopri5"):
+            flat[f"{solver}, {channels} channels"] = [
+                (x, ratio) for x, ratio, _ in dilutions(network, solver)
+            ]
     same, equal = (
         {
             ", ".join(way): sorted(
                 (g.parameters_over_state, y)
-                for g in groups
+                for g in trained
                 if (g.solver, g.norm, g.start) == way and (y := value(g)) is not None
             )
-            for way in ways
+            for way in DRAWN
         }
         for value in (lambda g: g.ratio, lambda g: g.equal)
     )
@@ -204,14 +212,15 @@ def _drawings(groups: Sequence[Group]) -> Parts:
     yield Drawing(
         "backward_cost",
         "Left: evaluations with one mean over everything, over those with the largest of the means "
-        "(for VODE over the forward ones), and the predicted (2 + K/n)^(−1/10). Middle and right: "
-        "backward over forward evaluations, at the same tolerance and at equal error of the "
-        "gradient.",
+        "(geometric means over the tolerances from that of the training down; for VODE over the "
+        "forward evaluations), and the predicted (2 + K/n)^(−1/10). Middle and right: backward "
+        "over forward evaluations of the trained network, at the same tolerance and at equal error "
+        "of the gradient.",
         "Three panels over K/n: the effect of the norm with its prediction, and ratios of backward "
         "to forward evaluations at the same tolerance and at equal error.",
         panels(
             [
-                Plot(x, "flat / full norm", {"predicted": prediction, **flat}, log_x=True),
+                Plot(x, "flat / full norm", flat, "the norm", log_x=True),
                 Plot(x, "backward / forward", same, "same tolerance", log_x=True),
                 Plot(x, "backward / forward", equal, "equal error", log_x=True),
             ],

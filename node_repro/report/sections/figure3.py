@@ -207,7 +207,8 @@ def _drawings(rows: ProbeRows, epochs: ProbeRows, profile: str) -> Parts:
             name,
             f"{solver.name}: a, error, b, time and c, backward evaluations against forward "
             f"evaluations, a dot for each of {len(solver.rows(rows).where(tolerance=TRAINING))} "
-            f"minibatches of {rows.facts.get('examples_a_batch', '?')} test digits ({seeds} seeds) "
+            f"minibatches of {rows.facts.get('examples_a_batch', '?')} test digits ({seeds} "
+            f"seed{'s' if seeds != 1 else ''}) "
             f"at tolerances from 1 to 10⁻⁵; d, means over {digits} fixed test digits by epoch of "
             f"training, a line for each seed and tolerance. Profile {profile}. "
             "Dotted lines are the tolerances; grey boxes and the grey curve are read off the "
