@@ -128,6 +128,7 @@ class TrainerConfig:
         batch_size: Examples in a training step.
         eval_batch_size: Examples in an evaluation batch.
         checkpoint_seconds: Seconds between checkpoints.
+        keep_weights: Whether to keep the weights of every evaluation, for probes of the training.
         log_every: Training steps between logged metrics.
     """
 
@@ -138,6 +139,7 @@ class TrainerConfig:
     batch_size: Annotated[int, Ge(1)]
     eval_batch_size: Annotated[int, Ge(1)]
     checkpoint_seconds: Annotated[float, Ge(0)]
+    keep_weights: bool
     log_every: Annotated[int, Ge(1)]
 
 

@@ -17,6 +17,7 @@ UNSIGNED = frozenset(
     {
         *("job", "runs", "seed", "device", "name", "outputs", "threads", "progress", "debug"),
         *("trainer.eval_batch_size", "trainer.checkpoint_seconds", "trainer.log_every"),
+        "trainer.keep_weights",
         *("data.root", "data.source", "data.download", "data.path"),
         *("profile", "experiment", "engine"),
     }

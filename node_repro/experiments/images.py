@@ -5,6 +5,8 @@ from node_repro.experiments.description import Experiment
 _TABLE1 = "Table 1"
 
 _ODENET_PROBES = (
+    "backward_cost",
+    "difficulty",
     "epochs",
     "gradient_error",
     "memory",
@@ -17,12 +19,28 @@ _ODENET_PROBES = (
 
 
 def _mnist(
-    name: str, noun: str, detail: str, chosen: dict[str, object], probes: tuple[str, ...] = ()
+    name: str,
+    noun: str,
+    detail: str,
+    chosen: dict[str, object],
+    probes: tuple[str, ...] = (),
+    *,
+    keep_weights: bool = False,
 ) -> tuple[Experiment, Experiment]:
-    """A network of table 1, and the same one with the convolutional stem."""
+    """A network of table 1, and the same one with the convolutional stem.
+
+    keep_weights: whether the first keeps the weights of every epoch, which its probes measure.
+    """
     chosen = {"task": "mnist", **chosen}
+    kept = {"trainer.keep_weights": True} if keep_weights else {}
     return (
-        Experiment(f"table1_{name}", f"{noun}{detail}", _TABLE1, chosen, (*probes, "wrong_digits")),
+        Experiment(
+            f"table1_{name}",
+            f"{noun}{detail}",
+            _TABLE1,
+            chosen | kept,
+            (*probes, "wrong_digits"),
+        ),
         Experiment(
             f"table1_{name}_conv",
             f"{noun}, with the stem of strided convolutions (not in the paper)",
@@ -61,6 +79,7 @@ EXPERIMENTS = (
         ", one ODE block, gradients by the adjoint method",
         {"model": "odenet", "gradient": "adjoint"},
         _ODENET_PROBES,
+        keep_weights=True,
     ),
     Experiment(
         "table1_odenet_softplus",

@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
 from node_repro.figures.journal import PAPER, files, journal, legend_below
 from node_repro.figures.style import series_colour, series_marker
+
+SIZE, SMALL = 4.0, 2.5  # of markers of lines, and of single points
 
 
 class Plot(NamedTuple):
@@ -23,6 +26,9 @@ class Plot(NamedTuple):
         diagonal: Whether to draw the line y = x.
         boxes: The paper's ranges, as (x low, x high, y low, y high).
         floor: Values of y below it are shaded, as within the uncertainty of a reference.
+        curve: The paper's curve.
+        dots: Further points, unjoined, in the colour of the series of the same name.
+        x_range: The ends of the x axis; None for those of the points.
     """
 
     x: str
@@ -37,6 +43,9 @@ class Plot(NamedTuple):
     diagonal: bool = False
     boxes: Sequence[tuple[float, float, float, float]] = ()
     floor: float | None = None
+    curve: Sequence[tuple[float, float]] = ()
+    dots: Mapping[str, Sequence[tuple[float, float]]] = {}
+    x_range: tuple[float, float] | None = None
 
 
 def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
@@ -51,17 +60,20 @@ def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
             _scales(ax, plot)
             for name, pairs in plot.series.items():
                 i = names.index(name)
-                style = "-" if plot.joined else ""
                 x, y = zip(*pairs, strict=True) if pairs else ((), ())
                 ax.plot(
                     x,
                     y,
-                    style,
+                    linestyle="-" if plot.joined else "none",
                     color=series_colour(i),
                     marker=series_marker(i),
+                    markersize=SIZE if plot.joined else SMALL,
+                    alpha=1.0 if plot.joined else 0.5,
                     label=name,
                     zorder=3,
                 )
+                x, y = zip(*dots, strict=True) if (dots := plot.dots.get(name)) else ((), ())
+                ax.scatter(x, y, SMALL**2, series_colour(i), series_marker(i), alpha=0.4)
             _references(ax, plot)
         for ax in axes[len(plots) :]:
             ax.set_axis_off()
@@ -91,29 +103,39 @@ def _references(ax: Axes, plot: Plot) -> None:
         low = min(low, plot.floor / 3)
         ax.axhspan(low, plot.floor, color=PAPER, alpha=0.25, linewidth=0, zorder=1)
         ax.set_ylim(low, high)
+    if plot.curve:
+        x, y = zip(*plot.curve, strict=True)
+        ax.plot(x, y, color=PAPER, linewidth=3, alpha=0.6, zorder=1, label="the paper")
+    if plot.x_range is not None:
+        ax.set_xlim(plot.x_range)
     if plot.diagonal:
         low, high = ax.get_xlim()
         ax.plot((0, high), (0, high), color=PAPER, linestyle="--", linewidth=0.8, zorder=1)
         ax.set_xlim(low, high)
     if not plot.log_y:
-        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+        low, high = ax.get_ylim()
+        ax.set_ylim(min(0.0, low), high + 0.05 * (high - min(0.0, low)))
 
 
 def coloured(rows: Sequence[Sequence[Plot]], label: str) -> dict[str, bytes]:
     """Rows of panels of dots, coloured by the logarithm of the series' names, which are numbers.
 
-    This is the style of figure 3.
+    This is the style of figure 3. The dots of a joined series are joined by lines, which end at a
+    pair of NaN.
     """
     numbers = sorted({float(name) for row in rows for plot in row for name in plot.series})
     scale = LogNorm(numbers[0], max(numbers[-1], numbers[0] * 1.01))
+    tones = matplotlib.colormaps["viridis"]
     with journal(len(rows[0]), len(rows), width=3.4, height=2.6) as (figure, axes):
         dots = None
         for ax, plot in zip(axes, [plot for row in rows for plot in row], strict=True):
             _scales(ax, plot)
             for name, pairs in plot.series.items():
                 x, y = zip(*pairs, strict=True) if pairs else ((), ())
-                tones = [float(name)] * len(x)
-                dots = ax.scatter(x, y, c=tones, norm=scale, cmap="viridis", s=14, zorder=3)
+                tone = [float(name)] * len(x)
+                dots = ax.scatter(x, y, c=tone, norm=scale, cmap=tones, s=14, zorder=3)
+                if plot.joined:
+                    ax.plot(x, y, color=tones(scale(float(name))), linewidth=0.9, zorder=2)
             _references(ax, plot)
         if dots is not None:
             figure.colorbar(dots, ax=axes, label=label, shrink=0.6, aspect=30)

@@ -16,8 +16,10 @@ from torch import nn
 from node_repro.config import Config
 from node_repro.tasks import Batch, Task
 
-Weights = Literal["fresh", "selected", "last"]
-"""Initial weights (from the run's seed), weights selected by validation, or last weights."""
+Weights = Literal["fresh", "selected", "last"] | int
+"""Initial weights (from the run's seed), weights selected by validation, last weights, or those
+that were kept after this number of training iterations.
+"""
 
 Row = dict[str, Any]
 """One point of a figure: plain values by name."""
@@ -57,6 +59,7 @@ class TrainedRun(Protocol):
         device: Device of the models.
         dtype: Floating-point type of the models.
         metrics: The lines of metrics.jsonl.
+        kept_steps: The training iterations after which weights were kept, ascending.
     """
 
     @property
@@ -74,8 +77,14 @@ class TrainedRun(Protocol):
     @property
     def metrics(self) -> Sequence[Mapping[str, Any]]: ...
 
-    def model(self, weights: Weights = "selected") -> nn.Module:
-        """Build a model with these weights, in evaluation mode."""
+    @property
+    def kept_steps(self) -> Sequence[int]: ...
+
+    def model(self, weights: Weights = "selected", **options: object) -> nn.Module:
+        """Build a model with these weights, in evaluation mode.
+
+        options: options of the model in place of the run's; with fresh weights only.
+        """
         ...
 
     def step(self, weights: Weights) -> int:

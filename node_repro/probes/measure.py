@@ -95,6 +95,10 @@ class LoadedRun:
     def metrics(self) -> Sequence[Mapping[str, Any]]:
         return self.stored.metrics
 
+    @property
+    def kept_steps(self) -> Sequence[int]:
+        return self._checkpoints.kept_steps()
+
     def refuse_unfinished(self, words: str) -> None:
         """Raise OutputError if the run is not finished or has another configuration."""
         path = self.stored.path
@@ -102,8 +106,10 @@ class LoadedRun:
             raise OutputError(f"{path} holds no finished run; train it first: node-run {words}")
         refuse_another(path, plain(self.config), self.signature, harmless())
 
-    def model(self, weights: Weights = "selected") -> nn.Module:
-        network = build.model(self.config, self.task.sizes, self.machine)
+    def model(self, weights: Weights = "selected", **options: object) -> nn.Module:
+        chosen = self.config.model
+        model = replace(chosen, options={**chosen.options, **options})
+        network = build.model(replace(self.config, model=model), self.task.sizes, self.machine)
         if weights != "fresh":
             network.load_state_dict(self._loaded(weights).state["model"])
         return network.eval()
@@ -130,8 +136,14 @@ class LoadedRun:
         trainer = replace(self.config.trainer, **sizes)
         return build.task(replace(self.config, trainer=trainer), self.data, self.machine)
 
+    @property
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.stored.path / "checkpoints", self.signature)
+
     def _loaded(self, weights: Weights) -> Loaded:
-        checkpoints = Checkpoints(self.stored.path / "checkpoints", self.signature)
+        checkpoints = self._checkpoints
+        if isinstance(weights, int):
+            return checkpoints.load_kept(weights)
         loaded = checkpoints.load_best() if weights == "selected" else checkpoints.load_last()
         if loaded is None:
             raise OutputError(f"{checkpoints.directory} has no checkpoint of the {weights} model.")

@@ -78,6 +78,14 @@ def increase_at_most(what: str, margin: float, unit: str = "") -> Rule[Interval]
     )
 
 
+def above(what: str, limit: float) -> Rule[Interval]:
+    """An interval: holds if all of it is above the limit, does not hold if all is below."""
+    return Rule(
+        Condition(f"{_TWO_SIDED} of the {what} above {limit:g}", lambda ends: ends.low > limit),
+        Condition("all of it below", lambda ends: ends.high < limit),
+    )
+
+
 def mean_at_most(what: str, limit: float, unit: str = "") -> Rule[Spread]:
     """A mean over seeds: holds if the whole interval is ≤ limit, does not hold if all is above."""
     return Rule(

@@ -31,6 +31,26 @@ HALF = (0.4, 0.6)
 """Ratios of backward to forward evaluations that are about half. The paper's figure 3 c has
 ratios of 0.41 to 0.50, and both numbers of a ratio are read by eye, to ±10 %."""
 
+DILUTION = 0.15
+"""Deviation from the predicted ratio of evaluations, as a share of it: a step of dopri5 has six
+evaluations, and its backward solves have about 20 to 50, so that a ratio of their means over a few
+tolerances is known to about 15 %."""
+
+INHERITED_ERROR = 1.1
+"""Error of a gradient with an inherited first step over that with a fresh one that is no worse: the
+solver controls an error to a factor of two at best, and a tenth is well below that."""
+
+DIFFICULTY_CORRELATION = 0.1
+"""Rank correlation of evaluations and difficulty above which cost scales with difficulty: a smaller
+one explains less than a hundredth of the variance of the ranks."""
+
+LAYERS = (18, 152)
+"""Numbers of layers of modern networks: the smallest and the largest residual network of the paper
+that introduced them (He et al. 2016, table 1)."""
+
+CONVOLUTIONS = 2
+"""Layers in an evaluation of ODE-Net's f."""
+
 TIME_CORRELATION = 0.9
 """Correlation of seconds and evaluations that counts as proportional: the evaluations then explain
 four fifths of the variance of the time, to which other programs on the machine add noise."""

@@ -27,10 +27,12 @@ class ProbeRows:
 
     @classmethod
     def read(cls, selection: Selection, experiment: str, probe: str) -> "ProbeRows":
-        """The rows of all probed seeds of an experiment; empty if none was probed."""
-        contents = [run.probes[probe] for run in selection.probed(experiment, probe)]
-        rows = [row for content in contents for row in content["rows"]]
-        return cls(rows, contents[0]["facts"] if contents else {})
+        """The rows of all probed seeds of an experiment, each with its run's seed; empty if none
+        was probed.
+        """
+        runs = selection.probed(experiment, probe)
+        rows = [{**row, "seed": run.seed} for run in runs for row in run.probes[probe]["rows"]]
+        return cls(rows, runs[0].probes[probe]["facts"] if runs else {})
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,6 +73,10 @@ class ProbeRows:
         """The different values of a number, ascending."""
         return sorted({value for row in self if (value := get_number(row, key)) is not None})
 
+    def by_seed(self) -> "dict[int, ProbeRows]":
+        """The rows of each seed."""
+        return {int(seed): self.where(seed=seed) for seed in self.values("seed")}
+
     def median(self, key: str) -> float | None:
         """The median of a number over the rows that have it; None if none has."""
         known = [value for row in self if (value := get_number(row, key)) is not None]
@@ -86,10 +92,17 @@ class ProbeRows:
 
     def medians(self, x: str, y: str) -> Pairs:
         """Each x with the median of its y, ascending."""
+        return self._reduced(x, y, statistics.median)
+
+    def means(self, x: str, y: str) -> Pairs:
+        """Each x with the mean of its y, ascending."""
+        return self._reduced(x, y, statistics.mean)
+
+    def _reduced(self, x: str, y: str, reduce: Callable[[list[float]], float]) -> Pairs:
         ys: dict[float, list[float]] = {}
         for a, b in self.pairs(x, y):
             ys.setdefault(a, []).append(b)
-        return [(a, statistics.median(ys[a])) for a in sorted(ys)]
+        return [(a, reduce(ys[a])) for a in sorted(ys)]
 
 
 class Line(NamedTuple):

@@ -160,6 +160,31 @@ def crossed_difference(
     return Difference(value, math.sqrt(square / (seeds * examples)), df)
 
 
+def rank_correlation(pairs: Pairs) -> float | None:
+    """Spearman's rank correlation; None if it is undefined, as all x or all y are equal."""
+    from scipy.stats import rankdata
+
+    if any(len(set(values)) < 2 for values in zip(*pairs, strict=True)) or len(pairs) < 2:
+        return None
+    x, y = (rankdata(values).tolist() for values in zip(*pairs, strict=True))
+    return statistics.correlation(x, y)
+
+
+def correlation_interval(correlation: float, count: int, confidence: float) -> Interval:
+    """Interval of a rank correlation of `count` pairs, by Fisher's transformation.
+
+    The variance of the transformed correlation is 1.06 / (count - 3) (Fieller, Hartley, Pearson:
+    Tests for rank correlation coefficients, 1957).
+    """
+    from scipy.special import ndtri
+
+    if count <= 3 or abs(correlation) >= 1:
+        return Interval(-math.inf, math.inf)
+    half = float(ndtri((1 + confidence) / 2)) * math.sqrt(1.06 / (count - 3))
+    z = math.atanh(correlation)
+    return Interval(math.tanh(z - half), math.tanh(z + half))
+
+
 def interval_of_change(change: Difference, examples: int, confidence: float) -> Interval:
     """Interval of a mean change over test examples.
 

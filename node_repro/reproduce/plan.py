@@ -29,6 +29,9 @@ _SMALLEST = {
     "widths": "[2,8]",
     "reference": "1e-4",
     "fixed": "1e-2",
+    "sizes": "[1,2]",
+    "channels": "[4]",
+    "disturbed": "2",
 }
 """Options of probes in profile=smoke, which only tests that everything runs."""
 

@@ -2,8 +2,9 @@
 
 A file holds the keys of the state and "header": format, signature of the configuration, and step.
 torch writes a zip archive, whose CRCs detect damage. The last two checkpoints and the best one are
-kept; if the last one is damaged, the one before is used and the damage is reported. The lock of the
-run's directory ensures that there is one writer at a time.
+kept; if the last one is damaged, the one before is used and the damage is reported. Weights of the
+model alone can be kept for later measurements. The lock of the run's directory ensures that there
+is one writer at a time.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ FORMAT = 2
 """Files of format 1 also have a sha256 in their header, which is ignored."""
 
 _NAME = re.compile(r"step_(\d+)\.pt")
+_KEPT = re.compile(r"weights_(\d+)\.pt")
 
 
 class CheckpointError(Exception):
@@ -51,7 +53,7 @@ class _Damaged(Exception):
 
 
 class Checkpoints:
-    """The checkpoints of one run: step_<n>.pt (the last two) and best.pt.
+    """The checkpoints of one run: step_<n>.pt (the last two), best.pt, and weights_<n>.pt.
 
     Args:
         directory: Their folder; created by the first save if its parent exists.
@@ -118,11 +120,34 @@ class Checkpoints:
         except _Damaged as damage:
             raise CheckpointError(f"{path} is damaged ({damage}); remove it.") from damage
 
-    def _steps(self) -> list[tuple[int, Path]]:
-        """Step and path of the checkpoints, newest first."""
+    def keep_weights(self, weights: Mapping[str, Tensor], step: int) -> None:
+        """Save weights of the model that no later checkpoint replaces. Raises CheckpointError."""
+        path = self._kept(step)
+        data = _serialize({"model": dict(weights)}, self.signature, step)
+        with _one_sentence(f"Cannot save {path}"):
+            self.directory.mkdir(exist_ok=True)
+            write_atomically(path, data)
+
+    def kept_steps(self) -> list[int]:
+        """The steps of the weights that are kept, ascending."""
+        return [step for step, _ in reversed(self._steps(_KEPT))]
+
+    def load_kept(self, step: int) -> Loaded:
+        """Load weights that were kept onto the CPU. Raises CheckpointError."""
+        path = self._kept(step)
+        try:
+            return Loaded(*self._read(path), ())
+        except _Damaged as damage:
+            raise CheckpointError(f"{path} is damaged ({damage}); remove it.") from damage
+
+    def _kept(self, step: int) -> Path:
+        return self.directory / f"weights_{step:09d}.pt"
+
+    def _steps(self, name: re.Pattern[str] = _NAME) -> list[tuple[int, Path]]:
+        """Step and path of the files with such a name, newest first."""
         with _one_sentence(f"Cannot read {self.directory}"):
             paths = list(self.directory.iterdir()) if self.directory.exists() else []
-        matches = [(_NAME.fullmatch(path.name), path) for path in paths]
+        matches = [(name.fullmatch(path.name), path) for path in paths]
         return sorted(((int(m[1]), path) for m, path in matches if m), reverse=True)
 
     def _prune(self, newest: int) -> None:

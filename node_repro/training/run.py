@@ -195,6 +195,7 @@ def build_trainer(
         lr=build.learning_rate(config),
         checkpoint_seconds=config.trainer.checkpoint_seconds,
         log_every=config.trainer.log_every,
+        keep_weights=config.trainer.keep_weights,
         evaluate_every=config.trainer.evaluate_every,
         clip=config.trainer.clip,
     )

@@ -49,6 +49,7 @@ class Plan:
         evaluate_every: Iterations between evaluations; None for one epoch, or for the end only if
             there are no epochs.
         clip: Largest norm of the whole gradient, to which larger ones are scaled; None: no limit.
+        keep_weights: Whether to keep the weights of every evaluation.
     """
 
     iterations: int
@@ -57,6 +58,7 @@ class Plan:
     log_every: int
     evaluate_every: int | None = None
     clip: float | None = None
+    keep_weights: bool = False
 
 
 class Evaluation(NamedTuple):
@@ -279,6 +281,8 @@ class Trainer:
         random = self.processes.broadcast_from_rank0(lambda: random_state(self.device))
         set_random_state(random, self.device)
         self._save(best)
+        if self.plan.keep_weights and self.processes.rank == 0:
+            self.checkpoints.keep_weights(self.model.state_dict(), step)
 
     def _stop_if_signalled(self) -> None:
         """Stop all processes after the same iteration if any of them received a signal."""

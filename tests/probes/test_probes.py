@@ -1,6 +1,7 @@
 """Every probe of conf/probe on a tiny run: what its file says, and what it leaves alone."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from node_repro.config.compose import compose
 from node_repro.config.signature import run_path
 from node_repro.experiments import all_experiments
 from node_repro.probes import NotApplicable
+from node_repro.probes.difficulty import rotated
 from node_repro.probes.measure import probe
 from node_repro.probes.width_cost import Layer
 from node_repro.runs import OutputError
@@ -40,6 +42,10 @@ FEWER = {
     "widths": "[2,3]",
     "states": "[2,6]",
     "hidden": "[4,16]",
+    "sizes": "[1,2]",
+    "channels": "[8]",
+    "tolerance": "1e-3",
+    "disturbed": "2",
 }
 
 
@@ -164,19 +170,67 @@ def test_memory_grows_with_the_steps_of_direct_and_not_of_the_adjoint(measured: 
         assert (row["nfe_backward"] > 0) == (row["gradient"] != "direct")
 
 
-def test_epochs_show_what_was_recorded_and_three_sets_of_weights(measured: Measured) -> None:
+def test_epochs_show_what_was_recorded_and_the_weights_of_every_evaluation(
+    measured: Measured,
+) -> None:
     found = measured("epochs")
-    recorded = [row for row in found["rows"] if row["source"] == "recorded"]
-    assert [row["step"] for row in recorded] == [3, 4]
-    assert all(row["nfe_backward_training"] > 0 for row in recorded)
-    rest = [row for row in found["rows"] if row["source"] == "measured"]
-    steps = {row["weights"]: row["step"] for row in rest}
-    assert steps == {"fresh": 0, "selected": found["selected_step"], "last": 4}
-    for row in rest:
-        assert row["nfe_forward_min"] <= row["nfe_forward"] <= row["nfe_forward_max"]
+    assert curve(found, "step", source="recorded") == [3, 4]
+    assert all(nfe > 0 for nfe in curve(found, "nfe_backward_training", source="recorded"))
     for solver in ("dopri5", "vode_adams"):
-        nfe = curve(found, "nfe_forward", solver=solver, weights="fresh")
-        assert nfe[0] < nfe[-1]
+        same = {"source": "measured", "solver": solver}
+        assert curve(found, "step", **same, tolerance=0.1) == [0, 3, 4]
+        assert curve(found, "epoch", **same, tolerance=0.1) == pytest.approx([0, 1, 4 / 3])
+        loose, _, tight = curve(found, "nfe_forward", **same, step=0)
+        assert loose < tight
+    for row in found["rows"]:
+        if row["source"] == "measured":
+            assert len(row["nfe_each"]) == 3
+            assert row["nfe_forward"] == pytest.approx(sum(row["nfe_each"]) / 3)
+    fresh, after, _ = curve(found, "state_rms", source="state")
+    assert fresh != after > 0
+
+
+def test_a_backward_solve_is_the_more_exact_the_smaller_its_tolerance(measured: Measured) -> None:
+    found = measured("backward_cost")
+    ways = {(row["solver"], row["norm"], row["start"]) for row in found["rows"]}
+    assert len(ways) == 2 * 3 * 2 + 1 and ("vode_adams", "flat", "fresh") in ways
+    assert {row["channels"]: row["weights"] for row in found["rows"]} == {4: "selected", 8: "fresh"}
+    for solver, norm, start in ways:
+        for channels in (4, 8):
+            same = {"solver": solver, "norm": norm, "start": start, "channels": channels}
+            errors = curve(found, "relative", **same, size=2, batch=0)
+            assert len(errors) == 3 and errors[0] > 3 * errors[-1] > 0
+    for row in found["rows"]:
+        c = row["channels"]
+        assert row["parameters"] == 2 * (9 * c * (c + 1) + c) + 3 * 2 * c
+        assert row["state_size"] == row["size"] * c * 6 * 6
+
+
+def test_single_digits_are_solved_with_their_scores_rotations_and_noise(
+    measured: Measured, words_of: Callable[[str], list[str]]
+) -> None:
+    found = measured("difficulty")
+    tests = [row for row in found["rows"] if row["source"] == "test"]
+    assert [row["example"] for row in tests] == [0, 1, 2]
+    for row in tests:
+        wrong = row["margin"] < 0  # a score above that of the digit's class
+        assert row["error"] == wrong and (row["loss_nats"] > math.log(2) or not wrong)
+        assert min(row[key] for key in row if key.endswith("ward")) > 0
+    for source, levels in (("rotation", 5), ("noise", 5)):
+        assert len(curve(found, "level", source=source)) == 2 * levels
+        for k in (0, 1):  # the first level leaves the digit as it is
+            first = curve(found, "loss_nats", source=source, example=k)[0]
+            assert first == pytest.approx(tests[k]["loss_nats"], rel=1e-3)
+    folder = run_path(compose(words_of("table1_odenet")), "given by name") / "probes"
+    digits = json.loads((folder / "difficulty_digits.json").read_bytes())
+    assert sorted(digit["example"] for digit in digits) == [0, 1, 2]
+    assert max(map(max, digits[0]["pixels"])) == digits[0]["shades"] - 1
+    assert (len(digits[0]["pixels"]), len(digits[0]["pixels"][0])) == (28, 28)
+
+
+def test_a_quarter_turn_is_that_of_the_pixels() -> None:
+    image = torch.arange(16.0).reshape(1, 1, 4, 4)
+    torch.testing.assert_close(rotated(image, 90.0), torch.rot90(image, 1, (2, 3)))
 
 
 def test_test_error_differs_from_the_models_own_the_less_the_finer(measured: Measured) -> None:
@@ -365,7 +419,7 @@ def test_an_interrupted_probe_leaves_no_file(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(epochs, "_cost", stop)
+    monkeypatch.setattr(epochs, "forward", stop)
     words = [*words_of("table1_odenet"), "job=probe", "probe=epochs", "probe.examples=1"]
     folder = run_path(compose(words), "given by name")
     before = sorted(folder.rglob("*"))

@@ -249,3 +249,19 @@ def test_directions_are_separated_by_the_interval_of_the_accuracy(
     assert (found.verdict, found.of_paper) == (expected, True)
     found = claim(tmp_path, "figure8", "products", profile="close")
     assert (found.verdict, found.of_paper) == (Verdict.UNDECIDED, False)
+
+
+def test_evaluations_of_a_flow_grow_from_the_first_validation_to_the_last(tmp_path: Path) -> None:
+    for seed, (first, last) in enumerate(((100, 130), (98, 134), (104, 128))):
+        facts: dict[str, Any] = {"data": "circles", "profile": "close", "test": {}}
+        folder = place(tmp_path, result("fig5_circles_cnf", seed, **facts))
+        lines = [
+            {"step": step, "split": "validation", "seconds": 1.0, "nfe_forward": nfe}
+            for step, nfe in ((500, first), (1000, 1000.0), (1500, last))
+        ]
+        (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    found = claim(tmp_path, "flow_evaluations", "circles", profile="close")
+    # differences of 30, 36 and 24: 30 ± 4.303 * 6 / √3
+    assert (found.verdict, found.of_paper) == (Verdict.HOLDS, False)
+    assert "101 at the first, 131 at the last" in found.measured
+    assert found.measured.endswith("difference 30, 95 % interval 15 to 45")

@@ -10,6 +10,7 @@ from scipy import stats
 from node_repro.report.statistics import (
     Difference,
     Spread,
+    correlation_interval,
     crossed_difference,
     difference_from,
     difference_of_differences,
@@ -17,6 +18,7 @@ from node_repro.report.statistics import (
     interval_of_change,
     mean_difference,
     paired_difference,
+    rank_correlation,
     spread,
 )
 
@@ -139,3 +141,11 @@ def test_a_difference_on_the_same_examples_has_mcnemars_variance_if_seeds_agree(
     assert found == pytest.approx((0.010, math.sqrt(variance), math.inf))
     alone = crossed_difference({0: wrong}, {0: other}, 1_000)
     assert (alone.value, alone.error) == (pytest.approx(0.010), math.inf)
+
+
+def test_a_rank_correlation_is_spearmans_with_fishers_interval() -> None:
+    pairs = [(1.0, 3.0), (2.0, 3.0), (2.0, 8.0), (5.0, 7.0), (9.0, 40.0)]
+    assert rank_correlation(pairs) == pytest.approx(stats.spearmanr(pairs).statistic)
+    assert rank_correlation([(1.0, 2.0), (2.0, 2.0)]) is None
+    low, high = correlation_interval(0.5, 103, 0.95)  # tanh(0.5493 -/+ 1.96 * 1.0296 / 10)
+    assert (low, high) == pytest.approx((0.3342, 0.6360), abs=1e-3)

@@ -136,6 +136,21 @@ def test_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
     assert best is not None and best.step == 20 and equal(best.state, state_at(20))
 
 
+def test_weights_that_are_kept_outlive_later_checkpoints(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 1)
+    for step in (10, 2):
+        checkpoints.keep_weights(state_at(step)["model"], step)
+    for step in (11, 12, 13):
+        checkpoints.save(state_at(step), step)
+    assert checkpoints.kept_steps() == [2, 10]
+    loaded = checkpoints.load_kept(10)
+    assert loaded.step == 10 and equal(loaded.state, {"model": state_at(10)["model"]})
+    assert last(checkpoints).step == 13
+    (checkpoints.directory / "weights_000000002.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoints.load_kept(2)
+
+
 def test_saving_earlier_than_an_abandoned_checkpoint_makes_the_new_one_the_last(
     tmp_path: Path,
 ) -> None:
