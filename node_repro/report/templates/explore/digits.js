@@ -1,0 +1,102 @@
+// Panel 4: the evaluations of f that single digits need, against their margin.
+
+const GRID = 10; // thumbnails in a row
+
+class DigitsPanel {
+  constructor(digits) {
+    this.digits = digits.list; // from the fewest evaluations to the most
+    this.images = this.digits.map((digit) => digitImage(digit.pixels, digits.shades));
+    this.extent = {
+      nfe: range(this.digits.map((digit) => digit.forward)),
+      margin: range(this.digits.map((digit) => digit.margin)),
+    };
+    this.grid = new Plot(element("digits-grid"), (plot) => this.drawGrid(plot));
+    this.scatter = new Plot(element("digits-scatter"), (plot) => this.drawScatter(plot));
+    this.slider = element("digits-choice");
+    this.slider.max = this.digits.length;
+    this.slider.addEventListener("input", () => this.show());
+    element("digits-grid").addEventListener("click", (event) => this.click(event));
+    this.show();
+  }
+
+  get chosen() {
+    return Number(this.slider.value) - 1;
+  }
+
+  /** Choose the digit that was clicked on. */
+  click(event) {
+    const cell = this.grid.size / GRID;
+    const k = GRID * Math.floor(event.offsetY / cell) + Math.floor(event.offsetX / cell);
+    if (k >= this.digits.length) return;
+    this.slider.value = k + 1;
+    this.show();
+  }
+
+  show() {
+    const digit = this.digits[this.chosen];
+    const words = `${this.chosen + 1} of ${this.digits.length}`;
+    element("digits-choice-value").textContent = words;
+    this.slider.setAttribute("aria-valuetext", words);
+    element("digits-text").textContent =
+      `Test digit ${digit.example}, a ${digit.class}: ${digit.forward} evaluations forward, ` +
+      `${digit.backward} backward; loss ${small(digit.loss)} nats, ` +
+      `margin ${signed(digit.margin, 1)}; classified ${digit.error ? "wrongly" : "correctly"}.`;
+    this.grid.draw();
+    this.scatter.draw();
+  }
+
+  drawGrid(plot) {
+    const { pen, colours } = plot;
+    const cell = plot.size / GRID;
+    const corner = (k) => [(k % GRID) * cell, Math.floor(k / GRID) * cell];
+    pen.imageSmoothingEnabled = false;
+    this.images.forEach((image, k) => {
+      const [x, y] = corner(k);
+      pen.drawImage(image, x + 2, y + 2, cell - 4, cell - 4);
+      plot.text(String(this.digits[k].forward), x + cell - 3, y + cell - 9, colours.soft, "right");
+    });
+    pen.strokeStyle = colours.two;
+    pen.lineWidth = 3;
+    pen.strokeRect(...corner(this.chosen).map((place) => place + 1.5), cell - 3, cell - 3);
+  }
+
+  drawScatter(plot) {
+    const { colours } = plot;
+    const [left, top, length] = [34, 8, plot.size - 42];
+    const bottom = plot.size - 24;
+    const { nfe, margin } = this.extent;
+    const along = (value, [low, high]) => (high > low ? (value - low) / (high - low) : 0.5);
+    const x = (value) => left + 12 + along(value, nfe) * (length - 24);
+    const y = (value) => bottom - 12 - along(value, margin) * (bottom - top - 24);
+    plot.line([[left, top], [left, bottom], [left + length, bottom]], colours.line, 1);
+    for (const value of nfe) plot.text(String(value), x(value), bottom + 14, colours.soft, "center");
+    for (const value of margin) plot.text(signed(value, 0), left - 6, y(value), colours.soft, "right");
+    plot.text("evaluations forward", left + length / 2, bottom + 14, colours.soft, "center");
+    plot.text("margin", left + 6, top + 6, colours.soft);
+    this.digits.forEach((digit, k) => {
+      const at = [x(digit.forward), y(digit.margin)];
+      if (k === this.chosen) plot.dot(...at, 8, colours.two, true);
+      plot.dot(...at, 3, colours.one, digit.error);
+    });
+  }
+}
+
+/** The smallest and the largest of some numbers. */
+function range(values) {
+  return [Math.min(...values), Math.max(...values)];
+}
+
+/** A grey picture of rows of shades from 0 (black) to shades - 1 (white). */
+function digitImage(rows, shades) {
+  const image = document.createElement("canvas");
+  image.width = rows[0].length;
+  image.height = rows.length;
+  const pen = image.getContext("2d");
+  const pixels = pen.createImageData(image.width, image.height);
+  rows.flat().forEach((shade, k) => {
+    const grey = (255 * shade) / (shades - 1);
+    pixels.data.set([grey, grey, grey, 255], 4 * k);
+  });
+  pen.putImageData(pixels, 0, 0);
+  return image;
+}
