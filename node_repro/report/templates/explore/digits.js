@@ -1,10 +1,11 @@
 // Panel 4: the evaluations of f that single digits need, against their margin.
 
-const GRID = 10; // thumbnails in a row
+const NUMBER_HEIGHT = 16; // below each thumbnail
 
 class DigitsPanel {
   constructor(digits) {
     this.digits = digits.list; // from the fewest evaluations to the most
+    this.columns = Math.ceil(Math.sqrt(this.digits.length));
     this.images = this.digits.map((digit) => digitImage(digit.pixels, digits.shades));
     this.extent = {
       nfe: range(this.digits.map((digit) => digit.forward)),
@@ -25,8 +26,8 @@ class DigitsPanel {
 
   /** Choose the digit that was clicked on. */
   click(event) {
-    const cell = this.grid.size / GRID;
-    const k = GRID * Math.floor(event.offsetY / cell) + Math.floor(event.offsetX / cell);
+    const cell = this.grid.size / this.columns;
+    const k = this.columns * Math.floor(event.offsetY / cell) + Math.floor(event.offsetX / cell);
     if (k >= this.digits.length) return;
     this.slider.value = k + 1;
     this.show();
@@ -47,17 +48,18 @@ class DigitsPanel {
 
   drawGrid(plot) {
     const { pen, colours } = plot;
-    const cell = plot.size / GRID;
-    const corner = (k) => [(k % GRID) * cell, Math.floor(k / GRID) * cell];
-    pen.imageSmoothingEnabled = false;
+    const cell = plot.size / this.columns;
+    const side = cell - NUMBER_HEIGHT - 4;
+    const corner = (k) => [(k % this.columns) * cell, Math.floor(k / this.columns) * cell];
     this.images.forEach((image, k) => {
       const [x, y] = corner(k);
-      pen.drawImage(image, x + 2, y + 2, cell - 4, cell - 4);
-      plot.text(String(this.digits[k].forward), x + cell - 3, y + cell - 9, colours.soft, "right");
+      pen.drawImage(image, x + (cell - side) / 2, y + 4, side, side);
+      const place = y + cell - NUMBER_HEIGHT / 2;
+      plot.text(String(this.digits[k].forward), x + cell / 2, place, colours.soft, "center");
     });
     pen.strokeStyle = colours.two;
-    pen.lineWidth = 3;
-    pen.strokeRect(...corner(this.chosen).map((place) => place + 1.5), cell - 3, cell - 3);
+    pen.lineWidth = 2;
+    pen.strokeRect(...corner(this.chosen).map((place) => place + 1), cell - 2, cell - 2);
   }
 
   drawScatter(plot) {
