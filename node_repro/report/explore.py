@@ -1,8 +1,9 @@
-"""The interactive page beside the report, explore.html, for a latent space and continuous flows.
+"""The interactive page beside the report, explore.html: a latent space, continuous flows, digits.
 
 It is one file. It contains the weights of trained models, which runs save in pictures/explore.npz
 (`tasks/explore.py`), and evaluates the models in JavaScript: `templates/explore/maths.js` has the
-fields and solvers, the other scripts one panel each.
+fields and solvers, the other scripts one panel each. The evaluations of f that digits need are
+those that the probe difficulty has counted.
 """
 
 import base64
@@ -25,7 +26,9 @@ FILE = "pictures/explore.npz"
 LATENT = "latent_3d"
 FLOWS = {"fig5_circles_cnf": "two circles", "fig5_moons_cnf": "two moons"}
 TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-SCRIPTS = ("maths", "plot", "latent", "flow", "inversion", "start")
+SCRIPTS = ("maths", "plot", "latent", "flow", "inversion", "digits", "start")
+DIGITS = "table1_odenet", "probes/difficulty_digits.json"
+DIGITS_SOLVER = "dopri5"
 LEVELS = 255  # a density is drawn in as many steps
 
 _LAYERS = ("weight", "bias")
@@ -44,16 +47,18 @@ def render_explore(selection: Selection) -> str | None:
     """The page; None if no run has what one of its panels shows."""
     latent = _latent(selection)
     flows = [flow for name in FLOWS if (flow := _flow(selection, name))]
-    if latent is None and not flows:
+    digits = _digits(selection)
+    if latent is None and not flows and digits is None:
         return None
     tolerances = [{"value": value, "name": format_tolerance(value)} for value in TOLERANCES]
-    data = {"latent": latent, "flows": flows, "tolerances": tolerances}
+    data = {"latent": latent, "flows": flows, "tolerances": tolerances, "digits": digits}
     return render(
         "explore.html",
         title=TITLE,
         latent=latent,
         flows=flows,
         tolerances=tolerances,
+        digits=digits,
         data=Markup(json.dumps(data).replace("<", "\\u003c")),
         script=Markup("").join(read_template(f"explore/{name}.js") for name in SCRIPTS),
         style=read_template("page.css") + read_template("explore/page.css"),
@@ -90,6 +95,34 @@ def _flow(selection: Selection, experiment: str) -> dict[str, Any] | None:
         "end": float(arrays["end"]),
         "about": _about(run),
     }
+
+
+def _digits(selection: Selection) -> dict[str, Any] | None:
+    """Digits of the lowest seed that the probe has measured, from the fewest evaluations up."""
+    experiment, file = DIGITS
+    for run in selection.probed(experiment, "difficulty"):
+        try:
+            rows = json.loads((run.path / file).read_bytes())
+            digits = [
+                {
+                    **{key: row[key] for key in ("example", "class", "margin", "error", "pixels")},
+                    "loss": row["loss_nats"],
+                    "forward": row[f"{DIGITS_SOLVER}_forward"],
+                    "backward": row[f"{DIGITS_SOLVER}_backward"],
+                }
+                for row in rows
+            ]
+            shades = rows[0]["shades"]
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        return {
+            "list": sorted(digits, key=lambda digit: (digit["forward"], -digit["margin"])),
+            "shades": shades,
+            "solver": DIGITS_SOLVER,
+            "tolerance": format_tolerance(run.probes["difficulty"]["facts"]["tolerance"]),
+            "about": _about(run),
+        }
+    return None
 
 
 def _arrays(

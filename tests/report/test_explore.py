@@ -77,12 +77,32 @@ def finish(outputs: Path, experiment: str, content: bytes) -> Path:
     return file
 
 
+def digit(example: int, forward: int, margin: float) -> dict[str, Any]:
+    """A digit as the probe difficulty writes it."""
+    costs = {"dopri5_forward": forward, "dopri5_backward": 2 * forward, "vode_adams_forward": 9}
+    pixels = [[(row * column) % 16 for column in range(28)] for row in range(28)]
+    scores = {"class": example % 10, "loss_nats": 0.01, "margin": margin, "error": margin < 0}
+    return {"example": example, **scores, **costs, "shades": 16, "pixels": pixels}
+
+
+def finish_digits(outputs: Path) -> Path:
+    """An ODE-Net that the probe difficulty has measured; returns the probe's file of digits."""
+    run = place(outputs, result("table1_odenet", 0, test={}))
+    (run / "probes").mkdir()
+    facts = {"facts": {"tolerance": 1e-3}, "rows": []}
+    (run / "probes" / "difficulty.json").write_text(json.dumps(facts))
+    file = run / "probes" / "difficulty_digits.json"
+    file.write_text(json.dumps([digit(5, 26, -1.5), digit(3, 14, 6.0), digit(8, 20, 2.5)]))
+    return file
+
+
 @pytest.fixture
 def outputs(tmp_path: Path, latent_file: bytes, flow_file: bytes) -> Path:
     """Runs for all panels."""
     finish(tmp_path, "latent_3d", latent_file)
     for name in FLOWS:
         finish(tmp_path, name, flow_file)
+    finish_digits(tmp_path)
     return tmp_path
 
 
@@ -94,7 +114,7 @@ def test_the_page_is_one_balanced_file_that_the_report_links(outputs: Path) -> N
     assert "http://" not in text and "https://" not in text
     assert not [attrs for attrs in page.all("script", "img") if "src" in attrs]
     ids = [attrs["id"] for _, attrs in page.seen if "id" in attrs]
-    assert len(set(ids)) == len(ids) and {"latent", "flow", "inversion"} <= set(ids)
+    assert len(set(ids)) == len(ids) and {"latent", "flow", "inversion", "digits"} <= set(ids)
     assert all(label["for"] in ids for label in page.all("label"))
     assert all(canvas["aria-label"] for canvas in page.all("canvas"))
     for file in ("index.html", "report.md"):
@@ -108,19 +128,31 @@ def test_every_id_in_the_scripts_is_on_the_page(outputs: Path) -> None:
     assert used and used <= ids
 
 
-@pytest.mark.parametrize("name", ["latent_3d", "fig5_moons_cnf"])
+@pytest.mark.parametrize("name", ["latent_3d", "fig5_moons_cnf", "table1_odenet"])
 def test_a_panel_without_its_run_is_left_out(outputs: Path, name: str) -> None:
     shutil.rmtree(outputs / name)
     text = (made(outputs) / "explore.html").read_text(encoding="utf-8")
     assert ('id="latent"' in text) is (name != "latent_3d")
     assert ("two moons" in text) is (name != "fig5_moons_cnf")
+    assert ('id="digits"' in text) is (name != "table1_odenet")
     assert "two circles" in text
+
+
+def test_digits_are_in_the_order_of_their_evaluations(outputs: Path) -> None:
+    text = (made(outputs) / "explore.html").read_text(encoding="utf-8")
+    content = text.partition('id="data">')[2].partition("</script>")[0]
+    digits = json.loads(content)["digits"]
+    shown = [
+        (one["example"], one["forward"], one["backward"], one["error"]) for one in digits["list"]
+    ]
+    assert shown == [(3, 14, 28, False), (8, 20, 40, False), (5, 26, 52, True)]
+    assert digits["solver"] == "dopri5" and digits["tolerance"] == "10⁻³"
 
 
 def test_without_runs_there_is_no_page_and_a_former_one_is_removed(outputs: Path) -> None:
     folder = made(outputs)
     assert (folder / "explore.html").is_file()
-    for file in outputs.rglob("explore.npz"):
+    for file in (*outputs.rglob("explore.npz"), *outputs.rglob("difficulty_digits.json")):
         file.write_bytes(file.read_bytes()[:100])
     assert "explore.html" not in (made(outputs) / "index.html").read_text(encoding="utf-8")
     assert not (folder / "explore.html").exists()
@@ -267,6 +299,12 @@ setTimeout(() => {
   input("latent-series", 2);
   input("flow-time", 0);
   input("inversion-tolerance", 5);
+  input("digits-choice", 2);
+  const second = text("digits-text");
+  const grid = element("digits-grid").getBoundingClientRect();
+  const corner = { clientX: grid.left + 3, clientY: grid.top + 3 };
+  element("digits-grid").dispatchEvent(new MouseEvent("click", corner));
+  const digits = [second, text("digits-text")];
   const colours = {};
   for (const canvas of document.querySelectorAll("canvas")) {
     const { width, height } = canvas;
@@ -277,6 +315,7 @@ setTimeout(() => {
   const wide = document.documentElement.scrollWidth > innerWidth;
   const current = text("inversion-text");
   const shown = { problems, moved, turned, centred, dragged, colours, cells, wide, current };
+  shown.digits = digits;
   document.body.innerHTML = "";
   document.title = JSON.stringify(shown);
 }, 3000);
@@ -305,7 +344,10 @@ def test_a_browser_draws_every_panel_without_an_error(outputs: Path, width: int)
     assert shown["dragged"][1].startswith("z(0) = (") and shown["dragged"][1] != shown["centred"]
     assert not shown["wide"], "the page is wider than the window"
     names = {"latent-space", "latent-curve", "flow-density", "flow-samples"}
-    assert set(shown["colours"]) == names | {"inversion-base", "inversion-data"}
+    names |= {"inversion-base", "inversion-data", "digits-grid", "digits-scatter"}
+    assert set(shown["colours"]) == names
     assert min(shown["colours"].values()) > 10
     assert all(cell not in ("", "…") for cell in shown["cells"])
     assert shown["current"].startswith("Tolerance 10⁻⁶")
+    assert shown["digits"][0].startswith("Test digit 8, a 8: 20 evaluations forward, 40 backward")
+    assert shown["digits"][1].startswith("Test digit 3, a 3: 14 evaluations forward")
