@@ -193,3 +193,32 @@ def test_directions_are_separated_by_the_interval_of_the_accuracy(
     assert (found.verdict, found.of_paper) == (expected, True)
     found = claim(tmp_path, "figure8", "products", profile="close")
     assert (found.verdict, found.of_paper) == (Verdict.UNDECIDED, False)
+
+
+@pytest.mark.parametrize(
+    ("trained", "expected"),
+    [
+        ((0.20, 0.21, 0.205), Verdict.HOLDS),
+        ((0.40, 0.41, 0.405), Verdict.FAILS),
+        ((0.20, 0.21, 0.405), Verdict.UNDECIDED),
+        ((0.20,), Verdict.UNDECIDED),
+    ],
+)
+def test_trained_times_are_compared_with_fixed_ones(
+    tmp_path: Path, trained: tuple[float, ...], expected: Verdict
+) -> None:
+    place_seeds(tmp_path, "toys_span_4", "rmse_values", (0.20, 0.21, 0.205))
+    place_seeds(tmp_path, "toys_trained_times_4", "rmse_values", trained)
+    found = claim(tmp_path, "trained_times", "works", "4", profile="close")
+    assert found.verdict is expected and not found.of_paper
+
+
+def test_fixed_times_are_equal_within_a_tenth_of_the_error(tmp_path: Path) -> None:
+    place_seeds(tmp_path, "toys_regression", "rmse_values", (0.20, 0.21, 0.205))
+    place_seeds(tmp_path, "toys_span_2", "rmse_values", (0.201, 0.211, 0.206))
+    place_seeds(tmp_path, "toys_span_half", "rmse_values", (0.30, 0.31, 0.305))
+    verdicts = {
+        words: claim(tmp_path, "trained_times", words, profile="close").verdict
+        for words in ("0 to 2", "0 to 0.5 as")
+    }
+    assert list(verdicts.values()) == [Verdict.HOLDS, Verdict.FAILS]
