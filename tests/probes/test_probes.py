@@ -37,6 +37,7 @@ FEWER = {
     "reference": "1e-8",
     "repeats": "1",
     "widths": "[2,3]",
+    "blocks": "[1,3]",
     "states": "[2,6]",
     "hidden": "[4,16]",
 }
@@ -159,6 +160,15 @@ def test_memory_grows_with_the_steps_of_direct_and_not_of_the_adjoint(measured: 
     for row in found["rows"]:
         assert row["peak_bytes"] >= row["held_bytes"] > 0
         assert (row["nfe_backward"] > 0) == (row["gradient"] != "direct")
+
+
+def test_memory_of_reversible_blocks_is_that_of_one_state(measured: Measured) -> None:
+    found = measured("depth_memory")
+    held = curve(found, "held_bytes", kind="reversible")
+    assert held == [found["facts"]["state_bytes"]] * 2
+    one, three = curve(found, "held_bytes", kind="residual")
+    assert three == 3 * one > held[0]
+    assert all(error < 1e-3 for error in curve(found, "gradient_error", kind="reversible"))
 
 
 def test_epochs_show_what_was_recorded_and_three_sets_of_weights(measured: Measured) -> None:
