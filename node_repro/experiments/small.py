@@ -117,7 +117,12 @@ _TOY_EXPERIMENTS = (
         "the smallest complete run: the adjoint method learns a known field",
         None,
         {"task": "field_fit", "gradient": "adjoint"},
-        probes=("gradient_error", "memory", "sensitivity_cost"),
+        probes=(
+            "closed_forms",
+            "gradient_error",
+            "memory",
+            "sensitivity_cost",
+        ),
     ),
 )
 

@@ -16,6 +16,7 @@ from node_repro.config.compose import compose
 from node_repro.config.signature import run_path
 from node_repro.experiments import all_experiments
 from node_repro.probes import NotApplicable
+from node_repro.probes.closed_forms import DECAY, PROBLEMS
 from node_repro.probes.measure import probe
 from node_repro.probes.width_cost import Layer
 from node_repro.runs import OutputError
@@ -41,6 +42,10 @@ FEWER = {
     "states": "[2,6]",
     "hidden": "[4,16]",
 }
+FINER = {
+    "inversion": {"tolerances": "[1e-1,1e-3,1e-6]"},
+    "closed_forms": {"tolerances": "[1e-3,1e-6]", "steps": "[40,80]"},
+}
 
 
 def experiment_of(name: str) -> str:
@@ -50,8 +55,8 @@ def experiment_of(name: str) -> str:
 def fewer(name: str) -> list[str]:
     """The probe's options, with so little work that it takes seconds."""
     options = load(CHOICES.path("probe", name))
-    finer = {"tolerances": "[1e-1,1e-3,1e-6]"} if name == "inversion" else {}
-    return [f"probe.{key}={(FEWER | finer)[key]}" for key in options if key in FEWER]
+    few = FEWER | FINER.get(name, {})
+    return [f"probe.{key}={few[key]}" for key in options if key in FEWER]
 
 
 def content(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -169,6 +174,30 @@ def test_memory_of_reversible_blocks_is_that_of_one_state(measured: Measured) ->
     one, three = curve(found, "held_bytes", kind="residual")
     assert three == 3 * one > held[0]
     assert all(error < 1e-3 for error in curve(found, "gradient_error", kind="reversible"))
+
+
+def test_gradients_and_solutions_are_those_of_the_closed_forms(measured: Measured) -> None:
+    found = measured("closed_forms")
+    gradients = {row["gradient"] for row in found["rows"] if row["measured"] == "gradient"}
+    assert gradients == set(CHOICES.names("gradient"))
+    for row in found["rows"]:
+        if row["measured"] == "gradient":
+            errors = [row[key] for key in ("z0", "theta", "t0", "t1", "ti")]
+            assert max(errors) < 300 * row["tolerance"]
+    coarse, fine = curve(found, "error", solver="rk4")
+    assert coarse == pytest.approx(16 * fine, rel=0.2)
+    assert all(error < 10 * 1e-6 for error in curve(found, "error", tolerance=1e-6))
+
+
+def test_closed_forms_have_their_gradients_by_hand() -> None:
+    z0, theta, (t0, *ts) = 5.0, 1.0, PROBLEMS[DECAY].times
+    z = [z0 / (1 + theta * z0 * (t - t0)) for t in ts]
+    exact = PROBLEMS[DECAY].exact_gradients()
+    assert float(exact["z0"]) == pytest.approx(sum((v / z0) ** 2 for v in z))
+    by_theta = -sum((t - t0) * v**2 for t, v in zip(ts, z, strict=True))
+    assert float(exact["theta"]) == pytest.approx(by_theta)
+    assert float(exact["t0"]) == pytest.approx(sum(v**2 for v in z))
+    assert [*exact["ti"].tolist(), float(exact["t1"])] == pytest.approx([-(v**2) for v in z])
 
 
 def test_epochs_show_what_was_recorded_and_three_sets_of_weights(measured: Measured) -> None:
