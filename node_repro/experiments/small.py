@@ -118,6 +118,7 @@ _TOY_EXPERIMENTS = (
         None,
         {"task": "field_fit", "gradient": "adjoint"},
         probes=(
+            "adjoint_path",
             "closed_forms",
             "gradient_error",
             "memory",

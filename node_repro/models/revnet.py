@@ -1,9 +1,9 @@
 """A reversible residual network: its blocks are inverted in the backward pass (Gomez et al. 2017).
 
-A block couples the halves x1, x2 of the channels, y1 = x1 + F(x2) and y2 = x2 + G(y1), and is undone
-by x2 = y2 - G(y1), x1 = y1 - F(x2). Only the last block's output is kept for the backward pass, so
-that the memory does not grow with the number of blocks. Parameters with 64 channels and twelve
-blocks: 603,018 with the residual stem, as many as the ResNet of Table 1 within 0.3 %.
+A block couples the halves x1, x2 of the channels, y1 = x1 + F(x2) and y2 = x2 + G(y1), and is
+undone by x2 = y2 - G(y1), x1 = y1 - F(x2). Only the last block's output is kept for the backward
+pass, so that the memory does not grow with the number of blocks. Parameters with 64 channels and
+twelve blocks: 603,018 with the residual stem, as many as the ResNet of Table 1 within 0.3 %.
 
 References:
     Gomez, Ren, Urtasun, Grosse: The reversible residual network: backpropagation without storing
@@ -21,7 +21,6 @@ from torch.autograd.function import once_differentiable
 
 from node_repro.models import Classifier
 from node_repro.models.stem import STEMS, head
-
 
 GROUPS = 32
 
@@ -82,11 +81,15 @@ def _differentiate(
     return value.detach(), by_x, by_parameters
 
 
+Context = Any
+"""torch's context of an autograd function, which is not typed."""
+
+
 class _Inverted(torch.autograd.Function):
     """Consecutive blocks whose inputs are recomputed in the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, blocks: nn.ModuleList, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor, blocks: nn.ModuleList, *parameters: Tensor) -> Tensor:
         for block in blocks:
             x = block(x)
         ctx.blocks = blocks
@@ -95,7 +98,7 @@ class _Inverted(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, dy: Tensor) -> tuple[Tensor | None, ...]:
         y, *_ = ctx.saved_tensors
         gradients: list[Tensor] = []
         for block in reversed(ctx.blocks):

@@ -147,11 +147,11 @@ def test_the_trained_times_get_the_slope_of_the_output_as_their_gradient(
 def test_an_ode_over_other_times_is_the_same_map_with_rescaled_weights() -> None:
     t0, t1 = 0.2, 1.5
     free, fixed, x = trained_span("both"), ode(end=1.0, **SIZES[1]), points()
-    inner, outer = free.block.f.inner, free.block.f.outer
-    fixed.load_state_dict({k: v for k, v in free.state_dict().items() if "trained_times" not in k})
-    with torch.no_grad():  # t = t0 + (t1 - t0) s
-        fixed.block.f.inner.weight[:, -1] *= t1 - t0
-        fixed.block.f.inner.bias += t0 * inner.weight[:, -1]
-        for name, parameter in fixed.block.f.outer.named_parameters():
-            parameter.copy_((t1 - t0) * getattr(outer, name))
+    weights = {k: v.clone() for k, v in free.state_dict().items() if "trained_times" not in k}
+    inner, outer = "block.f.inner", "block.f.outer"  # t = t0 + (t1 - t0) s
+    weights[f"{inner}.bias"] += t0 * weights[f"{inner}.weight"][:, -1]
+    weights[f"{inner}.weight"][:, -1] *= t1 - t0
+    for name in ("weight", "bias"):
+        weights[f"{outer}.{name}"] *= t1 - t0
+    fixed.load_state_dict(weights)
     torch.testing.assert_close(fixed(x), free(x), rtol=1e-6, atol=1e-6)

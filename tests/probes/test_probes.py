@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from node_repro.config.choices import Choices, conf_folder, load
 from node_repro.config.components import options_of
@@ -16,6 +17,7 @@ from node_repro.config.compose import compose
 from node_repro.config.signature import run_path
 from node_repro.experiments import all_experiments
 from node_repro.probes import NotApplicable
+from node_repro.probes.adjoint_path import Observed, solve_backwards
 from node_repro.probes.closed_forms import DECAY, PROBLEMS
 from node_repro.probes.measure import probe
 from node_repro.probes.width_cost import Layer
@@ -39,11 +41,15 @@ FEWER = {
     "repeats": "1",
     "widths": "[2,3]",
     "blocks": "[1,3]",
+    "observations": "2",
+    "spacing": "8",
+    "points": "6",
     "states": "[2,6]",
     "hidden": "[4,16]",
 }
 FINER = {
     "inversion": {"tolerances": "[1e-1,1e-3,1e-6]"},
+    "adjoint_path": {"tolerances": "[1e-3,1e-6]"},
     "closed_forms": {"tolerances": "[1e-3,1e-6]", "steps": "[40,80]"},
 }
 
@@ -184,9 +190,44 @@ def test_gradients_and_solutions_are_those_of_the_closed_forms(measured: Measure
         if row["measured"] == "gradient":
             errors = [row[key] for key in ("z0", "theta", "t0", "t1", "ti")]
             assert max(errors) < 300 * row["tolerance"]
-    coarse, fine = curve(found, "error", solver="rk4")
+    coarse, fine = curve(found, "error", measured="solution", solver="rk4")
     assert coarse == pytest.approx(16 * fine, rel=0.2)
-    assert all(error < 10 * 1e-6 for error in curve(found, "error", tolerance=1e-6))
+    solved = {"measured": "solution", "tolerance": 1e-6}
+    assert all(error < 10 * 1e-6 for error in curve(found, "error", **solved))
+
+
+def test_the_adjoint_along_a_path_is_the_gradient_of_the_rest_of_the_loss(
+    measured: Measured,
+) -> None:
+    found = measured("adjoint_path")
+    for row in found["rows"]:
+        assert row["adjoint_error"] < row["tolerance"] and row["method_error"] < row["tolerance"]
+    assert found["facts"]["end"] == pytest.approx(2 * 8 * 25 / 999)
+
+
+class Rotation(nn.Module):
+    """z' = A z for A = ((0, 1), (-1, 0))."""
+
+    def forward(self, t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return torch.stack((z[1], -z[0]))
+
+
+def test_the_adjoint_of_a_linear_field_jumps_by_the_gradient_at_each_observation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ts = torch.tensor([0.0, 0.7, 1.5, 2.2], dtype=torch.float64)
+    start = torch.tensor([1.0, 0.5], dtype=torch.float64)
+    x = torch.randn(3, 2, generator=generator, dtype=torch.float64)
+    a = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
+    power = torch.linalg.matrix_exp(a * ts[1:, None, None])
+    residuals = power @ start - x
+    for i, leg in enumerate(solve_backwards(Observed(Rotation(), start, ts, x), 4, 1e-9)):
+        for t, z, found in zip(leg.ts, leg.z, leg.a, strict=True):
+            ahead = torch.linalg.matrix_exp(a * (ts[1 + i :] - t)[:, None, None])
+            expected = (ahead.mT @ residuals[i:, :, None]).sum(0)[:, 0]
+            torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)
+            torch.testing.assert_close(
+                z, torch.linalg.matrix_exp(a * t) @ start, rtol=1e-7, atol=1e-7
+            )
 
 
 def test_closed_forms_have_their_gradients_by_hand() -> None:
