@@ -222,3 +222,24 @@ def test_fixed_times_are_equal_within_a_tenth_of_the_error(tmp_path: Path) -> No
         for words in ("0 to 2", "0 to 0.5 as")
     }
     assert list(verdicts.values()) == [Verdict.HOLDS, Verdict.FAILS]
+
+
+@pytest.mark.parametrize(
+    ("direct", "expected"),
+    [
+        ((0.9, 0.91, 0.9), Verdict.HOLDS),
+        ((0.5, 0.51, 0.5), Verdict.FAILS),
+        ((0.5, 0.9, 0.8), Verdict.UNDECIDED),
+        ((0.9,), Verdict.UNDECIDED),
+    ],
+)
+def test_direct_gradients_are_slow_by_the_interval_of_the_seconds(
+    tmp_path: Path, direct: tuple[float, ...], expected: Verdict
+) -> None:
+    for name, megabytes, seconds in (("rknet", 6, direct), ("odenet", 4, (0.7, 0.71, 0.72))):
+        for seed, value in enumerate(seconds):
+            facts = {"training": {"step_seconds": value, "saved_bytes": megabytes * 1e6}}
+            place(tmp_path, result(f"table1_{name}", seed, test={"error": 0.005}, **facts))
+    assert claim(tmp_path, "backpropagation", "slow").verdict is expected
+    hungry = claim(tmp_path, "backpropagation", "memory")
+    assert hungry.verdict is Verdict.FAILS and "6.0 MB against 4.0 MB, 1.5 times" in hungry.measured
