@@ -27,6 +27,7 @@ EXIT_CODES = {
     "DivergedError": 4,
     "ResourceError": 5,
     "LostProcessError": 5,
+    "LaunchError": 5,
     "OutputError": 6,
     "CheckpointError": 7,
 }

@@ -113,4 +113,11 @@ EXPERIMENTS = (
         " (not in the paper)",
         {"model": "stem_only"},
     ),
+    Experiment(
+        "table1_revnet",
+        "RevNet of twelve reversible blocks (Gomez et al. 2017; not in the paper)",
+        _TABLE1,
+        {"task": "mnist", "model": "revnet"},
+        ("depth_memory",),
+    ),
 )

@@ -46,6 +46,16 @@ def _encoded(task: str, data: str, **dimensions: int) -> dict[str, object]:
     return {**chosen, **{f"model.{key}": value for key, value in dimensions.items()}}
 
 
+_SPANS = {"half": 0.5, "2": 2.0, "4": 4.0}
+
+_TRAINED = {
+    "t0": ("t0 trained from 0 and t1 = 1", "t0", 1.0),
+    "t1": ("t1 trained from 1 and t0 = 0", "t1", 1.0),
+    "times": ("t0 trained from 0 and t1 from 1", "both", 1.0),
+    "times_half": ("t0 trained from 0 and t1 from 0.5", "both", 0.5),
+    "times_4": ("t0 trained from 0 and t1 from 4", "both", 4.0),
+}
+
 _TOY_EXPERIMENTS = (
     _toy(
         "regression",
@@ -78,12 +88,42 @@ _TOY_EXPERIMENTS = (
             "optimizer.lr": 1e-1,
         },
     ),
+    *(
+        Experiment(
+            f"toys_span_{name}",
+            f"the regression over times from 0 to {end:g} instead of 1",
+            _TOYS,
+            {**_encoded("regression", "wave"), "model.end": end, **OWN_DATA},
+        )
+        for name, end in _SPANS.items()
+    ),
+    *(
+        Experiment(
+            f"toys_trained_{name}",
+            f"the regression with {words}",
+            _TOYS,
+            {
+                **_encoded("regression", "wave"),
+                "model": "trained_span_ode",
+                "model.trained": trained,
+                "model.end": end,
+                **OWN_DATA,
+            },
+        )
+        for name, (words, trained, end) in _TRAINED.items()
+    ),
     Experiment(
         "demo_field_fit",
         "the smallest complete run: the adjoint method learns a known field",
         None,
         {"task": "field_fit", "gradient": "adjoint"},
-        probes=("gradient_error", "memory", "sensitivity_cost"),
+        probes=(
+            "adjoint_path",
+            "closed_forms",
+            "gradient_error",
+            "memory",
+            "sensitivity_cost",
+        ),
     ),
 )
 

@@ -51,7 +51,8 @@ def _through_depth(ax: Axes, panel: Mapping[str, np.ndarray]) -> None:
     ax.plot(*places, "o", color=TRUE, markersize=2.2, zorder=3)
     reach = (1 + MARGIN) * float(np.abs(z).max())
     ax.set_xlim(-reach, reach)
-    ax.set_ylim(-0.02 * ts[-1], 1.02 * ts[-1])
+    margin = 0.02 * (ts[-1] - ts[0])
+    ax.set_ylim(ts[0] - margin, ts[-1] + margin)
     ax.set_xlabel("Input / Hidden / Output")
     ax.set_title("Residual Network" if discrete else "ODE Network")
 

@@ -53,15 +53,19 @@ class Path(NamedTuple):
 class Deep(nn.Module, ABC):
     """A map from x (B, features) to y (B, outputs) whose state z (B, D) changes along a depth.
 
-    The state changes from layer to layer or by an ODE: z(0) = encoder(x), y = decoder(z(depth)).
+    The state changes from layer to layer or by an ODE: encoder(x) is the state at the first depth,
+    and y = decoder(z) of the state z at the last.
 
     Attributes:
-        depth: The last depth: the number of layers, or the ODE's end time.
         decoder: The last step, from the final state to y.
     """
 
-    depth: float
     decoder: nn.Module
+
+    @property
+    @abstractmethod
+    def span(self) -> tuple[float, float]:
+        """The first and the last depth: 0 and the number of layers, or the ODE's t0 and t1."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from node_repro.models import Deep, Path
 from node_repro.models.encoder_decoder import encoder_decoder
 from node_repro.ode.block import ODEBlock
 from node_repro.ode.gradients import GradientMethod
-from node_repro.ode.odeint import odeint
+from node_repro.ode.odeint import odeint, time_span
 from node_repro.ode.solver import Solver
 
 PATH_POINTS = 101  # depths at which a path is computed
@@ -58,7 +58,11 @@ class EncodedODE(Deep):
         self.block = ODEBlock(
             DepthField(size, hidden), solver=solver, gradient=gradient, span=(0.0, end)
         )
-        self.depth = end
+
+    @property
+    def span(self) -> tuple[float, float]:
+        t0, t1 = time_span(*self.block.span).detach().tolist()
+        return t0, t1
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.block(self.encoder(x)))
@@ -68,7 +72,7 @@ class EncodedODE(Deep):
 
     def path(self, x: Tensor) -> Path:
         """The states at evenly spaced depths; all inputs are solved as one system."""
-        ts = torch.linspace(0, self.depth, PATH_POINTS, dtype=torch.float64)
+        ts = torch.linspace(*self.span, PATH_POINTS, dtype=torch.float64)
         return Path(ts, self.block.along(self.encoder(x), ts))
 
     def evaluation_points(self, x: Tensor) -> Path:
@@ -80,7 +84,7 @@ class EncodedODE(Deep):
             points.append((t.reshape(1), z))
             return block.f(t, z)
 
-        ts = torch.tensor((0.0, self.depth), dtype=torch.float64)
+        ts = torch.tensor(self.span, dtype=torch.float64)
         z0 = self.encoder(x)
         odeint(
             recording_field,

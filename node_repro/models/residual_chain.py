@@ -44,7 +44,10 @@ class ResidualChain(Deep):
         super().__init__()
         self.encoder, self.decoder, size = encoder_decoder(features, dimensions, outputs)
         self.layers = nn.ModuleList(ResidualLayer(size, hidden) for _ in range(blocks))
-        self.depth = float(blocks)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        return 0.0, float(len(self.layers))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.path(x).z[-1])

@@ -108,6 +108,23 @@ def mean_at_least(what: str, limit: float, unit: str = "") -> Rule[Spread]:
     )
 
 
+def mean_between(what: str, low: float, high: float) -> Rule[Spread]:
+    """A mean over seeds: holds if the whole interval is within, does not hold if all is outside."""
+
+    def is_within(mean: Spread) -> bool:
+        interval = mean.interval(CONFIDENCE)
+        return low <= interval.low and interval.high <= high
+
+    def is_outside(mean: Spread) -> bool:
+        interval = mean.interval(CONFIDENCE)
+        return interval.high < low or interval.low > high
+
+    return Rule(
+        Condition(f"{_TWO_SIDED} of the mean {what} within {low:g} to {high:g}", is_within),
+        Condition("all of it outside", is_outside),
+    )
+
+
 LOWER_OVER_SEEDS = above_zero("the other mean over seeds − the first")
 
 

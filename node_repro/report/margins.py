@@ -67,6 +67,10 @@ TIME_EXPONENT = (0.75, 1.25)
 """Exponents of the steps that count as time proportional to them: from halfway to a square root's
 0.5, as the fixed cost of a pass lowers the exponent and a full cache raises it."""
 
+MUCH_MEMORY = 2.0
+"""Memory of a training iteration over another's that counts as much more: a machine then holds half
+as large a batch. Both contain the stem and the head, which do not depend on the gradient method."""
+
 MINIBATCH_FACTOR = 1.25
 """Evaluations of a minibatch over the mean of its examples that are no substantial increase: the
 digit with the most evaluations takes as many."""
@@ -92,6 +96,10 @@ is measured: five times the limit of a close fit, and ten times the noise of a l
 KL_FIGURE_5 = 0.03
 """Nats above the entropy up to which a flow fits circles and moons. Trials at the paper's budget
 reached 0.013 for the moons and 0.021 for the circles."""
+
+INVERSE_FACTOR = 1.25
+"""Evaluations back over evaluations to the base, or the reverse, up to which a flow is about as
+easily inverted as run forward: as for minibatches, a quarter more is no substantial increase."""
 
 WIDTH_LINEAR, WIDTH_CUBIC = 1.25, 2.0
 """Powers of the number of units with which the seconds of a log density grow: at most the first

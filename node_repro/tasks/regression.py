@@ -63,7 +63,8 @@ class Regression(SplitTask[Deep, RegressionPoints, RegressionPoints]):
         return take_roots(means)
 
     def diagnostics(self, model: Deep) -> Mapping[str, object]:
-        return {"floor_rmse": self.noise_sd}
+        t0, t1 = model.span
+        return {"floor_rmse": self.noise_sd, "t0": t0, "t1": t1}
 
     def pictures(self, model: Deep, *, final: bool) -> Iterator[Picture]:
         from node_repro.figures import depth, npz, png
@@ -99,8 +100,9 @@ class Regression(SplitTask[Deep, RegressionPoints, RegressionPoints]):
         paths = [model.path(one) for one in x.split(1)]
         evaluated = [model.evaluation_points(one) for one in x.split(1)]
         ts = to_numpy(paths[0].ts)
-        discrete = len(ts) - 1 == model.depth
-        rows = ts[:-1] if discrete else np.linspace(0, model.depth, ROWS)
+        t0, t1 = model.span
+        discrete = len(ts) - 1 == t1 - t0
+        rows = ts[:-1] if discrete else np.linspace(t0, t1, ROWS)
         z = self._inputs(COLUMNS)
         return {
             "discrete": np.asarray(discrete),

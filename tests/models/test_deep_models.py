@@ -1,7 +1,7 @@
 """Networks with a depth: layers, or an ODE, between an encoder and a decoder."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from node_repro.models.constant_slope import ConstantSlope
 from node_repro.models.encoded_ode import EncodedODE
 from node_repro.models.encoder_decoder import encoder_decoder
 from node_repro.models.residual_chain import ResidualChain
+from node_repro.models.trained_span_ode import TrainedSpanODE
 from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.integral import Integral
 from node_repro.ode.gradients import GradientMethod
@@ -52,7 +53,7 @@ def points(features: int = 1) -> Tensor:
 def test_output_is_the_decoded_end_of_the_path(build: Build, sizes: dict[str, Any]) -> None:
     model, x = build(**sizes), points(sizes["features"])
     ts, z = model.path(x)
-    assert float(ts[0]) == 0 and float(ts[-1]) == model.depth and z.shape[:2] == (len(ts), 5)
+    assert (float(ts[0]), float(ts[-1])) == model.span and z.shape[:2] == (len(ts), 5)
     torch.testing.assert_close(z[0], model.encoder(x))
     torch.testing.assert_close(model.decoder(z[-1]), model(x))
     assert model(x).shape == (5, sizes["outputs"])
@@ -116,3 +117,41 @@ def test_constant_slope_has_one_parameter_and_its_exact_gradient(gradient: Gradi
     y.sum().backward()
     (gradient_of_a,) = (p.grad for p in model.parameters())
     torch.testing.assert_close(gradient_of_a, xs.sum())
+
+
+def trained_span(trained: Literal["t0", "t1", "both"]) -> TrainedSpanODE:
+    torch.manual_seed(0)
+    return TrainedSpanODE(
+        **SIZES[1], hidden=8, start=0.2, end=1.5, trained=trained, solver=TIGHT, gradient=Adjoint()
+    ).double()
+
+
+@pytest.mark.parametrize(("trained", "count"), [("t0", 1), ("t1", 1), ("both", 2)])
+def test_the_trained_times_get_the_slope_of_the_output_as_their_gradient(
+    trained: Literal["t0", "t1", "both"], count: int
+) -> None:
+    model, x = trained_span(trained), points()
+    times = list(model.block.trained_times)
+    assert len(times) == count and model.span == pytest.approx((0.2, 1.5))
+    found = torch.autograd.grad(model(x).sum(), times)
+    for time, gradient in zip(times, found, strict=True):
+        values = []
+        for change in (1e-4, -1e-4):
+            with torch.no_grad():
+                time.add_(change)
+                values.append(float(model(x).sum()))
+                time.sub_(change)
+        assert float(gradient) == pytest.approx((values[0] - values[1]) / 2e-4, rel=1e-5)
+
+
+def test_an_ode_over_other_times_is_the_same_map_with_rescaled_weights() -> None:
+    t0, t1 = 0.2, 1.5
+    free, fixed, x = trained_span("both"), ode(end=1.0, **SIZES[1]), points()
+    weights = {k: v.clone() for k, v in free.state_dict().items() if "trained_times" not in k}
+    inner, outer = "block.f.inner", "block.f.outer"  # t = t0 + (t1 - t0) s
+    weights[f"{inner}.bias"] += t0 * weights[f"{inner}.weight"][:, -1]
+    weights[f"{inner}.weight"][:, -1] *= t1 - t0
+    for name in ("weight", "bias"):
+        weights[f"{outer}.{name}"] *= t1 - t0
+    fixed.load_state_dict(weights)
+    torch.testing.assert_close(fixed(x), free(x), rtol=1e-6, atol=1e-6)

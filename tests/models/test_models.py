@@ -29,7 +29,7 @@ CONF = Path(__file__).parents[2] / "conf" / "model"
 MODELS = {
     file.stem: yaml.safe_load(file.read_text(encoding="utf-8"))
     for file in sorted(CONF.glob("*.yaml"))
-    if file.stem in ("mlp", "odenet", "resnet", "stem_only")
+    if file.stem in ("mlp", "odenet", "resnet", "revnet", "stem_only")
 }
 GRADIENTS = {"direct": Direct(), "checkpointed": Checkpointed(), "adjoint": Adjoint()}
 
@@ -84,6 +84,7 @@ def count(model: nn.Module) -> int:
         ("resnet", {"stem": "conv"}, 576_778),
         ("resnet", {"blocks": 1}, 231_562),
         ("resnet", {"blocks": 1, "stem": "conv"}, 206_858),
+        ("revnet", {}, 603_018),
         ("odenet", {}, 232_970),
         ("odenet", {"stem": "conv"}, 208_266),
         ("stem_only", {}, 157_578),

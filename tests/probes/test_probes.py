@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from node_repro.config.choices import Choices, conf_folder, load
 from node_repro.config.components import options_of
@@ -18,6 +19,8 @@ from node_repro.config.signature import run_path
 from node_repro.experiments import all_experiments
 from node_repro.probes import NotApplicable
 from node_repro.probes.difficulty import rotated
+from node_repro.probes.adjoint_path import Observed, solve_backwards
+from node_repro.probes.closed_forms import DECAY, PROBLEMS
 from node_repro.probes.measure import probe
 from node_repro.probes.width_cost import Layer
 from node_repro.runs import OutputError
@@ -40,12 +43,21 @@ FEWER = {
     "fixed": "1e-4",
     "repeats": "1",
     "widths": "[2,3]",
+    "blocks": "[1,3]",
+    "observations": "2",
+    "spacing": "8",
+    "points": "6",
     "states": "[2,6]",
     "hidden": "[4,16]",
     "sizes": "[1,2]",
     "channels": "[8]",
     "tolerance": "1e-3",
     "disturbed": "2",
+}
+FINER = {
+    "inversion": {"tolerances": "[1e-1,1e-3,1e-6]"},
+    "adjoint_path": {"tolerances": "[1e-3,1e-6]"},
+    "closed_forms": {"tolerances": "[1e-3,1e-6]", "steps": "[40,80]"},
 }
 
 
@@ -58,8 +70,8 @@ def experiment_of(name: str) -> str:
 def fewer(name: str) -> list[str]:
     """The probe's options, with so little work that it takes seconds."""
     options = load(CHOICES.path("probe", name))
-    finer = {"tolerances": "[1e-1,1e-3,1e-6]"} if name == "inversion" else {}
-    return [f"probe.{key}={(FEWER | finer)[key]}" for key in options if key in FEWER]
+    few = FEWER | FINER.get(name, {})
+    return [f"probe.{key}={few[key]}" for key in options if key in FEWER]
 
 
 def content(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -168,6 +180,74 @@ def test_memory_grows_with_the_steps_of_direct_and_not_of_the_adjoint(measured: 
     for row in found["rows"]:
         assert row["peak_bytes"] >= row["held_bytes"] > 0
         assert (row["nfe_backward"] > 0) == (row["gradient"] != "direct")
+
+
+def test_memory_of_reversible_blocks_is_that_of_one_state(measured: Measured) -> None:
+    found = measured("depth_memory")
+    held = curve(found, "held_bytes", kind="reversible")
+    assert held == [found["facts"]["state_bytes"]] * 2
+    one, three = curve(found, "held_bytes", kind="residual")
+    assert three == 3 * one > held[0]
+    assert all(error < 1e-3 for error in curve(found, "gradient_error", kind="reversible"))
+
+
+def test_gradients_and_solutions_are_those_of_the_closed_forms(measured: Measured) -> None:
+    found = measured("closed_forms")
+    gradients = {row["gradient"] for row in found["rows"] if row["measured"] == "gradient"}
+    assert gradients == set(CHOICES.names("gradient"))
+    for row in found["rows"]:
+        if row["measured"] == "gradient":
+            errors = [row[key] for key in ("z0", "theta", "t0", "t1", "ti")]
+            assert max(errors) < 300 * row["tolerance"]
+    coarse, fine = curve(found, "error", measured="solution", solver="rk4")
+    assert coarse == pytest.approx(16 * fine, rel=0.2)
+    solved = {"measured": "solution", "tolerance": 1e-6}
+    assert all(error < 10 * 1e-6 for error in curve(found, "error", **solved))
+
+
+def test_the_adjoint_along_a_path_is_the_gradient_of_the_rest_of_the_loss(
+    measured: Measured,
+) -> None:
+    found = measured("adjoint_path")
+    for row in found["rows"]:
+        assert row["adjoint_error"] < row["tolerance"] and row["method_error"] < row["tolerance"]
+    assert found["facts"]["end"] == pytest.approx(2 * 8 * 25 / 999)
+
+
+class Rotation(nn.Module):
+    """z' = A z for A = ((0, 1), (-1, 0))."""
+
+    def forward(self, t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return torch.stack((z[1], -z[0]))
+
+
+def test_the_adjoint_of_a_linear_field_jumps_by_the_gradient_at_each_observation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ts = torch.tensor([0.0, 0.7, 1.5, 2.2], dtype=torch.float64)
+    start = torch.tensor([1.0, 0.5], dtype=torch.float64)
+    x = torch.randn(3, 2, generator=generator, dtype=torch.float64)
+    a = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
+    power = torch.linalg.matrix_exp(a * ts[1:, None, None])
+    residuals = power @ start - x
+    for i, leg in enumerate(solve_backwards(Observed(Rotation(), start, ts, x), 4, 1e-9)):
+        for t, z, found in zip(leg.ts, leg.z, leg.a, strict=True):
+            ahead = torch.linalg.matrix_exp(a * (ts[1 + i :] - t)[:, None, None])
+            expected = (ahead.mT @ residuals[i:, :, None]).sum(0)[:, 0]
+            torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)
+            torch.testing.assert_close(
+                z, torch.linalg.matrix_exp(a * t) @ start, rtol=1e-7, atol=1e-7
+            )
+
+
+def test_closed_forms_have_their_gradients_by_hand() -> None:
+    z0, theta, (t0, *ts) = 5.0, 1.0, PROBLEMS[DECAY].times
+    z = [z0 / (1 + theta * z0 * (t - t0)) for t in ts]
+    exact = PROBLEMS[DECAY].exact_gradients()
+    assert float(exact["z0"]) == pytest.approx(sum((v / z0) ** 2 for v in z))
+    by_theta = -sum((t - t0) * v**2 for t, v in zip(ts, z, strict=True))
+    assert float(exact["theta"]) == pytest.approx(by_theta)
+    assert float(exact["t0"]) == pytest.approx(sum(v**2 for v in z))
+    assert [*exact["ti"].tolist(), float(exact["t1"])] == pytest.approx([-(v**2) for v in z])
 
 
 def test_epochs_show_what_was_recorded_and_the_weights_of_every_evaluation(

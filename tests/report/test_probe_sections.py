@@ -503,3 +503,78 @@ def test_every_probe_that_a_reproduction_measures_is_in_the_report(
         section(select_runs(tmp_path, "quick", ()))
     described = all_experiments().values()
     assert {(one.name, probe) for one in described for probe in one.probes} == asked
+
+
+@pytest.mark.parametrize(
+    ("direct", "expected"),
+    [(2.0, Verdict.HOLDS), (0.5, Verdict.FAILS), (None, Verdict.UNDECIDED)],
+)
+def test_direct_gradients_are_compared_with_the_adjoint_at_every_tolerance(
+    tmp_path: Path, direct: float | None, expected: Verdict
+) -> None:
+    rows: Rows = [
+        {"gradient": name, "tolerance": tol, "parameters_relative": factor * tol}
+        for k, tol in enumerate(TOLERANCES)
+        for name, factor in (("adjoint", 1.0), ("direct", direct or 0.5 + k))
+    ]
+    selection = probed(tmp_path, "table1_odenet", "gradient_error", rows)
+    assert verdict(SECTIONS["backpropagation"](selection), "numerical", "ODE-Net") is expected
+
+
+@pytest.mark.parametrize(
+    ("ratios", "expected"),
+    [
+        ((1.0, 1.01), Verdict.HOLDS),
+        ((2.0, 2.01), Verdict.FAILS),
+        ((1.0, 1.6), Verdict.UNDECIDED),
+        ((1.0,), Verdict.UNDECIDED),
+    ],
+)
+def test_the_inverse_is_as_cheap_by_the_interval_over_the_trained_flows(
+    tmp_path: Path, ratios: tuple[float, ...], expected: Verdict
+) -> None:
+    for seed, ratio in enumerate(ratios):
+        rows: Rows = [
+            {"tolerance": tol, "nfe_encode": 100, "nfe_decode": 100 * ratio} for tol in (1e-2, 1e-4)
+        ]
+        probed(tmp_path, "fig5_moons_cnf", "inversion", rows, seed=seed)
+    artifact = SECTIONS["inversion"](select_runs(tmp_path, "quick", ()))
+    assert verdict(artifact, "as easily inverted") is expected
+
+
+def test_the_growth_of_reversible_blocks_stands_beside_that_of_steps(tmp_path: Path) -> None:
+    rows: Rows = [
+        {"kind": kind, "blocks": n, "held_bytes": held, "seconds": n, "gradient_error": error}
+        for n in (1, 4)
+        for kind, held, error in (("residual", 1e6 * n, None), ("reversible", 1e6, 1e-7 * n))
+    ]
+    probed(tmp_path, "table1_odenet", "memory", costs("adjoint", lambda _: 1e6))
+    artifact = SECTIONS["depth_memory"](probed(tmp_path, "table1_revnet", "depth_memory", rows))
+    assert verdict(artifact, "reversible") is Verdict.HOLDS
+    assert [list(row)[:6] for row in artifact.tables[0].rows] == [
+        ["ResNet", "blocks", 4, 1, 4, 4],
+        ["RevNet", "blocks", 4, 1, 1, 1],
+        ["ODE-Net", "steps", 64, 1, 1, 1],
+    ]
+
+
+@pytest.mark.parametrize(("error", "expected"), [(5.0, Verdict.HOLDS), (20.0, Verdict.FAILS)])
+def test_gradients_equal_closed_forms_within_ten_tolerances(
+    tmp_path: Path, error: float, expected: Verdict
+) -> None:
+    rows: Rows = [
+        {"measured": "gradient", "problem": "p", "gradient": "adjoint", "tolerance": tol}
+        | dict.fromkeys(("z0", "theta", "t0", "t1"), tol)
+        | {"ti": error * tol, "nfe_forward": 1, "nfe_backward": 2}
+        for tol in (1e-3, 1e-6)
+    ]
+    artifact = SECTIONS["closed_forms"](probed(tmp_path, "demo_field_fit", "closed_forms", rows))
+    assert verdict(artifact, "all gradients") is expected
+    assert verdict(artifact, "approach") is Verdict.HOLDS
+    assert verdict(artifact, "order of the method") is Verdict.OPEN
+
+
+def test_the_adjoint_along_the_path_must_approach_the_gradient(tmp_path: Path) -> None:
+    rows: Rows = [{"tolerance": t, "adjoint_error": 9 * t} for t in (1e-3, 1e-4)]
+    artifact = SECTIONS["figure2"](probed(tmp_path, "demo_field_fit", "adjoint_path", rows))
+    assert verdict(artifact, "adjoint") is Verdict.HOLDS

@@ -265,3 +265,53 @@ def test_evaluations_of_a_flow_grow_from_the_first_validation_to_the_last(tmp_pa
     assert (found.verdict, found.of_paper) == (Verdict.HOLDS, False)
     assert "101 at the first, 131 at the last" in found.measured
     assert found.measured.endswith("difference 30, 95 % interval 15 to 45")
+
+
+@pytest.mark.parametrize(
+    ("trained", "expected"),
+    [
+        ((0.20, 0.21, 0.205), Verdict.HOLDS),
+        ((0.40, 0.41, 0.405), Verdict.FAILS),
+        ((0.20, 0.21, 0.405), Verdict.UNDECIDED),
+        ((0.20,), Verdict.UNDECIDED),
+    ],
+)
+def test_trained_times_are_compared_with_fixed_ones(
+    tmp_path: Path, trained: tuple[float, ...], expected: Verdict
+) -> None:
+    place_seeds(tmp_path, "toys_span_4", "rmse_values", (0.20, 0.21, 0.205))
+    place_seeds(tmp_path, "toys_trained_times_4", "rmse_values", trained)
+    found = claim(tmp_path, "trained_times", "works", "4", profile="close")
+    assert found.verdict is expected and not found.of_paper
+
+
+def test_fixed_times_are_equal_within_a_tenth_of_the_error(tmp_path: Path) -> None:
+    place_seeds(tmp_path, "toys_regression", "rmse_values", (0.20, 0.21, 0.205))
+    place_seeds(tmp_path, "toys_span_2", "rmse_values", (0.201, 0.211, 0.206))
+    place_seeds(tmp_path, "toys_span_half", "rmse_values", (0.30, 0.31, 0.305))
+    verdicts = {
+        words: claim(tmp_path, "trained_times", words, profile="close").verdict
+        for words in ("0 to 2", "0 to 0.5 as")
+    }
+    assert list(verdicts.values()) == [Verdict.HOLDS, Verdict.FAILS]
+
+
+@pytest.mark.parametrize(
+    ("direct", "expected"),
+    [
+        ((0.9, 0.91, 0.9), Verdict.HOLDS),
+        ((0.5, 0.51, 0.5), Verdict.FAILS),
+        ((0.5, 0.9, 0.8), Verdict.UNDECIDED),
+        ((0.9,), Verdict.UNDECIDED),
+    ],
+)
+def test_direct_gradients_are_slow_by_the_interval_of_the_seconds(
+    tmp_path: Path, direct: tuple[float, ...], expected: Verdict
+) -> None:
+    for name, megabytes, seconds in (("rknet", 6, direct), ("odenet", 4, (0.7, 0.71, 0.72))):
+        for seed, value in enumerate(seconds):
+            facts = {"training": {"step_seconds": value, "saved_bytes": megabytes * 1e6}}
+            place(tmp_path, result(f"table1_{name}", seed, test={"error": 0.005}, **facts))
+    assert claim(tmp_path, "backpropagation", "slow").verdict is expected
+    hungry = claim(tmp_path, "backpropagation", "memory")
+    assert hungry.verdict is Verdict.FAILS and "6.0 MB against 4.0 MB, 1.5 times" in hungry.measured

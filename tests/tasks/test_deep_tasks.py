@@ -43,7 +43,10 @@ class Known(Deep):
         super().__init__()
         self.shift = nn.Parameter(torch.tensor(shift, dtype=torch.float64))
         self.decoder = decoder or nn.Identity()
-        self.depth = 2.0
+
+    @property
+    def span(self) -> tuple[float, float]:
+        return 0.0, 2.0
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.path(x).z[-1])
@@ -113,7 +116,7 @@ def test_regression_is_scored_against_noisy_values_and_against_the_function() ->
     assert found["rmse_values"] == pytest.approx(float((x - y).square().mean()) ** 0.5)
     assert found["rmse_function"] == pytest.approx(float((x - clean).square().mean()) ** 0.5)
     assert found["squared_error"] == pytest.approx(found["rmse_values"] ** 2)
-    assert task.diagnostics(Known(0.0)) == {"floor_rmse": 0.1}
+    assert task.diagnostics(Known(0.0)) == {"floor_rmse": 0.1, "t0": 0.0, "t1": 2.0}
 
 
 def test_figure_1_has_the_steps_of_the_layers_and_where_they_were_evaluated() -> None:

@@ -2,13 +2,14 @@
 
 from node_repro.report import margins
 from node_repro.report.artifact import Claim
+from node_repro.report.comparisons import describe_mean, mean_between
 from node_repro.report.drawings import run_picture
 from node_repro.report.format import describe_fall, describe_met, format_at
 from node_repro.report.probe_rows import TOLERANCE, Line, ProbeRows, median_column
 from node_repro.report.rules import Condition, Rule, every, increasing
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Selection
-from node_repro.report.statistics import Pairs
+from node_repro.report.statistics import Pairs, Spread, spread
 from node_repro.report.tables import Column, Table
 
 FLOWS = {
@@ -24,6 +25,9 @@ FALLS = increasing("the error falls with the tolerance")
 NEAR: Condition[tuple[float, float]] = Condition(
     f"it is ≤ {margins.TOLERANCES:g} × tolerance",
     lambda pair: pair[1] <= margins.TOLERANCES * pair[0],
+)
+EASY = mean_between(
+    "NFE back over NFE to the base", 1 / margins.INVERSE_FACTOR, margins.INVERSE_FACTOR
 )
 CONTROLLED = Rule(FALLS & every(NEAR, "at every tolerance"))
 
@@ -62,6 +66,7 @@ def inversion(selection: Selection) -> Parts:
             f"the data, {FLOWS[key]}, with the evaluations (NFE) of both directions.",
             "Densities, samples and errors in columns: the data, a large and a small tolerance.",
         )
+    yield _easy(selection)
     counts = sorted({str(rows.facts["examples"]) for rows in flows.values() if rows.facts})
     caption = f"{' or '.join(counts) or '?'} points of each; medians over the seeds probed."
     yield Table("inversion", caption, COLUMNS, lines)
@@ -78,3 +83,23 @@ def _claim(key: str, rows: ProbeRows) -> Claim:
 
     value = pairs if len(pairs) > 1 else None
     return CONTROLLED.claim(text, value, describe, of_paper=key in OF_PAPER)
+
+
+def _easy(selection: Selection) -> Claim:
+    """The ratio of evaluations in the two directions, summed over tolerances, of every flow."""
+    ratios = []
+    for key in FLOWS:
+        for run in selection.probed(key, "inversion"):
+            rows = ProbeRows(run.probes["inversion"]["rows"])
+            there, back = (
+                sum(nfe for _, nfe in rows.pairs("tolerance", name))
+                for name in ("nfe_encode", "nfe_decode")
+            )
+            if there:
+                ratios.append(back / there)
+
+    def describe(ratio: Spread) -> str:
+        return f"ratio {describe_mean(ratio, 3)}, over {len(ratios)} trained flows"
+
+    text = "A continuous flow is about as easily inverted as run forward"
+    return EASY.claim(text, spread(ratios), describe)

@@ -26,7 +26,10 @@ SECONDS_NOTE = (
 
 
 class Growth(NamedTuple):
-    """The growth factors of the steps and of the memory held, from the fewest to the most steps."""
+    """The growth factors of the steps and of the memory held, from the fewest to the most steps.
+
+    steps: That of another unit of depth, such as blocks, where one is given.
+    """
 
     steps: float
     factor: float
@@ -74,12 +77,12 @@ def _describe(growth: Growth | None) -> str:
     return f"{growth.factor:.2f} times for {growth.steps:g} times the steps"
 
 
-def memory_growth(rows: ProbeRows) -> Growth | None:
-    """Growth of the bytes held for the backward pass, of one gradient method.
+def memory_growth(rows: ProbeRows, unit: str = "steps") -> Growth | None:
+    """Growth of the bytes held for the backward pass, of one gradient method or kind of blocks.
 
-    None if only one number of steps was measured.
+    None if only one number of steps (or of another unit of depth) was measured.
     """
-    held = rows.medians("steps", "held_bytes")
+    held = rows.medians(unit, "held_bytes")
     if len(held) < 2 or not held[0][1]:
         return None
     return Growth(held[-1][0] / held[0][0], held[-1][1] / held[0][1])

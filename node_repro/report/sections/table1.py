@@ -25,6 +25,7 @@ NETWORKS = {
     "odenet_softplus": "ODE-Net, softplus",
     "resnet1": "ResNet, 1 block",
     "stem_only": "stem and head alone",
+    "revnet": "RevNet, 12 reversible blocks",
 }
 CONV_STEM = {
     "resnet_conv": "ResNet, 6 blocks, conv stem",
@@ -221,6 +222,9 @@ def _growths(selection: Selection) -> dict[str, tuple[str, str]]:
     ]
     if len(ratios) == 2:
         growths["resnet"] = (ratios[0], ratios[1])
+    blocks = ProbeRows.read(selection, "table1_revnet", "depth_memory").where(kind="reversible")
+    if growth := memory_growth(blocks, "blocks"):
+        growths["revnet"] = (f"×{growth.factor:.2f} for ×{growth.steps:g} blocks", "")
     return growths
 
 
