@@ -30,6 +30,10 @@ LEFT_OUT = {
     "trainer.evaluate_every": None,
     "trainer.clip": None,
     "model.activation": "relu",
+    "model.rollout": 0.0,
+    "task.noise_annealing": 0,
+    "task.poisson_term": True,
+    "data.mark_sd": 0.1,
 }
 """Keys that are left out of a signature at these values. The options were added later, and runs
 made before had the behaviour that these values stand for.
