@@ -6,8 +6,8 @@ neither the formula nor the noise. `paper_like` follows its figure 8 and table 2
 quarter turns in the window and as many after it, radius at most 2, noise 0.1. Starts have radii
 from 1 to 2, so that other spirals cover the region in which one continues after its window.
 `loose` and `tight` are the same with half and with twice the number of turns, for how much results
-depend on this choice. `torchdiffeq` is the generator of that library's example, windows of two fixed curves, limited to
-windows with a future.
+depend on this choice. `torchdiffeq` is the generator of that library's example, windows of two
+fixed curves, limited to windows with a future.
 """
 
 import math

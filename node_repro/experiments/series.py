@@ -13,7 +13,10 @@ _OTHER_SPIRALS = {
     "noisy": ("noise 0.2", {"data.noise_sd": 0.2}),
     "loose": ("half as many turns", {"data.shape": "node_repro.data.spirals.loose"}),
     "tight": ("twice as many turns", {"data.shape": "node_repro.data.spirals.tight"}),
-    "example": ("data of torchdiffeq's example", {"data": "spirals_torchdiffeq"}),
+    "example": (
+        "data of torchdiffeq's example",
+        {"data": "spirals_torchdiffeq", "data.observed": 100},
+    ),
 }
 _INFORMATIVE = {"task": "poisson", "data": "poisson_noisy_marks", "task.mark_sd": "${data.mark_sd}"}
 

@@ -106,8 +106,8 @@ class ODERNN(SeriesModel):
         return SeriesPrediction(means[None], means.new_zeros(len(means)))
 
     def predict(self, series: Series, places: Tensor, noise: Noise) -> Tensor:
-        """Means (1, B, m, D) at increasing grid indices `places` (B, m), each given the observations
-        before it. The state is solved from place to place.
+        """Means (1, B, m, D) at increasing grid indices `places` (B, m), each given the
+        observations before it. The state is solved from place to place.
         """
         known = torch.searchsorted(series.at.contiguous(), places.contiguous())
         known = torch.minimum(known, series.count[:, None])  # observations before each place

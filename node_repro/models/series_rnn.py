@@ -1,7 +1,7 @@
 """The baselines of section 5: a recurrent network that predicts the next observation.
 
-It is scored on what lies far ahead, which it predicts from its own predictions. With `rollout` it is
-also trained on that, as latent ODEs are.
+It is scored on what lies far ahead, which it predicts from its own predictions. With `rollout` it
+is also trained on that, as latent ODEs are.
 """
 
 from typing import Annotated, Literal

@@ -132,8 +132,8 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
 
         rmse_noisy_clockwise and rmse_noisy_counterclockwise are rmse_noisy of the test spirals of
         one direction; without one there is none. rmse_noisy_median is the median over trajectories
-        of their RMSE. rmse_noisy_of_mean and rmse_noisy_of_last are the RMSE ahead of the mean of all observed
-        training points and of the last observed value of each trajectory.
+        of their RMSE. rmse_noisy_of_mean and rmse_noisy_of_last are the RMSE ahead of the mean of
+        all observed training points and of the last observed value of each trajectory.
 
         One probe reads the coordinates of z, another one these and their products.
 
