@@ -9,6 +9,7 @@ from node_repro.figures.journal import PAPER, files, journal
 from node_repro.figures.style import series_colour
 
 SPREAD = 0.5  # rows over which the dots of one model are spread
+WIDE = 10  # ratio of the axis' ends above which it has fewer ticks
 
 
 class Errors(NamedTuple):
@@ -45,7 +46,8 @@ def seed_dots(counts: Sequence[int], errors: Sequence[Errors], noise: float) -> 
             names = [one.name for one in errors] if i == 0 else []
             ax.set_yticks(list(rows) if i == 0 else [], names)
         low, high = axes[0].get_xlim()
-        ticks = [x for x in (0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0) if low <= x <= high]
+        between = () if high > WIDE * low else (0.15, 0.3)
+        ticks = [x for x in (0.1, 0.2, 0.5, 1, 2, 5, 10, *between) if low <= x <= high]
         axes[0].set_xticks(ticks, [f"{x:g}" for x in ticks])
         axes[0].set_xticks([], minor=True)
         return files(figure)

@@ -101,7 +101,7 @@ def figure7(selection: Selection) -> Parts:
     yield Table("figure7", caption, COLUMNS, [p for p in processes.values() if p.seeds])
     caption = (
         "RMSE of the mean of the values over the whole time, per coordinate, where their noise has "
-        "a standard deviation of 2. The values' circle has radius 1; its centre scores 0.707."
+        "a standard deviation of 1. The values' circle has radius 1; its centre scores 0.707."
     )
     rows = [(name, times[key]) for key, name in TIMES.items() if times[key]]
     yield Table("figure7_times", caption, TIMES_COLUMNS, rows)
