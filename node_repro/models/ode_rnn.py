@@ -10,14 +10,14 @@ References:
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from node_repro.data.series import Series
 from node_repro.data.sharding import Noise
 from node_repro.models import SeriesModel, SeriesPrediction
 from node_repro.models.latent_ode import LatentField
-from node_repro.models.series import observation_times, read_rows
+from node_repro.models.series import observation_times, read_observations, read_rows
 from node_repro.ode.block import SolvesODE
 from node_repro.ode.gradients import GradientMethod
 from node_repro.ode.odeint import odeint
@@ -81,6 +81,8 @@ class ODERNN(SeriesModel):
         features: Number of channels.
         hidden: Dimensions of the state.
         width: Units in the hidden layer of the dynamics.
+        rollout: Share of each series, its last observations, that the network does not read but
+            predicts by its field alone, as it does beyond the series.
         solver: Solver of the ODE.
         gradient: How the solution is differentiated.
     """
@@ -91,6 +93,7 @@ class ODERNN(SeriesModel):
         features: int,
         hidden: Annotated[int, Ge(1)],
         width: Annotated[int, Ge(1)],
+        rollout: Annotated[float, Ge(0), Lt(1)],
         solver: Solver,
         gradient: GradientMethod,
     ) -> None:
@@ -98,10 +101,11 @@ class ODERNN(SeriesModel):
         self.block = GapBlock(GapField(hidden, width), solver=solver, gradient=gradient)
         self.cell = nn.GRUCell(features, hidden)
         self.out = nn.Linear(hidden, features)
+        self.rollout = rollout
 
     def forward(self, series: Series, noise: Noise) -> SeriesPrediction:
-        """Means of the observations (1, B, n, D), each given those before it."""
-        before, _ = self._states(series)
+        """Means of the observations (1, B, n, D), each given those before it that are read."""
+        before, _ = self._states(series, read_observations(series, self.rollout))
         means = self.out(before)
         return SeriesPrediction(means[None], means.new_zeros(len(means)))
 
@@ -112,7 +116,7 @@ class ODERNN(SeriesModel):
         known = torch.searchsorted(series.at.contiguous(), places.contiguous())
         known = torch.minimum(known, series.count[:, None])  # observations before each place
         clocks, target = self._clocks(series), series.grid.to(series.x)[places]
-        _, after = self._states(series)
+        _, after = self._states(series, series.count[:, None])
         h, t, read = after[:, 0], clocks[:, :1], torch.zeros_like(known[:, :1])
         states = []
         for j in range(places.shape[1]):
@@ -124,9 +128,9 @@ class ODERNN(SeriesModel):
             states.append(h)
         return self.out(torch.stack(states, dim=1))[None]
 
-    def _states(self, series: Series) -> tuple[Tensor, Tensor]:
+    def _states(self, series: Series, read: Tensor) -> tuple[Tensor, Tensor]:
         """The states just before each observation (B, n, H), and those after 0, 1, ..., n
-        observations (B, n + 1, H).
+        observations (B, n + 1, H), of which the first `read` (B, 1) of each series are read.
         """
         self.block.stats = Stats()
         gaps = self._clocks(series).diff(dim=1)
@@ -134,7 +138,7 @@ class ODERNN(SeriesModel):
         before, after = [], [h]
         for i in range(gaps.shape[1]):
             before.append(self.block(after[-1], gaps[:, i]))
-            after.append(self.cell(series.x[:, i], before[-1]))
+            after.append(torch.where(i < read, self.cell(series.x[:, i], before[-1]), before[-1]))
         return torch.stack(before, dim=1), torch.stack(after, dim=1)
 
     @staticmethod

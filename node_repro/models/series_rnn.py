@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from node_repro.data.series import Series
 from node_repro.data.sharding import Noise
 from node_repro.models import SeriesModel, SeriesPrediction
-from node_repro.models.series import CELLS, observation_times, read_rows
+from node_repro.models.series import CELLS, observation_times, read_observations, read_rows
 
 
 class SeriesRNN(SeriesModel):
@@ -90,7 +90,7 @@ class SeriesRNN(SeriesModel):
         times of the observations.
         """
         gaps = observation_times(series).diff(dim=1)
-        read = ((1 - self.rollout) * series.count).ceil().clamp(min=1)[:, None]
+        read = read_observations(series, self.rollout)
         begin = int(read.min())  # observations that are read in every series
         state, means = states[:, begin, None], [self.out(states[:, : begin + 1])]
         for i in range(begin, gaps.shape[1]):

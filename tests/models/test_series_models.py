@@ -79,10 +79,10 @@ def rnn(**changes: Any) -> SeriesRNN:
     return SeriesRNN(**(options | changes)).double()
 
 
-def ode_rnn() -> ODERNN:
+def ode_rnn(rollout: float = 0.0) -> ODERNN:
     torch.manual_seed(0)
     solved = {key: value for key, value in ode().items() if key in ("solver", "gradient")}
-    return ODERNN(features=2, hidden=5, width=7, **solved).double()
+    return ODERNN(features=2, hidden=5, width=7, rollout=rollout, **solved).double()
 
 
 def places(*rows: list[int]) -> Tensor:
@@ -271,6 +271,18 @@ def test_an_ode_rnn_follows_its_field_between_observations_and_beyond_them() -> 
             if i < count and seen.at[b, i] == k:
                 torch.testing.assert_close(means[b, i], model.out(h), rtol=1e-4, atol=1e-5)
                 h, i = model.cell(seen.x[b, i], h), i + 1
+
+
+def test_a_rolled_out_ode_rnn_is_one_that_stops_to_read() -> None:
+    """Its means of the last observations are predictions from the first ones alone."""
+    seen = series(6, 5)
+    means = ode_rnn(rollout=0.5)(seen, noise(0)).means[0]
+    for b, (count, read) in enumerate(((6, 3), (5, 3))):
+        first = series(6, 5).select(torch.tensor([b]))
+        first = first._replace(count=torch.tensor([read]), at=first.at[:, :read])
+        first = first._replace(x=first.x[:, :read], seen=first.seen[:, :read])
+        expected = ode_rnn().predict(first, seen.at[b : b + 1, :count], noise(0))[0, 0]
+        torch.testing.assert_close(means[b, :count], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_cost_of_an_ode_rnn_is_that_of_all_its_gaps() -> None:
