@@ -103,10 +103,10 @@ def table2(selection: Selection) -> Parts:
     )
     yield (
         "The GRU with time gaps, the ODE-RNN, annealed noise and the predictors without parameters "
-        "are not in the paper, and neither is the RNN that is rolled out: it reads the first half "
-        "of each series and is trained to predict the second from its own predictions. An error is "
-        "low if it is near the noise, and a model is of use if it is below the mean of the "
-        "training points."
+        "are not in the paper. The RNN that is rolled out and the ODE-RNN are trained on what they "
+        "are scored on: they read the first half of each series and predict the second from it. An "
+        "error is low if it is near the noise, and a model is of use if it is below the mean of "
+        "the training points."
     )
     yield (
         "A latent ODE may end in an optimum in which the spirals of one direction are fitted "
