@@ -24,7 +24,15 @@ from node_repro.config.compose import compose
 from node_repro.config.option import Option
 from node_repro.config.options import COMPONENTS, GROUPS, root_options
 from node_repro.config.overrides import literal, quoted, unquoted
-from node_repro.config.signature import harmless, plain, run_path, semantic, signature, signed_keys
+from node_repro.config.signature import (
+    LEFT_OUT,
+    harmless,
+    plain,
+    run_path,
+    semantic,
+    signature,
+    signed_keys,
+)
 from node_repro.runs.json_values import flatten
 
 CHOICES = Choices([conf_folder()])
@@ -269,6 +277,27 @@ def test_signature_ignores_what_does_not_change_results(override: str) -> None:
 )
 def test_signature_changes_with_what_changes_results(override: str) -> None:
     assert signature(compose([override]), "mnist") != signature(compose([]), "mnist")
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "changed", "former"),
+    [
+        ("task=latent_ode model=rnn_dt", "model.rollout", "0.5", "0"),
+        ("task=latent_ode", "task.noise_annealing", "9", "0"),
+        ("task=poisson data=poisson_marked", "task.poisson_term", "false", "true"),
+        ("task=poisson data=poisson_marked", "data.mark_sd", "2", "0.1"),
+        ("", "trainer.clip", "1", "null"),
+    ],
+)
+def test_a_later_option_is_signed_unless_it_keeps_the_former_behaviour(
+    words: str, key: str, changed: str, former: str
+) -> None:
+    assert key in LEFT_OUT
+    before, same, other = (
+        signature(compose([*words.split(), *given]), "data")
+        for given in ((), (f"{key}={former}",), (f"{key}={changed}",))
+    )
+    assert before == same != other
 
 
 def test_signature_tells_the_embedded_digits_from_the_full_set() -> None:

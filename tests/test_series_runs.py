@@ -79,6 +79,18 @@ def test_every_model_of_series_trains_on_spirals_and_on_a_file(
     assert result(go(tmp_path / "file", *words, *chosen, *extra))["selected_by"] == "rmse_hidden"
 
 
+@pytest.mark.parametrize("gradient", ["direct", "adjoint"])
+def test_an_ode_rnn_trains_on_spirals_and_on_a_file(
+    tmp_path: Path, file: Path, gradient: str
+) -> None:
+    chosen = ["model=ode_rnn", "model.rollout=0.5", "trainer.iterations=1", f"gradient={gradient}"]
+    spirals = ["task=latent_ode", "data.trajectories=20", "data.observed=5", "solver=rk4"]
+    folder = go(tmp_path / "spirals", *spirals, "controller.step_size=1", *chosen)
+    assert result(folder)["selected"]["test"]["nfe_forward"] == 4 * (5 + 200)
+    words = ["task=irregular", f"data.path={file}", "data.hide=after"]
+    assert result(go(tmp_path / "file", *words, *chosen))["selected_by"] == "rmse_hidden"
+
+
 def losses(folder: Path, solver: str, gradient: str) -> list[float]:
     words = [*SMALL, f"solver={solver}", "rtol=1e-8", "atol=1e-8", "precision=float64"]
     words += ["trainer.iterations=2", "trainer.batch_size=4", f"gradient={gradient}"]
@@ -118,6 +130,14 @@ def test_the_marked_events_make_a_joint_model(tmp_path: Path) -> None:
     folder = go(tmp_path, "task=poisson", "data=poisson_marked", "trainer.iterations=1")
     plain = go(tmp_path / "b", "task=poisson", "trainer.iterations=1")
     assert result(folder)["parameters"] > result(plain)["parameters"]
+
+
+def test_without_the_poisson_term_a_run_reports_the_error_of_the_marks_alone(
+    tmp_path: Path,
+) -> None:
+    words = ["task=poisson", "data=poisson_noisy_marks", "trainer.iterations=1"]
+    found = result(go(tmp_path, *words, "task.poisson_term=false"))["selected"]["test"]
+    assert 0 < found["rmse_marks"] < 2 and "rate_error" not in found
 
 
 def test_a_missing_file_is_an_error_of_the_data(tmp_path: Path) -> None:

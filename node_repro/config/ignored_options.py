@@ -75,7 +75,7 @@ RULES = (
         ", or choose a Runge-Kutta method such as solver=dopri5",
     ),
     Rule(
-        ("task.mark_sd",),
+        ("task.mark_sd", "task.poisson_term", "data.mark_sd"),
         lambda facts: not facts.get("data.marks", True),
         "data={data} has no marks (data.marks=false)",
     ),
@@ -83,6 +83,11 @@ RULES = (
         ("task.kl_warmup",),
         lambda facts: "model.samples" not in facts,
         "model={model} has no posterior, so there is no KL divergence to anneal",
+    ),
+    Rule(
+        ("task.noise_annealing",),
+        lambda facts: "model.samples" not in facts,
+        "model={model} has no posterior, so the noise is only a factor of its loss",
     ),
     Rule(
         ("trainer.eval_batch_size",),

@@ -31,9 +31,13 @@ LEFT_OUT = {
     "trainer.evaluate_every": None,
     "trainer.clip": None,
     "model.activation": "relu",
+    "model.rollout": 0.0,
+    "task.noise_annealing": 0,
+    "task.poisson_term": True,
+    "data.mark_sd": 0.1,
 }
-"""Keys that are left out of a signature at these values. The options were added later, and runs
-made before had the behaviour that these values stand for.
+"""Keys that are left out of signatures and of config.yaml at these values. The options were added
+later, and runs made before had the behaviour that these values stand for.
 """
 
 FORMER_MODULES = {
@@ -70,7 +74,8 @@ FORMER_PATHS = {
 def plain(config: Config) -> dict[str, Any]:
     """The whole configuration as nested plain values.
 
-    In addition to its keys, each group has `choice`, the name of its yaml.
+    In addition to its keys, each group has `choice`, the name of its yaml. Keys at the values of
+    LEFT_OUT are left out, so that they do not distinguish a run from one made before.
     """
     content: dict[str, Any] = {
         key: getattr(config, key)
@@ -81,7 +86,7 @@ def plain(config: Config) -> dict[str, Any]:
     content |= {group: {"choice": part.name} for group, part in _components(config).items()}
     if config.ode is not None:
         content["solver"] = {"choice": config.ode.solver.name}
-    for key, value in (*_values(config).items(), *_trainer(config).items()):
+    for key, value in _options(config).items():
         group, _, rest = key.rpartition(".")
         (content.setdefault(group, {}) if group else content)[rest] = value
     return json.loads(json.dumps(content))
@@ -94,15 +99,11 @@ def semantic(config: Config, data_name: str) -> dict[str, Any]:
         config: The configuration.
         data_name: Name of the loaded data set ("mnist", "mnist-embedded").
     """
-    values = _values(config) | _trainer(config) | {"precision": config.precision}
+    values = _options(config) | {"precision": config.precision}
     values |= {"deterministic": config.deterministic}
     if config.trainer.iterations is not None:
         del values["trainer.epochs"]
-    signed = {
-        key: value
-        for key, value in values.items()
-        if is_signed(key) and (key not in LEFT_OUT or value != LEFT_OUT[key])
-    }
+    signed = {key: value for key, value in values.items() if is_signed(key)}
     return {"data": data_name} | signed
 
 
@@ -177,8 +178,11 @@ def _first_path(path: str | None) -> str | None:
     return path
 
 
-def _trainer(config: Config) -> dict[str, Any]:
-    return {f"trainer.{key}": value for key, value in asdict(config.trainer).items()}
+def _options(config: Config) -> dict[str, Any]:
+    """Dotted key -> value of all components and of the trainer, without those of LEFT_OUT."""
+    trainer = {f"trainer.{key}": value for key, value in asdict(config.trainer).items()}
+    values = _values(config) | trainer
+    return {k: value for k, value in values.items() if k not in LEFT_OUT or value != LEFT_OUT[k]}
 
 
 def signature(config: Config, data_name: str) -> str:

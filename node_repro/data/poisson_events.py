@@ -18,7 +18,6 @@ from node_repro.data.generated import content_hash, seeded_generator
 from node_repro.data.series import Series, pad_series
 
 VALIDATION, TEST = 0.1, 0.3  # fractions of the sequences
-MARK_NOISE = 0.1
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class EventSplit(NamedTuple):
 class EventData(GeneratedData):
     """Three splits of event sequences over [0, end] and their true rate.
 
-    If `marked`, each event has a mark: a point on a circle, with noise.
+    If `marked`, each event has a mark: a point on a circle, with noise of deviation `mark_sd`.
     """
 
     train: EventSplit
@@ -65,15 +64,12 @@ class EventData(GeneratedData):
     rate: SineRate
     end: float
     marked: bool
+    mark_sd: float
 
     def mark(self, t: Tensor, phase: Tensor) -> Tensor:
         """The noiseless mark (..., 2) at time t: the point at twice the angle of the sine."""
         angle = 2 * (math.pi * t / self.rate.period + phase)
         return torch.stack((angle.cos(), angle.sin()), dim=-1)
-
-    @property
-    def mark_noise(self) -> float:
-        return MARK_NOISE
 
     @property
     def description(self) -> str:
@@ -100,6 +96,7 @@ class PoissonEvents:
         phases: "shared" for the same rate in all sequences, "random" for a random phase in each.
         marks: Whether each event has a mark: the noisy point of the unit circle at twice the angle
             of the sine, so that marks and rate depend on the same state.
+        mark_sd: Standard deviation of the marks' noise.
         seed: Seed of the data; null is the seed of the run.
     """
 
@@ -110,6 +107,7 @@ class PoissonEvents:
     end: Annotated[float, Gt(0)]
     phases: Literal["shared", "random"]
     marks: bool
+    mark_sd: Annotated[float, Gt(0)]
     seed: Annotated[int, Ge(0)] | None
 
     def load(self) -> EventData:
@@ -147,6 +145,7 @@ class PoissonEvents:
             rate=rate,
             end=self.end,
             marked=self.marks,
+            mark_sd=self.mark_sd,
             sha256=content_hash(events.grid, events.at, events.x),
         )
 
@@ -159,7 +158,7 @@ class PoissonEvents:
         for t, p in zip(times, phase, strict=True):
             angle = 2 * (math.pi * t / self.period + p)
             point = torch.stack((angle.cos(), angle.sin()), dim=1)
-            marks.append(point + MARK_NOISE * torch.randn(point.shape, generator=random).double())
+            marks.append(point + self.mark_sd * torch.randn(point.shape, generator=random).double())
         return marks
 
 

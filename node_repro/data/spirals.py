@@ -5,8 +5,9 @@ times, Gaussian noise, n of the 100 points observed, and 100 further times to pr
 neither the formula nor the noise. `paper_like` follows its figure 8 and table 2: inward, one and a
 quarter turns in the window and as many after it, radius at most 2, noise 0.1. Starts have radii
 from 1 to 2, so that other spirals cover the region in which one continues after its window.
-`torchdiffeq` is the generator of that library's example, windows of two fixed curves, limited to
-windows with a future.
+`loose` and `tight` are the same with half and with twice the number of turns, for how much results
+depend on this choice. `torchdiffeq` is the generator of that library's example, windows of two
+fixed curves, limited to windows with a future.
 """
 
 import math
@@ -139,13 +140,28 @@ class Spirals:
 
 
 def paper_like(count: int, random: torch.Generator) -> Curves:
+    """Inward spirals of TURNS turns."""
+    return inward_spirals(count, random, TURNS)
+
+
+def loose(count: int, random: torch.Generator) -> Curves:
+    """Inward spirals of half as many turns."""
+    return inward_spirals(count, random, TURNS / 2)
+
+
+def tight(count: int, random: torch.Generator) -> Curves:
+    """Inward spirals of twice as many turns."""
+    return inward_spirals(count, random, 2 * TURNS)
+
+
+def inward_spirals(count: int, random: torch.Generator, turns: float) -> Curves:
     """Inward spirals about the origin, with constant angular speed and exponential radius."""
     direction = balanced_signs(count, random)
     phase = 2 * math.pi * torch.rand(count, generator=random).double()
     start = RADIUS * (1 - RADIUS_SPREAD * torch.rand(count, generator=random).double())
     progress = torch.linspace(0, 1, 2 * WINDOW, dtype=torch.float64)
     radius = start[:, None] * INNER**progress
-    angle = phase[:, None] + direction[:, None] * 2 * math.pi * TURNS * progress
+    angle = phase[:, None] + direction[:, None] * 2 * math.pi * turns * progress
     x = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=2)
     return Curves(STEP * torch.arange(2 * WINDOW, dtype=torch.float64), x, direction)
 

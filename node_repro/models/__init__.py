@@ -221,6 +221,10 @@ class EventModel(nn.Module, ABC):
     def intensity(self, events: Series, ts: Tensor, noise: Noise) -> Tensor:
         """The rate (S, B, T) at the times ts (T,), where ts[0] is the grid's start."""
 
+    @abstractmethod
+    def marks(self, events: Series, ts: Tensor, noise: Noise) -> Tensor:
+        """Means (S, B, T, D) of marks at the times ts, of events that may occur there."""
+
 
 @runtime_checkable
 class ExportsWeights(Protocol):

@@ -81,7 +81,7 @@ class PoissonODE(EventModel):
         return EventPrediction(
             self.field.log_rate(z)[..., 0],
             integral[..., -1],
-            self.decoder(z) if self.decoder else z[..., :0],
+            self._decode(z),
             posterior.kl(),
             log_weight(posterior, z0),
         )
@@ -90,6 +90,14 @@ class PoissonODE(EventModel):
         z0 = self.recognition(events).sample(self.predicted, noise)
         z, _ = self._path(z0, ts)
         return self.field.log_rate(z)[..., 0].exp()
+
+    def marks(self, events: Series, ts: Tensor, noise: Noise) -> Tensor:
+        z0 = self.recognition(events).sample(self.predicted, noise)
+        z, _ = self._path(z0, ts)
+        return self._decode(z)
+
+    def _decode(self, z: Tensor) -> Tensor:
+        return self.decoder(z) if self.decoder else z[..., :0]
 
     def _path(self, z0: Tensor, ts: Tensor) -> tuple[Tensor, Tensor]:
         """z (S, B, T, L) and the integral of lambda from ts[0], (S, B, T)."""

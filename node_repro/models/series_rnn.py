@@ -1,15 +1,19 @@
-"""The baselines of section 5: a recurrent network that predicts the next observation."""
+"""The baselines of section 5: a recurrent network that predicts the next observation.
+
+It is scored on what lies far ahead, which it predicts from its own predictions. With `rollout` it
+is also trained on that, as latent ODEs are.
+"""
 
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from node_repro.data.series import Series
 from node_repro.data.sharding import Noise
 from node_repro.models import SeriesModel, SeriesPrediction
-from node_repro.models.series import CELLS, observation_times, read_rows
+from node_repro.models.series import CELLS, observation_times, read_observations, read_rows
 
 
 class SeriesRNN(SeriesModel):
@@ -20,6 +24,8 @@ class SeriesRNN(SeriesModel):
         cell: Recurrent cell.
         hidden: Units of the cell.
         gaps: Whether the network also reads the time to the next observation, t_(i+1) - t_i.
+        rollout: Share of each series, its last observations, that the network predicts from its own
+            predictions, as it does beyond the series; 0 to predict each from the one before it.
     """
 
     def __init__(
@@ -29,15 +35,17 @@ class SeriesRNN(SeriesModel):
         cell: Literal["tanh", "gru"],
         hidden: Annotated[int, Ge(1)],
         gaps: bool,
+        rollout: Annotated[float, Ge(0), Lt(1)],
     ) -> None:
         super().__init__()
         self.cell = CELLS[cell](features + gaps, hidden, batch_first=True)
         self.out = nn.Linear(hidden, features)
-        self.gaps = gaps
+        self.gaps, self.rollout = gaps, rollout
 
     def forward(self, series: Series, noise: Noise) -> SeriesPrediction:
-        """Means of the observations (1, B, n, D), each given those before it."""
-        means = self.out(self._states(series))
+        """Means of the observations (1, B, n, D), each given those before it that are read."""
+        states = self._states(series)
+        means = self._roll_out(series, states) if self.rollout else self.out(states)
         return SeriesPrediction(means[None], means.new_zeros(len(means)))
 
     def predict(self, series: Series, places: Tensor, noise: Noise) -> Tensor:
@@ -76,6 +84,20 @@ class SeriesRNN(SeriesModel):
         before = place.long()
         share = (place - before)[..., None]
         return (1 - share) * read_rows(rows, before) + share * read_rows(rows, before + 1)
+
+    def _roll_out(self, series: Series, states: Tensor) -> Tensor:
+        """Means (B, n, D) of the observations. The last ones are predicted from predictions at the
+        times of the observations.
+        """
+        gaps = observation_times(series).diff(dim=1)
+        read = read_observations(series, self.rollout)
+        begin = int(read.min())  # observations that are read in every series
+        state, means = states[:, begin, None], [self.out(states[:, : begin + 1])]
+        for i in range(begin, gaps.shape[1]):
+            x = torch.where((i < read)[..., None], series.x[:, i, None], means[-1][:, -1:])
+            state = self._step(x, gaps[:, i, None], state)
+            means.append(self.out(state))
+        return torch.cat(means, dim=1)
 
     def _states(self, series: Series) -> Tensor:
         """The states (B, n, H) that predict each observation; zero for the first."""

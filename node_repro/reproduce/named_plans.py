@@ -34,6 +34,7 @@ PLANS = {
             "fig5_*": 5,
             "fig7_*": 5,
             "table2_*": 10,
+            "spirals_*": 5,
             "toys_*": 10,
             "fig1_*": 10,
         },

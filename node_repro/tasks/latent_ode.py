@@ -4,11 +4,15 @@ Models are trained on n noisy points of each window of 100. The score is the pre
 points after it. The loss of a trajectory is -sum_i log N(x_i; mean_i, noise_sd^2) over its observed
 points, averaged over posterior samples, plus the divergence of the posterior from the prior. The
 baselines have no posterior and predict each point from those before it.
+
+A latent ODE may end in an optimum in which one direction of rotation is fitted inside the window
+only. Annealing avoids this: the noise in the loss falls from NOISE_START noise_sd to noise_sd, so
+that the whole curve is learned before its details.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Unpack
+from typing import Annotated, NamedTuple, Unpack
 
 import torch
 from annotated_types import Ge, Gt
@@ -23,7 +27,6 @@ from node_repro.tasks import Loss, Picture, SplitTask, TaskSettings
 from node_repro.tasks.arrays import to_numpy
 from node_repro.tasks.explore import latent_picture
 from node_repro.tasks.likelihood import (
-    PosteriorBatch,
     kl_weight,
     log_mean_exp,
     take_roots,
@@ -37,8 +40,19 @@ from node_repro.tasks.linear_probe import (
 
 SHOWN = 8  # test trajectories in figure 8
 STEPS = 7  # values of a latent dimension in figure 9, and of each axis of the latent plane
+DIRECTIONS = {-1: "clockwise", 1: "counterclockwise"}
+NOISE_START = 5.0  # noise at the start of its annealing, in units of noise_sd
 
-SpiralBatch = PosteriorBatch[SpiralSplit]
+
+class SpiralBatch(NamedTuple):
+    """Spirals, the noise of their posterior samples, and the weight of the KL term and the standard
+    deviation of the observations in the loss.
+    """
+
+    split: SpiralSplit
+    noise: Noise
+    weight: float
+    noise_sd: float
 
 
 class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
@@ -48,6 +62,8 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
         data: The spirals.
         noise_sd: Standard deviation of the observations in the likelihood.
         kl_warmup: Iterations over which the weight of the KL term is annealed from 0 to 1.
+        noise_annealing: Iterations over which the standard deviation in the loss falls
+            geometrically from five times noise_sd to noise_sd; 0 for noise_sd from the start.
         settings: Settings of the run.
     """
 
@@ -60,10 +76,12 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
         data: SpiralData,
         noise_sd: Annotated[float, Gt(0)],
         kl_warmup: Annotated[int, Ge(0)],
+        noise_annealing: Annotated[int, Ge(0)],
         **settings: Unpack[TaskSettings],
     ) -> None:
         super().__init__(data, **settings)
         self.noise_sd, self.kl_warmup = noise_sd, kl_warmup
+        self.noise_annealing = noise_annealing
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -71,11 +89,13 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
 
     def training_batch(self, step: int) -> SpiralBatch:
         noise = Noise(seeded_generator(self.seed, "posterior", step))
-        return SpiralBatch(self.training_examples(step), noise, kl_weight(step, self.kl_warmup))
+        noise_sd = self.noise_sd * annealed_factor(step, self.noise_annealing)
+        weight = kl_weight(step, self.kl_warmup)
+        return SpiralBatch(self.training_examples(step), noise, weight, noise_sd)
 
     def evaluation_batches(self, split: str) -> Iterator[SpiralBatch]:
         for i, part in enumerate(self.evaluation_examples(split)):
-            yield SpiralBatch(part, Noise(seeded_generator("evaluation", i)), 1.0)
+            yield SpiralBatch(part, Noise(seeded_generator("evaluation", i)), 1.0, self.noise_sd)
 
     def loss(self, model: SeriesModel, batch: SpiralBatch) -> Loss:
         predicted = model(batch.split.observed, batch.noise)
@@ -107,11 +127,13 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
         return take_roots(means)
 
     def diagnostics(self, model: SeriesModel) -> Mapping[str, object]:
-        """Errors ahead of trivial predictors; and how well a linear probe of the posterior mean of
-        z(t0) predicts a spiral's direction.
+        """Errors ahead by direction, and of trivial predictors; and how well a linear probe of the
+        posterior mean of z(t0) predicts a spiral's direction.
 
-        rmse_noisy_of_mean and rmse_noisy_of_last are the RMSE ahead of the mean of all observed
-        training points and of the last observed value of each trajectory.
+        rmse_noisy_clockwise and rmse_noisy_counterclockwise are rmse_noisy of the test spirals of
+        one direction; without one there is none. rmse_noisy_median is the median over trajectories
+        of their RMSE. rmse_noisy_of_mean and rmse_noisy_of_last are the RMSE ahead of the mean of
+        all observed training points and of the last observed value of each trajectory.
 
         One probe reads the coordinates of z, another one these and their products.
 
@@ -126,6 +148,7 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
             "rmse_noisy_of_last": seen[:, -1:].expand_as(ahead),
         }
         errors = {key: float((x - ahead).square().mean().sqrt()) for key, x in trivial.items()}
+        errors |= self._errors_by_direction(model)
         if not isinstance(model, LatentSeriesModel):
             return errors
         z0, z0_test = (model.posterior(x.observed).mean for x in (self.train, test))
@@ -141,6 +164,20 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
             "direction_probe_accuracy_with_products": accuracy(with_products),
             "observation_sd": self.noise_sd,
         }
+
+    def _errors_by_direction(self, model: SeriesModel) -> dict[str, float]:
+        """RMSE ahead against noisy points, of each direction and as a median over trajectories."""
+        squares, directions = [], []
+        for batch in self.evaluation_batches("test"):
+            x = self._predict(model, batch.split, batch.noise).mean(0)
+            squares.append(_mean_square((x - batch.split.noisy)[:, WINDOW:]))
+            directions.append(batch.split.direction)
+        mse, direction = torch.cat(squares), torch.cat(directions)
+        errors = {"rmse_noisy_median": float(mse.sqrt().median())}
+        for sign, name in DIRECTIONS.items():
+            if (direction == sign).any():
+                errors[f"rmse_noisy_{name}"] = float(mse[direction == sign].mean().sqrt())
+        return errors
 
     def pictures(self, model: SeriesModel, *, final: bool) -> Iterator[Picture]:
         from node_repro.figures import npz, spirals
@@ -190,7 +227,7 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
     def _log_likelihood(self, batch: SpiralBatch, means: Tensor) -> Tensor:
         """log p of the observed points of each trajectory, (S, B)."""
         observed = batch.split.observed
-        log_p = normal_log_density(observed.x, means, self.noise_sd)
+        log_p = normal_log_density(observed.x, means, batch.noise_sd)
         return (log_p * observed.seen).sum((2, 3))
 
     @staticmethod
@@ -198,6 +235,13 @@ class SpiralPrediction(SplitTask[SeriesModel, SpiralBatch, SpiralSplit]):
         """Every point of the window and after it, (S, B, 2 WINDOW, 2)."""
         places = torch.arange(2 * WINDOW, device=split.clean.device)
         return model.predict(split.observed, places.expand(len(split.clean), -1), noise)
+
+
+def annealed_factor(step: int, iterations: int) -> float:
+    """The noise in the loss over that of the data: NOISE_START at step 0, 1 from `iterations` on,
+    geometric in between.
+    """
+    return NOISE_START ** max(0.0, 1 - step / iterations) if iterations else 1.0
 
 
 def _moved(z0: Tensor, direction: Tensor, steps: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ SHARED = PoissonEvents(
     end=10.0,
     phases="shared",
     marks=False,
+    mark_sd=0.1,
     seed=0,
 )
 

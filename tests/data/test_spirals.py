@@ -8,7 +8,7 @@ import torch
 
 from node_repro.data import DataError
 from node_repro.data.series import pad_series, shrink_grid
-from node_repro.data.spirals import WINDOW, Shape, Spirals, paper_like, torchdiffeq
+from node_repro.data.spirals import WINDOW, Shape, Spirals, loose, paper_like, tight, torchdiffeq
 
 SHAPES = (paper_like, torchdiffeq)
 PAPER = Spirals(shape=paper_like, trajectories=100, observed=30, noise_sd=0.1, seed=0)
@@ -49,6 +49,15 @@ def test_paper_like_spirals_run_inwards_by_a_turn_and_a_quarter_a_window() -> No
     step = torch.remainder(angle.diff(dim=1) + math.pi, 2 * math.pi) - math.pi
     turns = step[:, :WINDOW].sum(1).abs() / (2 * math.pi)
     torch.testing.assert_close(turns, torch.full((70,), 2.5 * WINDOW / 199).double())
+
+
+@pytest.mark.parametrize(("shape", "turns"), [(loose, 1.25), (tight, 5.0)])
+def test_other_inward_spirals_differ_in_their_turns_alone(shape: Shape, turns: float) -> None:
+    x, same = replace(PAPER, shape=shape).load().train.clean, PAPER.load().train.clean
+    torch.testing.assert_close(x.norm(dim=2), same.norm(dim=2))
+    angle = torch.atan2(x[..., 1], x[..., 0])
+    step = torch.remainder(angle.diff(dim=1) + math.pi, 2 * math.pi) - math.pi
+    torch.testing.assert_close(step.sum(1).abs() / (2 * math.pi), torch.full((70,), turns).double())
 
 
 def test_torchdiffeq_like_windows_lie_on_its_two_curves_and_have_all_their_future() -> None:

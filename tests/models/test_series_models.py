@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from node_repro.data.generated import seeded_generator
@@ -14,14 +15,18 @@ from node_repro.data.sharding import Noise
 from node_repro.models import Posterior
 from node_repro.models.field_mlp import FieldMLP
 from node_repro.models.latent_ode import LatentODE
+from node_repro.models.ode_rnn import ODERNN
 from node_repro.models.poisson_ode import PoissonODE, log_weight
 from node_repro.models.recognition import Recognition
 from node_repro.models.series import read_rows
 from node_repro.models.series_rnn import SeriesRNN
 from node_repro.ode import RungeKutta
+from node_repro.ode.controllers.constant import Constant
 from node_repro.ode.controllers.integral import Integral
+from node_repro.ode.gradients.adjoint import Adjoint
 from node_repro.ode.gradients.checkpointed import Checkpointed
 from node_repro.ode.methods.dopri5 import DOPRI5
+from node_repro.ode.methods.explicit import RK4
 
 CELLS = ("tanh", "gru")
 PARTS = ("at", "x", "seen")  # of a Series, with a column for each observation
@@ -70,7 +75,14 @@ def poisson(**changes: Any) -> PoissonODE:
 def rnn(**changes: Any) -> SeriesRNN:
     torch.manual_seed(0)
     options: dict[str, Any] = {"features": 2, "cell": "tanh", "hidden": 9, "gaps": True}
+    options |= {"rollout": 0.0}
     return SeriesRNN(**(options | changes)).double()
+
+
+def ode_rnn(rollout: float = 0.0) -> ODERNN:
+    torch.manual_seed(0)
+    solved = {key: value for key, value in ode().items() if key in ("solver", "gradient")}
+    return ODERNN(features=2, hidden=5, width=7, rollout=rollout, **solved).double()
 
 
 def places(*rows: list[int]) -> Tensor:
@@ -104,6 +116,7 @@ def test_shapes_are_samples_series_observations_channels() -> None:
     assert events.log_rate.shape == (3, 3, 7) and events.integral.shape == (3, 3)
     assert events.means.shape == (3, 3, 7, 2) and events.log_weight.shape == (3, 3)
     assert poisson().intensity(seen, GRID[:5], random).shape == (5, 3, 5)
+    assert poisson().marks(seen, GRID[:5], random).shape == (5, 3, 5, 2)
     assert poisson(features=0)(series(2, 3, features=0), random).means.shape == (3, 2, 3, 0)
 
 
@@ -140,9 +153,10 @@ def test_what_lies_in_the_padding_is_never_read(cell: str) -> None:
     for model in (latent(cell=cell), poisson(cell=cell)):
         mean, other = (model.recognition(given).mean for given in (seen, spoiled))
         assert torch.equal(mean, other)
-    model, where = rnn(cell=cell), torch.arange(31).expand(2, -1)
-    one, other = (model.predict(given, where, noise(0)) for given in (seen, spoiled))
-    assert torch.equal(one, other)
+    where = torch.arange(31).expand(2, -1)
+    for model in (rnn(cell=cell), rnn(cell=cell, rollout=0.5), ode_rnn()):
+        one, other = (model.predict(given, where, noise(0)) for given in (seen, spoiled))
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -210,6 +224,78 @@ def test_forward_is_predict_at_the_observations() -> None:
     model = rnn()
     one_ahead = model(seen, noise(0)).means
     torch.testing.assert_close(model.predict(seen, seen.at, noise(0)), one_ahead)
+
+
+@pytest.mark.parametrize("rollout", [0.5, 0.7])
+def test_a_network_trained_on_its_own_predictions_reads_the_first_observations_alone(
+    rollout: float,
+) -> None:
+    model, seen = rnn(rollout=rollout), series(6, 3)
+    found = model(seen, noise(0)).means[0]
+    for b, count in enumerate(seen.count.tolist()):
+        read = math.ceil((1 - rollout) * count)
+        gaps = GRID[seen.at[b]].diff()
+        state = torch.zeros(1, 1, 9).double()
+        x = mean = model.out(state[0, 0])
+        for i in range(count):
+            torch.testing.assert_close(found[b, i], mean)
+            x = seen.x[b, i] if i < read else mean
+            if i + 1 < count:
+                _, state = model.cell(torch.cat((x, gaps[i : i + 1]))[None, None], state)
+                mean = model.out(state[0, 0])
+    later = seen._replace(x=torch.where(torch.arange(6)[:, None] < 3, seen.x, 9.0))
+    assert torch.equal(found[0], model(later, noise(0)).means[0, 0])
+
+
+def test_an_ode_rnn_follows_its_field_between_observations_and_beyond_them() -> None:
+    """By hand, with one solve in real time for each gap."""
+    model, seen = ode_rnn(), series(4, 2)
+    field = model.block.f.dynamics
+
+    def flow(h: Tensor, t0: Tensor, t1: Tensor) -> Tensor:
+        return solve_ivp(
+            lambda t, y: field(t, torch.from_numpy(y)).detach().numpy(),
+            (float(t0), float(t1)),
+            h.detach().numpy(),
+            rtol=1e-9,
+            atol=1e-9,
+        ).y[:, -1]
+
+    where = torch.arange(31).expand(2, -1)
+    predicted, means = model.predict(seen, where, noise(0))[0], model(seen, noise(0)).means[0]
+    for b, count in enumerate(seen.count.tolist()):
+        h, t, i = torch.zeros(5).double(), GRID[0], 0
+        for k in range(31):
+            h, t = torch.from_numpy(flow(h, t, GRID[k])), GRID[k]
+            torch.testing.assert_close(predicted[b, k], model.out(h), rtol=1e-4, atol=1e-5)
+            if i < count and seen.at[b, i] == k:
+                torch.testing.assert_close(means[b, i], model.out(h), rtol=1e-4, atol=1e-5)
+                h, i = model.cell(seen.x[b, i], h), i + 1
+
+
+def test_a_rolled_out_ode_rnn_is_one_that_stops_to_read() -> None:
+    """Its means of the last observations are predictions from the first ones alone."""
+    seen = series(6, 5)
+    means = ode_rnn(rollout=0.5)(seen, noise(0)).means[0]
+    for b, (count, read) in enumerate(((6, 3), (5, 3))):
+        first = series(6, 5).select(torch.tensor([b]))
+        first = first._replace(count=torch.tensor([read]), at=first.at[:, :read])
+        first = first._replace(x=first.x[:, :read], seen=first.seen[:, :read])
+        expected = ode_rnn().predict(first, seen.at[b : b + 1, :count], noise(0))[0, 0]
+        torch.testing.assert_close(means[b, :count], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_cost_of_an_ode_rnn_is_that_of_all_its_gaps() -> None:
+    model, seen = ode_rnn(), series(4, 2)
+    model.block.solver = RungeKutta(RK4, Constant(step_size=0.5))
+    model.block.gradient = Adjoint()
+    means = model(seen, noise(0)).means
+    assert model.block.stats.nfe == 4 * 2 * 4
+    means.sum().backward()
+    assert model.block.stats.backward is not None
+    assert model.block.stats.backward.nfe >= 4 * 2 * 4
+    model.predict(seen, torch.arange(31).expand(2, -1), noise(0))
+    assert model.block.stats.nfe == 4 * 2 * (4 + 31)
 
 
 @pytest.mark.parametrize("gaps", [True, False])

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def events(request: pytest.FixtureRequest) -> EventData:
         end=10.0,
         phases="random",
         marks=request.param,
+        mark_sd=0.1,
         seed=0,
     ).load()
 
@@ -112,7 +114,8 @@ def scored(task: SpiralPrediction, split: str, error: float) -> dict[str, float]
 
 
 def prediction(data: SpiralData, **changes: Any) -> SpiralPrediction:
-    options: dict[str, Any] = {"noise_sd": 0.1, "kl_warmup": 0} | CPU | changes
+    options: dict[str, Any] = {"noise_sd": 0.1, "kl_warmup": 0, "noise_annealing": 0}
+    options |= CPU | changes
     return SpiralPrediction(data=data, **options)
 
 
@@ -175,6 +178,44 @@ def test_the_loss_is_the_negative_likelihood_of_what_was_seen_plus_the_divergenc
         nll = -torch.stack(likelihoods).mean()
         torch.testing.assert_close(metrics["nll_nats"], nll)
         torch.testing.assert_close(loss, nll + weight * 2.0)
+
+
+def test_the_noise_in_the_loss_is_annealed_and_that_of_the_scores_is_not(
+    spirals: SpiralData,
+) -> None:
+    task = prediction(spirals, noise_annealing=10)
+    for step, sd in ((0, 0.5), (5, 0.1 * math.sqrt(5)), (10, 0.1), (12, 0.1)):
+        batch = task.training_batch(step)
+        seen = batch.split.observed
+        model = Oracle(batch.split.clean, 0.0)
+        law = torch.distributions.Normal(model(seen, batch.noise).means, sd).log_prob(seen.x)
+        expected = 2.0 - law.sum((2, 3)).mean()  # the Oracle's divergence is 2 nats
+        torch.testing.assert_close(task.loss(model, batch).loss, expected)
+    assert scored(task, "test", 0.0) == scored(prediction(spirals), "test", 0.0)
+
+
+def test_errors_ahead_are_told_by_direction_and_as_a_median(spirals: SpiralData) -> None:
+    class Lopsided(Oracle):
+        """Is off by 0.3 for clockwise spirals, and right for others."""
+
+        def predict(self, series: Series, places: Tensor, noise: Noise) -> Tensor:
+            r = self.clean
+            turn = r[:, 0, 0] * r[:, 1, 1] - r[:, 0, 1] * r[:, 1, 0]
+            wrong = torch.where(turn < 0, 0.3, 0.0)
+            return super().predict(series, places, noise) + wrong[None, :, None, None]
+
+    task = prediction(spirals, eval_batch_size=100)
+    test = task.splits["test"]
+    found = task.diagnostics(Lopsided(test.clean, 0.0))
+    noise = (test.noisy - test.clean)[:, WINDOW:]
+    wrong = test.direction == -1
+    for key, error in (
+        ("clockwise", (noise[wrong] - 0.3)),
+        ("counterclockwise", noise[~wrong]),
+    ):
+        assert found[f"rmse_noisy_{key}"] == pytest.approx(float(error.square().mean().sqrt()))
+    errors = (noise - 0.3 * wrong[:, None, None]).square().mean((1, 2)).sqrt()
+    assert found["rmse_noisy_median"] == pytest.approx(float(errors.median()))
 
 
 def test_batches_and_their_noise_are_a_function_of_seed_and_step(spirals: SpiralData) -> None:
@@ -256,9 +297,13 @@ class TrueRate(EventModel):
     def intensity(self, events: Series, ts: Tensor, noise: Noise) -> Tensor:
         return self.factor * self.data.rate.at(ts, self.phase[:, None]).expand(3, -1, -1)
 
+    def marks(self, events: Series, ts: Tensor, noise: Noise) -> Tensor:
+        true = self.data.mark(ts, self.phase[:, None])[..., : events.x.shape[2]]
+        return self.factor * true.expand(3, -1, -1, -1)
+
 
 def poisson(data: EventData, **changes: Any) -> Poisson:
-    options: dict[str, Any] = {"mark_sd": 0.1, "kl_warmup": 0} | CPU | changes
+    options: dict[str, Any] = {"mark_sd": 0.1, "poisson_term": True, "kl_warmup": 0} | CPU | changes
     return Poisson(data=data, **options)
 
 
@@ -290,6 +335,42 @@ def test_a_rate_too_high_costs_what_the_formula_says(events: EventData) -> None:
     torch.testing.assert_close(high["rate_error"], torch.full_like(whole, 0.5), rtol=1e-4, atol=0)
 
 
+def test_the_marks_of_the_whole_time_are_scored_against_the_circle(events: EventData) -> None:
+    task = poisson(events)
+    batch = next(task.evaluation_batches("test"))
+    scores = task.scores(TrueRate(events, batch.split.phase, 1.5), batch)
+    assert ("mse_marks" in scores) == events.marked
+    if events.marked:  # half a radius off, so that the squares of both coordinates add up to 1/4
+        torch.testing.assert_close(scores["mse_marks"], torch.full_like(scores["kl_nats"], 0.125))
+
+
+def test_without_the_poisson_term_the_times_of_the_events_do_not_count() -> None:
+    data = PoissonEvents(
+        sequences=20,
+        low=0.5,
+        high=4.0,
+        period=5.0,
+        end=10.0,
+        phases="random",
+        marks=True,
+        mark_sd=2.0,
+        seed=0,
+    ).load()
+    task = poisson(data, poisson_term=False, mark_sd=2.0)
+    batch = next(task.evaluation_batches("test"))
+    events, phase = batch.split.events, batch.split.phase
+    model, wrong_rate = TrueRate(data, phase), TrueRate(data, phase, 1.5)
+    wrong_rate.data = replace(data, rate=replace(data.rate, high=9.0))
+    scores = task.scores(model, batch)
+    mean = data.mark(events.grid[events.at], phase[:, None])
+    law = torch.distributions.Normal(mean, 2.0).log_prob(events.x) * events.seen
+    torch.testing.assert_close(scores["log_likelihood_nats"], law.sum((1, 2)))
+    torch.testing.assert_close(scores["loss_nats"], -law.sum((1, 2)))
+    torch.testing.assert_close(task.loss(wrong_rate, batch).loss, -law.sum((1, 2)).mean())
+    assert scores.keys() == {"loss_nats", "kl_nats", "log_likelihood_nats", "mse_marks"}
+    assert task.diagnostics(model) == {} and not list(task.pictures(model, final=True))
+
+
 def test_the_constant_rate_is_the_best_constant_on_the_training_events() -> None:
     data = PoissonEvents(
         sequences=40,
@@ -299,6 +380,7 @@ def test_the_constant_rate_is_the_best_constant_on_the_training_events() -> None
         end=10.0,
         phases="shared",
         marks=False,
+        mark_sd=0.1,
         seed=0,
     ).load()
     task = poisson(data)
