@@ -18,9 +18,9 @@ from node_repro.config.compose import compose
 from node_repro.config.signature import run_path
 from node_repro.experiments import all_experiments
 from node_repro.probes import NotApplicable
-from node_repro.probes.difficulty import rotated
 from node_repro.probes.adjoint_path import Observed, solve_backwards
 from node_repro.probes.closed_forms import DECAY, PROBLEMS
+from node_repro.probes.difficulty import rotated
 from node_repro.probes.measure import probe
 from node_repro.probes.width_cost import Layer
 from node_repro.runs import OutputError
