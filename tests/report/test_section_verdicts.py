@@ -82,7 +82,7 @@ def test_networks_are_compared_digit_by_digit_where_their_wrong_digits_are_known
     counts = f"; only one wrong: {', '.join([f'{alone} + {alone}'] * 3)}" if probed else ""
     pairing = "digit and seed" if probed else "seed"
     assert found.measured.endswith(f", paired by {pairing}{counts}")
-    row = row_of(made(tmp_path, "close"), "table1_differences", "ResNet, 6 blocks − ODE-Net")
+    row = row_of(made(tmp_path, "close"), "table1_differences", "ODE-Net − ResNet, 6 blocks")
     assert row["paired by"] == pairing
     commands = [one.command for one in artifact(tmp_path, "table1", "close").missing]
     asked = [one for one in commands if "probe=wrong_digits experiment=table1_resnet " in one]

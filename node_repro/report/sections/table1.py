@@ -69,9 +69,9 @@ def table1(selection: Selection) -> Parts:
     pairs = {
         (one, other): Comparison(networks[one], networks[other])
         for one, other in (
-            ("resnet", "odenet"),
+            ("odenet", "resnet"),
             ("rknet", "odenet"),
-            ("resnet1", "odenet"),
+            ("odenet", "resnet1"),
             ("odenet_softplus", "odenet"),
             ("stem_only", "odenet"),
             ("stem_only_conv", "odenet_conv"),
@@ -112,13 +112,13 @@ def table1(selection: Selection) -> Parts:
 
 
 def _comparisons(pairs: Mapping[tuple[str, str], Comparison]) -> Iterable[Claim]:
-    yield pairs["resnet", "odenet"].claim_equal(
+    yield pairs["odenet", "resnet"].claim_equal(
         "ODE-Net and ResNet have the same test error", of_paper=True
     )
     yield pairs["rknet", "odenet"].claim_equal(
         "RK-Net and ODE-Net have the same test error", of_paper=True
     )
-    yield pairs["resnet1", "odenet"].claim_equal(
+    yield pairs["odenet", "resnet1"].claim_equal(
         "ODE-Net and a ResNet of one block have the same test error", of_paper=False
     )
     yield pairs["odenet_softplus", "odenet"].claim_equal(
