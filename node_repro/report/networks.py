@@ -205,7 +205,7 @@ class Comparison(NamedTuple):
             pair = format_pair(a.scaled(100), b.scaled(100), 2, " %")
             paired = "not paired" if self.pairing is None else f"paired by {self.pairing}"
             counts = "" if self.discordant is None else f"; only one wrong: {self.discordant}"
-            return f"{pair}: {describe(difference, 2, ' points')}, paired by {self.pairing}{counts}"
+            return f"{pair}: {describe(difference, 2, ' points')}, {paired}{counts}"
 
         return rule.claim(
             text,

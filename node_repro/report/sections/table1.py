@@ -57,6 +57,7 @@ def table1(selection: Selection) -> Parts:
             key,
             name,
             selection.seeds(f"table1_{key}"),
+            selection.probed(f"table1_{key}", PROBE),
             paper.ERROR_PERCENT.get(PAPER_ROW.get(key, key)),
             same_data=key not in OTHER_DATA,
             growth=growths.get(key),
@@ -250,7 +251,7 @@ def _withdrawn(networks: Mapping[str, Network]) -> Iterable[str]:
 def _missing_probes(selection: Selection, networks: Iterable[Network]) -> Iterable[Missing]:
     """The commands for wrong digits that are not measured."""
     for network in networks:
-        seeds = [run.seed for run in network.seeds if PROBE not in run.probes]
+        seeds = [run.seed for run in network.seeds if run not in network.probed]
         if seeds:
             sweep = "-m " if len(seeds) > 1 else ""
             yield Missing(
