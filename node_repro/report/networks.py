@@ -1,6 +1,6 @@
 """Networks on MNIST: their test errors, and comparisons of two networks and with the paper."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from node_repro.report import margins
@@ -23,6 +23,7 @@ from node_repro.report.statistics import (
     difference_from,
     difference_over_seeds,
 )
+from node_repro.runs.stored_run import StoredRun
 
 TEST_DIGITS = 10_000
 PROBE = "wrong_digits"
@@ -41,6 +42,7 @@ class Network(NamedTuple):
         key: The name of its experiment without "table1_".
         name: The row's heading.
         seeds: The runs.
+        probed: Those whose wrong digits a probe has found.
         paper_error: The paper's test error in per cent, if it has one.
         same_data: Whether the paper's number is of these data.
         growth: Growth of memory and of time, in words.
@@ -50,6 +52,7 @@ class Network(NamedTuple):
     key: str
     name: str
     seeds: Seeds
+    probed: tuple[StoredRun, ...]
     paper_error: float | None
     same_data: bool
     growth: tuple[str, str] | None
@@ -118,14 +121,14 @@ class Network(NamedTuple):
 
     def wrong_digits(self) -> dict[int, frozenset[int]]:
         """Seed -> test digits that the selected model gets wrong; empty unless all are probed."""
-        probed = {run.seed: _wrong(run.probes.get(PROBE, {})) for run in self.seeds}
-        known = {seed: wrong for seed, wrong in probed.items() if wrong is not None}
-        return known if len(known) == len(self.seeds) else {}
+        if len(self.probed) < len(self.seeds):
+            return {}
+        return {run.seed: _wrong(run.probes[PROBE]["rows"]) for run in self.probed}
 
 
-def _wrong(content: Mapping[str, Any]) -> frozenset[int] | None:
-    rows = [row for row in content.get("rows", ()) if row.get("weights") == "selected"]
-    return frozenset(rows[0]["wrong"]) if rows else None
+def _wrong(rows: Sequence[Mapping[str, Any]]) -> frozenset[int]:
+    (selected,) = (row for row in rows if row["weights"] == "selected")
+    return frozenset(selected["wrong"])
 
 
 class Comparison(NamedTuple):
@@ -140,7 +143,7 @@ class Comparison(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As in "ResNet − ODE-Net"."""
+        """As in "ODE-Net − ResNet"."""
         return f"{self.one.name} − {self.other.name}"
 
     @property
@@ -163,12 +166,12 @@ class Comparison(NamedTuple):
         return _format_interval(self.difference, confidence)
 
     @property
-    def pairing(self) -> str:
-        """What the two errors are paired by."""
+    def pairing(self) -> str | None:
+        """What the two errors are paired by; None if they are not."""
         if self.wrong is not None:
             return "digit and seed"
         first, second = (network.seeds.tests_by_seed("error") for network in self)
-        return "seed" if first.keys() == second.keys() else "nothing"
+        return "seed" if first.keys() == second.keys() else None
 
     @property
     def discordant(self) -> str | None:
@@ -200,8 +203,9 @@ class Comparison(NamedTuple):
             a, b = self.one.error, self.other.error
             assert a and b
             pair = format_pair(a.scaled(100), b.scaled(100), 2, " %")
+            paired = "not paired" if self.pairing is None else f"paired by {self.pairing}"
             counts = "" if self.discordant is None else f"; only one wrong: {self.discordant}"
-            return f"{pair}: {describe(difference, 2, ' points')}, paired by {self.pairing}{counts}"
+            return f"{pair}: {describe(difference, 2, ' points')}, {paired}{counts}"
 
         return rule.claim(
             text,

@@ -51,7 +51,7 @@ def test_networks_are_compared_seed_by_seed(
             place(tmp_path, result(f"table1_{name}", seed, **facts))
     found = claim(tmp_path, "table1", "ODE-Net and ResNet", "error", profile="close")
     assert found.verdict is verdict
-    assert found.measured.endswith("paired by seed" if 0 in resnet else "paired by nothing")
+    assert found.measured.endswith("paired by seed" if 0 in resnet else ", not paired")
     assert "95 % interval" in found.measured and "90 % interval" in found.measured
 
 
@@ -82,7 +82,7 @@ def test_networks_are_compared_digit_by_digit_where_their_wrong_digits_are_known
     counts = f"; only one wrong: {', '.join([f'{alone} + {alone}'] * 3)}" if probed else ""
     pairing = "digit and seed" if probed else "seed"
     assert found.measured.endswith(f", paired by {pairing}{counts}")
-    row = row_of(made(tmp_path, "close"), "table1_differences", "ResNet, 6 blocks − ODE-Net")
+    row = row_of(made(tmp_path, "close"), "table1_differences", "ODE-Net − ResNet, 6 blocks")
     assert row["paired by"] == pairing
     commands = [one.command for one in artifact(tmp_path, "table1", "close").missing]
     asked = [one for one in commands if "probe=wrong_digits experiment=table1_resnet " in one]

@@ -58,6 +58,7 @@ def table1(selection: Selection) -> Parts:
             key,
             name,
             selection.seeds(f"table1_{key}"),
+            selection.probed(f"table1_{key}", PROBE),
             paper.ERROR_PERCENT.get(PAPER_ROW.get(key, key)),
             same_data=key not in OTHER_DATA,
             growth=growths.get(key),
@@ -70,9 +71,9 @@ def table1(selection: Selection) -> Parts:
     pairs = {
         (one, other): Comparison(networks[one], networks[other])
         for one, other in (
-            ("resnet", "odenet"),
+            ("odenet", "resnet"),
             ("rknet", "odenet"),
-            ("resnet1", "odenet"),
+            ("odenet", "resnet1"),
             ("odenet_softplus", "odenet"),
             ("stem_only", "odenet"),
             ("stem_only_conv", "odenet_conv"),
@@ -113,13 +114,13 @@ def table1(selection: Selection) -> Parts:
 
 
 def _comparisons(pairs: Mapping[tuple[str, str], Comparison]) -> Iterable[Claim]:
-    yield pairs["resnet", "odenet"].claim_equal(
+    yield pairs["odenet", "resnet"].claim_equal(
         "ODE-Net and ResNet have the same test error", of_paper=True
     )
     yield pairs["rknet", "odenet"].claim_equal(
         "RK-Net and ODE-Net have the same test error", of_paper=True
     )
-    yield pairs["resnet1", "odenet"].claim_equal(
+    yield pairs["odenet", "resnet1"].claim_equal(
         "ODE-Net and a ResNet of one block have the same test error", of_paper=False
     )
     yield pairs["odenet_softplus", "odenet"].claim_equal(
@@ -254,7 +255,7 @@ def _withdrawn(networks: Mapping[str, Network]) -> Iterable[str]:
 def _missing_probes(selection: Selection, networks: Iterable[Network]) -> Iterable[Missing]:
     """The commands for wrong digits that are not measured."""
     for network in networks:
-        seeds = [run.seed for run in network.seeds if PROBE not in run.probes]
+        seeds = [run.seed for run in network.seeds if run not in network.probed]
         if seeds:
             sweep = "-m " if len(seeds) > 1 else ""
             yield Missing(
