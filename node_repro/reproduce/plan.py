@@ -28,7 +28,7 @@ _SMALLEST = {
     "repeats": "1",
     "widths": "[2,8]",
     "reference": "1e-4",
-    "sizes": "[1,2]",
+    "sizes": "[2]",
     "channels": "[4]",
     "disturbed": "2",
 }
