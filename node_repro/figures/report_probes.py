@@ -60,20 +60,21 @@ def panels(plots: Sequence[Plot], columns: int) -> dict[str, bytes]:
             _scales(ax, plot)
             for name, pairs in plot.series.items():
                 i = names.index(name)
+                color, marker = series_colour(i), series_marker(i)
                 x, y = zip(*pairs, strict=True) if pairs else ((), ())
                 ax.plot(
                     x,
                     y,
                     linestyle="-" if plot.joined else "none",
-                    color=series_colour(i),
-                    marker=series_marker(i),
+                    color=color,
+                    marker=marker,
                     markersize=SIZE if plot.joined else SMALL,
                     alpha=1.0 if plot.joined else 0.5,
                     label=name,
                     zorder=3,
                 )
                 x, y = zip(*dots, strict=True) if (dots := plot.dots.get(name)) else ((), ())
-                ax.scatter(x, y, SMALL**2, series_colour(i), series_marker(i), alpha=0.4)
+                ax.scatter(x, y, s=SMALL**2, color=color, marker=marker, alpha=0.4)
             _references(ax, plot)
         for ax in axes[len(plots) :]:
             ax.set_axis_off()

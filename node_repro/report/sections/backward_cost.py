@@ -208,7 +208,8 @@ def _drawings(groups: Sequence[Group], trained: Sequence[Group]) -> Parts:
         }
         for value in (lambda g: g.ratio, lambda g: g.equal)
     )
-    x = "K/n"
+    ratios = Plot("K/n", "backward / forward", same, "same tolerance", log_x=True)
+    ratios = ratios._replace(x_range=(xs[0] / 1.3, xs[-1] * 1.3))
     yield Drawing(
         "backward_cost",
         "Left: evaluations with one mean over everything, over those with the largest of the means "
@@ -220,9 +221,9 @@ def _drawings(groups: Sequence[Group], trained: Sequence[Group]) -> Parts:
         "to forward evaluations at the same tolerance and at equal error.",
         panels(
             [
-                Plot(x, "flat / full norm", flat, "the norm", log_x=True),
-                Plot(x, "backward / forward", same, "same tolerance", log_x=True),
-                Plot(x, "backward / forward", equal, "equal error", log_x=True),
+                ratios._replace(y="flat / full norm", series=flat, title="the norm"),
+                ratios,
+                ratios._replace(series=equal, title="equal error"),
             ],
             3,
         ),
