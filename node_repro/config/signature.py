@@ -26,6 +26,15 @@ two exceptions: the seed, which has its own folder, and the location of the data
 of the data set is part of the signature.
 """
 
+LEFT_OUT = {
+    "trainer.evaluate_every": None,
+    "trainer.clip": None,
+    "model.augment": 0,
+}
+"""Keys that are left out of a signature at these values. The options were added later, and runs
+made before had the behaviour that these values stand for.
+"""
+
 FORMER_MODULES = {
     "node_repro.ode.scipy.": "node_repro.ode.host.",
     "node_repro.training.optimizers.": "torch.optim.",
@@ -88,7 +97,11 @@ def semantic(config: Config, data_name: str) -> dict[str, Any]:
     values |= {"deterministic": config.deterministic}
     if config.trainer.iterations is not None:
         del values["trainer.epochs"]
-    signed = {key: value for key, value in values.items() if is_signed(key)}
+    signed = {
+        key: value
+        for key, value in values.items()
+        if is_signed(key) and (key not in LEFT_OUT or value != LEFT_OUT[key])
+    }
     return {"data": data_name} | signed
 
 
@@ -164,11 +177,7 @@ def _first_path(path: str | None) -> str | None:
 
 
 def _trainer(config: Config) -> dict[str, Any]:
-    values = asdict(config.trainer)
-    for name in ("evaluate_every", "clip"):
-        if values[name] is None:  # the default is left out
-            del values[name]
-    return {f"trainer.{key}": value for key, value in values.items()}
+    return {f"trainer.{key}": value for key, value in asdict(config.trainer).items()}
 
 
 def signature(config: Config, data_name: str) -> str:
