@@ -26,11 +26,11 @@ _TARGETS = {
 }
 
 _LEAPFROG = {
-    "u1": _Tuned(4.0, 0.8),
+    "u1": _Tuned(4.0, 0.65),
     "u2": _Tuned(4.0, 0.65),
     "u3": _Tuned(4.0, 0.8),
-    "u4": _Tuned(4.0, 0.8),
-    "scaled_gaussian": _Tuned(1.5, 0.8),
+    "u4": _Tuned(8.0, 0.65),
+    "scaled_gaussian": _Tuned(1.0, 0.65),
 }
 _CONTROLLED = {
     "u1": _Tuned(4.0, 0.8),

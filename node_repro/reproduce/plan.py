@@ -28,6 +28,7 @@ _SMALLEST = {
     "repeats": "1",
     "widths": "[2,8]",
     "reference": "1e-4",
+    "evaluations": "100",
 }
 """Options of probes in profile=smoke, which only tests that everything runs."""
 

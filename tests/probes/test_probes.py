@@ -26,6 +26,7 @@ NAMES = CHOICES.names("probe")
 TINY = {
     "mnist": ["model.channels=4", "model.stem=conv", "data.limit=64", "trainer.batch_size=16"],
     "field_fit": ["model.hidden=8"],
+    "hmc": ["task.evaluations=60"],
     "cnf": ["model.width=4", "model.hyper_hidden=4", "model.end=8.0", "trainer.batch_size=64"],
 }
 FEWER = {
@@ -39,6 +40,7 @@ FEWER = {
     "widths": "[2,3]",
     "states": "[2,6]",
     "hidden": "[4,16]",
+    "evaluations": "60",
 }
 
 
