@@ -31,7 +31,7 @@ from node_repro.tasks.arrays import to_numpy
 from node_repro.tasks.density_grid import GRID, Square
 from node_repro.tasks.markov_chains import Estimate, estimate
 
-START_SD = 2.0  # of the normal distribution in which chains start
+START = 2.0  # standard deviation of the chains' starts over the density's root mean square
 JITTER = 0.5  # a path takes its time times 1 - JITTER to 1 + JITTER
 VALIDATION_SHARE = 0.1  # evaluations of the validation, as a share of the test's
 FEWEST = 8  # transitions of an evaluation, so that chains can be split
@@ -128,7 +128,10 @@ class HMC(Task[Sampler, Draw | Run]):
 
     def training_batch(self, step: int) -> Draw:
         draw = self._draw("warm-up", step)
-        return draw if step else draw._replace(start=START_SD * self._draw("start", 0).p)
+        if step > 0:
+            return draw
+        scale = START * self.potential.moments.square.sqrt().to(draw.p)
+        return draw._replace(start=scale * self._draw("start", 0).p)
 
     def loss(self, model: Sampler, batch: Draw) -> Loss:
         """Make one transition; the loss has the gradient target - acceptance in log_scale.

@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
     "device": torch.device("cpu"),
     "dtype": torch.float64,
 }
-SHORT = ["trainer.iterations=6", "task.evaluations=60", "threads=1", "progress=off"]
+SHORT = ["trainer.iterations=4", "task.evaluations=60", "threads=1", "progress=off"]
 
 
 def hmc(potential: Potential = UNIT, **options: Any) -> HMC:
