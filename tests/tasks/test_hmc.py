@@ -183,10 +183,10 @@ def test_sampled_moments_of_a_normal_distribution_are_exact() -> None:
     model = leapfrog(task, 0.3)
     model.positions.copy_(target.sd * torch.randn(4, 5, generator=torch.Generator().manual_seed(1)))
     with torch.no_grad():
-        found = task.diagnostics(model)
+        found: Any = task.diagnostics(model)
     assert found["evaluations_per_chain"] >= 3_000 and found["step_size"] == pytest.approx(0.3)
-    assert found["r_hat"] < 1.05  # pyright: ignore
-    moments: Any = found["moments"]
+    assert found["r_hat"] < 1.05
+    moments = found["moments"]
     assert moments["square_first"]["exact"] == pytest.approx(1 / 16)
     assert moments["square_last"]["exact"] == 1
     for moment in moments.values():
