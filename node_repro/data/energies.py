@@ -64,7 +64,7 @@ class Energy(Potential):
         """The moments by the midpoint rule on the same grid."""
         z, _ = self._grid(walled=True)
         weights = torch.softmax(-self(z), dim=0)
-        return Moments(weights @ z, weights @ z.square())
+        return Moments(weights @ z, weights @ z.square(), weights @ z.pow(4))
 
     def planar_density(self, points: Tensor) -> Tensor:
         return (-self(points) - self.log_z).exp()

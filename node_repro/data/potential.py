@@ -7,10 +7,11 @@ from torch import Tensor
 
 
 class Moments(NamedTuple):
-    """E[q_i] and E[q_i^2] of every coordinate, (D,) each, float64 on the CPU."""
+    """E[q_i], E[q_i^2] and E[q_i^4] of every coordinate, (D,) each, float64 on the CPU."""
 
     mean: Tensor
     square: Tensor
+    fourth: Tensor
 
 
 class Potential(ABC):

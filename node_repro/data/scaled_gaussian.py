@@ -34,7 +34,7 @@ class NormalPotential(Potential):
 
     @cached_property
     def moments(self) -> Moments:
-        return Moments(torch.zeros_like(self.sd), self.sd.square())
+        return Moments(torch.zeros_like(self.sd), self.sd.square(), 3 * self.sd.pow(4))
 
     def planar_density(self, points: Tensor) -> Tensor:
         sd = self.sd[-2:].to(points)

@@ -26,8 +26,8 @@ _TARGETS = {
 }
 
 _LEAPFROG = {
-    "u1": _Tuned(4.0, 0.65),
-    "u2": _Tuned(4.0, 0.9),
+    "u1": _Tuned(8.0, 0.95),
+    "u2": _Tuned(8.0, 0.8),
     "u3": _Tuned(4.0, 0.9),
     "u4": _Tuned(4.0, 0.95),
     "scaled_gaussian": _Tuned(1.0, 0.8),

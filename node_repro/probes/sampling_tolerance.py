@@ -50,7 +50,7 @@ class SamplingTolerance:
             "acceptance": float(samples.acceptance.mean()),
             "energy_error": float(samples.error.nan_to_num(posinf=math.nan).abs().nanmean()),
             "evaluations": float(samples.evaluations.mean()),
-            "ess_per_1000": 1000 * float(found.ess.min() / samples.evaluations.sum()),
+            "ess_per_1000": float(task.ess_per_1000(samples)),
             "reversibility_error": task.reversibility_error(model),
             "deviation": max(abs(moment["deviation"]) for moment in moments.values()),
             "moments": moments,

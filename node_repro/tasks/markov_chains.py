@@ -1,8 +1,8 @@
 """Convergence of Markov chains: effective sample size, split R-hat, Monte Carlo standard errors.
 
-Vehtari, Gelman, Simpson, Carpenter, Bürkner: Rank-normalization, folding, and localization: an
-improved R-hat for assessing convergence of MCMC, 2021, sections 3.1 and 3.2, without rank
-normalisation. Stan computes the same.
+`estimate` follows Vehtari, Gelman, Simpson, Carpenter, Bürkner: Rank-normalization, folding, and
+localization: an improved R-hat for assessing convergence of MCMC, 2021, sections 3.1 and 3.2,
+without rank normalisation. Stan computes the same.
 """
 
 import math
@@ -40,7 +40,7 @@ def estimate(x: Tensor) -> Estimate:
     half = x.shape[1] // 2
     x = torch.cat((x[:, :half], x[:, half : 2 * half]))
     chains, draws, _ = x.shape
-    covariance = _autocovariance(x).mean(0)  # (N, K)
+    covariance = _autocovariance(x - x.mean(1, keepdim=True)).mean(0)  # (N, K)
     within = covariance[0] * draws / (draws - 1)
     total = covariance[0] + x.mean(1).var(0)
     constant = total == 0
@@ -54,10 +54,28 @@ def estimate(x: Tensor) -> Estimate:
     return Estimate(x.mean((0, 1)), (total / ess).sqrt(), ess, r_hat)
 
 
+def effective_sample_size(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """Effective sample sizes (K,) by autocorrelations about the exact means.
+
+    Chains that all stay in one part of a distribution agree with each other and have small
+    autocorrelations about their own means, but large ones about the exact means (Hoffman and
+    Gelman, The No-U-Turn sampler, 2014, section 4.1).
+
+    Args:
+        x: C chains of N draws of K quantities, (C, N, K), float64.
+        mean: Their exact means, (K,).
+        variance: Their exact variances, (K,).
+    """
+    correlation = _autocovariance(x - mean).mean(0) / variance
+    correlation[0] = 1.0
+    count = x.shape[0] * x.shape[1]
+    return count / _integrated_time(correlation).clamp(min=1 / math.log10(count))
+
+
 def _autocovariance(x: Tensor) -> Tensor:
-    """The autocovariances (C, N, K) at lags 0 to N - 1, divided by N, by fast Fourier transform."""
+    """The autocovariances (C, N, K) of centred chains at lags 0 to N - 1, divided by N."""
     draws = x.shape[1]
-    spectrum = torch.fft.rfft(x - x.mean(1, keepdim=True), n=2 * draws, dim=1)
+    spectrum = torch.fft.rfft(x, n=2 * draws, dim=1)
     return torch.fft.irfft(spectrum.abs().square(), n=2 * draws, dim=1)[:, :draws] / draws
 
 

@@ -22,7 +22,7 @@ from node_repro.models.hamiltonian_ode import HamiltonianODE
 from node_repro.models.leapfrog import Leapfrog
 from node_repro.ode import Direct, dopri5, rk4
 from node_repro.tasks.hmc import HMC
-from node_repro.tasks.markov_chains import estimate
+from node_repro.tasks.markov_chains import effective_sample_size, estimate
 from tests.test_run import go
 
 UNIT = NormalPotential(torch.ones(2, dtype=torch.float64))
@@ -195,9 +195,10 @@ def test_sampled_moments_of_a_normal_distribution_are_exact() -> None:
 
 def test_moments_of_an_energy_are_those_of_its_density() -> None:
     wide = Energy("gaussian", lambda z: ((z[:, 0] - 1).square() + z[:, 1].square() * 4) / 2, None)
-    mean, square = wide.moments
+    mean, square, fourth = wide.moments
     assert mean.tolist() == pytest.approx([1, 0], abs=1e-9)
     assert square.tolist() == pytest.approx([2, 0.25], abs=1e-9)
+    assert fourth.tolist() == pytest.approx([10, 3 / 16], abs=1e-6)  # 1 + 6 + 3, and 3 sd^4
     origin = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     assert float(wide.planar_density(origin)) == pytest.approx(1 / (math.pi), rel=1e-6)
 
@@ -225,11 +226,20 @@ def autoregressive(phi: float, chains: int, draws: int) -> Tensor:
 def test_effective_sample_size_of_an_autoregressive_chain_is_known(phi: float) -> None:
     # N (1 - phi) / (1 + phi); the estimate has a relative error of about sqrt(lags / N)
     chains, draws = 4, 5_000
-    found = estimate(autoregressive(phi, chains, draws))
-    expected = chains * draws * (1 - phi) / (1 + phi)
+    x = autoregressive(phi, chains, draws)
+    found, expected = estimate(x), chains * draws * (1 - phi) / (1 + phi)
+    about_exact = effective_sample_size(x, torch.zeros(1), torch.ones(1))
+    assert float(about_exact) == pytest.approx(expected, rel=0.15)
     assert float(found.ess) == pytest.approx(expected, rel=0.15)
     assert float(found.r_hat) == pytest.approx(1, abs=0.01)
     assert float(found.standard_error) == pytest.approx(1 / math.sqrt(expected), rel=0.15)
+
+
+def test_chains_that_all_stay_in_one_mode_have_few_effective_samples_about_the_exact_mean() -> None:
+    # modes at -3 and 3 with variance 1: mean 0, variance 10
+    x = 3 + autoregressive(0.0, 4, 500)
+    own, exact = estimate(x).ess, effective_sample_size(x, torch.zeros(1), 10 * torch.ones(1))
+    assert float(own) > 1_500 and float(exact) < 10
 
 
 def test_chains_that_disagree_have_a_large_r_hat_and_few_effective_samples() -> None:
