@@ -30,6 +30,7 @@ PICTURES = {
     "poisson": {"figure7_intensity.png", "figure7_intensity.npz"},
     "field_fit": {"field.png"},
     "irregular": {"predictions.png"},
+    "hmc": {"samples.png", "energy.png"},
 }
 SMALL = ["task=latent_ode", "data.trajectories=20", "data.observed=10", "model.predicted=2"]
 

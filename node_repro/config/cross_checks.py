@@ -45,12 +45,7 @@ def check_together(config: Config, values: Mapping[str, Any], choices: Choices) 
     for prefix in ("", "gradient."):
         if f"{prefix}rtol" in values:
             _check_tolerances(prefix, values, config.precision)
-    channels = values.get("model.channels", 1)
-    if channels > _GROUP_NORM_GROUPS and channels % _GROUP_NORM_GROUPS:
-        raise ConfigError(
-            f"model.channels={channels} must be at most {_GROUP_NORM_GROUPS} or a multiple of it, "
-            f"since GroupNorm forms {_GROUP_NORM_GROUPS} groups"
-        )
+    _check_channels(values)
     milestones = values.get("schedule.milestones")
     if milestones is not None and list(milestones) != sorted(set(milestones)):
         raise ConfigError(f"schedule.milestones={list(milestones)} must increase")
@@ -68,6 +63,20 @@ def check_together(config: Config, values: Mapping[str, Any], choices: Choices) 
         _check_solver("", config.ode.solver, config.ode.controller, config.ode.error_controlled)
         if back := config.ode.backward:
             _check_solver("gradient.", back.solver, back.controller, back.error_controlled)
+
+
+def _check_channels(values: Mapping[str, Any]) -> None:
+    """Check the numbers of channels before and in the ODE, which GroupNorm divides."""
+    channels, augment = values.get("model.channels", 1), values.get("model.augment", 0)
+    sizes = {f"model.channels={channels}": channels}
+    if "model.channels" in values and augment:
+        sizes[f"model.channels={channels} + model.augment={augment}"] = channels + augment
+    for words, size in sizes.items():
+        if size > _GROUP_NORM_GROUPS and size % _GROUP_NORM_GROUPS:
+            raise ConfigError(
+                f"{words} must be at most {_GROUP_NORM_GROUPS} or a multiple of it, "
+                f"since GroupNorm forms {_GROUP_NORM_GROUPS} groups"
+            )
 
 
 def _check_job(config: Config, choices: Choices) -> None:

@@ -75,6 +75,11 @@ RULES = (
         ", or choose a Runge-Kutta method such as solver=dopri5",
     ),
     Rule(
+        ("gradient",),
+        lambda facts: facts["task"] == "hmc",
+        "task={task} differentiates no solution",
+    ),
+    Rule(
         ("task.mark_sd", "task.poisson_term", "data.mark_sd"),
         lambda facts: not facts.get("data.marks", True),
         "data={data} has no marks (data.marks=false)",

@@ -35,6 +35,7 @@ LEFT_OUT = {
     "task.noise_annealing": 0,
     "task.poisson_term": True,
     "data.mark_sd": 0.1,
+    "model.augment": 0,
 }
 """Keys that are left out of signatures and of config.yaml at these values. The options were added
 later, and runs made before had the behaviour that these values stand for.
@@ -103,7 +104,11 @@ def semantic(config: Config, data_name: str) -> dict[str, Any]:
     values |= {"deterministic": config.deterministic}
     if config.trainer.iterations is not None:
         del values["trainer.epochs"]
-    signed = {key: value for key, value in values.items() if is_signed(key)}
+    signed = {
+        key: value
+        for key, value in values.items()
+        if is_signed(key) and (key not in LEFT_OUT or value != LEFT_OUT[key])
+    }
     return {"data": data_name} | signed
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from node_repro.data import DataError, Facts
+from node_repro.data.potential import Moments, Potential
 
 WALL = 0.1
 POINTS = 1200  # points per side of the integration grid
@@ -23,7 +24,7 @@ MARGIN = 2.0  # exp(-U) is below 1e-20 at this distance from the box
 
 
 @dataclass(frozen=True)
-class Energy:
+class Energy(Potential):
     """An energy U with its soft wall, if it needs one (`box` is not None)."""
 
     name: str
@@ -32,11 +33,14 @@ class Energy:
 
     notice = None
 
-    def __call__(self, z: Tensor) -> Tensor:
-        """U (N,) at points z (N, 2)."""
-        energy = self.u(z)
+    @property
+    def dimensions(self) -> int:
+        return 2
+
+    def __call__(self, q: Tensor) -> Tensor:
+        energy = self.u(q)
         if self.box is not None:
-            energy = energy + (relu(z.abs() - self.box) / (2 * WALL)).square().sum(dim=1) / 2
+            energy = energy + (relu(q.abs() - self.box) / (2 * WALL)).square().sum(dim=1) / 2
         return energy
 
     @cached_property
@@ -50,13 +54,27 @@ class Energy:
         Integrates over the plane with the wall, or over the box alone. Without a box the grid
         extends to +-8.
         """
-        side = 8.0 if self.box is None else self.box + (MARGIN if walled else 0.0)
-        step = 2 * side / POINTS
-        places = (torch.arange(POINTS, dtype=torch.float64) + 0.5) * step - side
-        z = torch.cartesian_prod(places, places)
+        z, step = self._grid(walled=walled)
         return float(torch.logsumexp(-(self(z) if walled else self.u(z)), dim=0)) + math.log(
             step**2
         )
+
+    @cached_property
+    def moments(self) -> Moments:
+        """The moments by the midpoint rule on the same grid."""
+        z, _ = self._grid(walled=True)
+        weights = torch.softmax(-self(z), dim=0)
+        return Moments(weights @ z, weights @ z.square(), weights @ z.pow(4))
+
+    def planar_density(self, points: Tensor) -> Tensor:
+        return (-self(points) - self.log_z).exp()
+
+    def _grid(self, *, walled: bool) -> tuple[Tensor, float]:
+        """Midpoints (N, 2) of the cells of the integration grid, and the side of a cell."""
+        side = 8.0 if self.box is None else self.box + (MARGIN if walled else 0.0)
+        step = 2 * side / POINTS
+        places = (torch.arange(POINTS, dtype=torch.float64) + 0.5) * step - side
+        return torch.cartesian_prod(places, places), step
 
     @property
     def description(self) -> str:

@@ -9,8 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
+from node_repro.data.potential import Potential
 from node_repro.data.series import Series
 from node_repro.data.sharding import Noise
 from node_repro.ode.block import SolvesODE
@@ -23,11 +25,14 @@ __all__ = [
     "ExportsWeights",
     "Flow",
     "FlowSample",
+    "HamiltonianPath",
     "HasSmoothTwin",
     "LatentSeriesModel",
     "LineModel",
     "Path",
+    "PathEnd",
     "Posterior",
+    "Sampler",
     "SeriesModel",
     "SeriesPrediction",
     "SolvesODE",
@@ -224,6 +229,60 @@ class EventModel(nn.Module, ABC):
     @abstractmethod
     def marks(self, events: Series, ts: Tensor, noise: Noise) -> Tensor:
         """Means (S, B, T, D) of marks at the times ts, of events that may occur there."""
+
+
+class PathEnd(NamedTuple):
+    """Ends of Hamiltonian paths of C chains.
+
+    q, p: (C, D), positions and momenta; NaN for a path that could not be computed. evaluations:
+    (C,), float64, of the gradient of U.
+    """
+
+    q: Tensor
+    p: Tensor
+    evaluations: Tensor
+
+
+class HamiltonianPath(NamedTuple):
+    """Positions q and momenta p (T, D) of one path at the times ts (T,) of its steps."""
+
+    ts: Tensor
+    q: Tensor
+    p: Tensor
+
+
+class Sampler(nn.Module, ABC):
+    """Proposals of Hamiltonian Monte Carlo: paths of dq/dt = p, dp/dt = -grad U(q) (Neal 2011).
+
+    Args:
+        chains: Number of Markov chains.
+        dimensions: Components of q.
+
+    Attributes:
+        log_scale: Logarithm of the factor by which steps or tolerances are larger than configured,
+            the only parameter.
+        positions: Where the chains are, (C, D), a buffer.
+    """
+
+    positions: Tensor
+
+    def __init__(self, *, chains: int, dimensions: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.register_buffer("positions", torch.zeros(chains, dimensions))
+
+    @property
+    @abstractmethod
+    def accuracy(self) -> Mapping[str, float]:
+        """What log_scale sets, by name: the step size, or the tolerance."""
+
+    @abstractmethod
+    def propose(self, potential: Potential, q: Tensor, p: Tensor, time: float) -> PathEnd:
+        """Follow the paths that start at q, p (C, D) for a time."""
+
+    @abstractmethod
+    def path(self, potential: Potential, q: Tensor, p: Tensor, time: float) -> HamiltonianPath:
+        """All steps of the path of one chain from q, p (1, D)."""
 
 
 @runtime_checkable

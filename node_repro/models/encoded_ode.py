@@ -7,6 +7,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from node_repro.models import Deep, Path
+from node_repro.models.augmentation import Augmentation
 from node_repro.models.encoder_decoder import encoder_decoder
 from node_repro.ode.block import ODEBlock
 from node_repro.ode.gradients import GradientMethod
@@ -35,7 +36,8 @@ class EncodedODE(Deep):
     Args:
         features: Components of x.
         outputs: Components of y.
-        dimensions: Components of the ODE's state. None starts the ODE at x itself.
+        dimensions: Components of the encoded state. None starts the ODE at x itself.
+        augment: Components of zeros that are appended to it before the ODE.
         hidden: Units in the hidden layer of f.
         end: Depth at which the state is decoded.
         solver: Solver of the ODE.
@@ -48,13 +50,15 @@ class EncodedODE(Deep):
         features: int,
         outputs: int,
         dimensions: Annotated[int, Ge(1)] | None,
+        augment: Annotated[int, Ge(0)] = 0,
         hidden: Annotated[int, Ge(1)],
         end: Annotated[float, Gt(0)],
         solver: Solver,
         gradient: GradientMethod,
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder, size = encoder_decoder(features, dimensions, outputs)
+        encoder, self.decoder, size = encoder_decoder(features, dimensions, outputs, augment)
+        self.encoder = nn.Sequential(encoder, Augmentation(augment)) if augment else encoder
         self.block = ODEBlock(
             DepthField(size, hidden), solver=solver, gradient=gradient, span=(0.0, end)
         )

@@ -9,14 +9,16 @@ from torch import nn
 
 
 class EncoderDecoder(NamedTuple):
-    """`dimensions` is the number of components of the state between the two."""
+    """`dimensions` is the number of components of the state that is decoded."""
 
     encoder: nn.Module
     decoder: nn.Module
     dimensions: int
 
 
-def encoder_decoder(features: int, dimensions: int | None, outputs: int) -> EncoderDecoder:
+def encoder_decoder(
+    features: int, dimensions: int | None, outputs: int, augment: int = 0
+) -> EncoderDecoder:
     """Build both ends of a deep map.
 
     Args:
@@ -24,10 +26,10 @@ def encoder_decoder(features: int, dimensions: int | None, outputs: int) -> Enco
         dimensions: Components of the state. None starts the state at x itself; then y is the final
             state if it has as many components.
         outputs: Components of y.
+        augment: Components that are appended to the encoded state before it changes.
     """
-    if dimensions is not None:
-        return EncoderDecoder(
-            nn.Linear(features, dimensions), nn.Linear(dimensions, outputs), dimensions
-        )
-    decoder = nn.Identity() if features == outputs else nn.Linear(features, outputs)
-    return EncoderDecoder(nn.Identity(), decoder, features)
+    encoder = nn.Identity() if dimensions is None else nn.Linear(features, dimensions)
+    size = (features if dimensions is None else dimensions) + augment
+    starts_at_x = dimensions is None and size == outputs
+    decoder = nn.Identity() if starts_at_x else nn.Linear(size, outputs)
+    return EncoderDecoder(encoder, decoder, size)

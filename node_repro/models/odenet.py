@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from node_repro.models import Classifier
+from node_repro.models.augmentation import Augmentation
 from node_repro.models.stem import STEMS, head, norm
 from node_repro.ode.block import ODEBlock
 from node_repro.ode.gradients import GradientMethod
@@ -90,6 +91,7 @@ class ODENet(Classifier):
         stem: Layers before the ODE.
         channels: Number of feature maps.
         activation: Activation of the ODE's field; with softplus the field has no kinks.
+        augment: Feature maps of zeros that are appended to the state before the ODE.
         solver: Solver of the ODE.
         gradient: How the solution is differentiated.
     """
@@ -100,13 +102,16 @@ class ODENet(Classifier):
         stem: Literal["residual", "conv"],
         channels: Annotated[int, Ge(1)],
         activation: Activation = "relu",
+        augment: Annotated[int, Ge(0)] = 0,
         solver: Solver,
         gradient: GradientMethod,
     ) -> None:
         super().__init__()
         self.stem = STEMS[stem](channels)
-        self.block = ODEBlock(ConvField(channels, activation), solver=solver, gradient=gradient)
-        self.head = head(channels)
+        self.augmentation = Augmentation(augment)
+        field = ConvField(channels + augment, activation)
+        self.block = ODEBlock(field, solver=solver, gradient=gradient)
+        self.head = head(channels + augment)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.block(self.stem(images)))
+        return self.head(self.block(self.augmentation(self.stem(images))))

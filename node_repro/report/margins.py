@@ -122,6 +122,12 @@ DIRECTION_ACCURACY = 0.95
 """Accuracy of a probe from which the two directions are separated: with more than one spiral in
 twenty on the wrong side, a picture of the latent space shows an overlap."""
 
+# Sampling
+
+STANDARD_ERRORS = 3.0
+"""Monte Carlo standard errors within which sampled moments agree with exact ones. Of twenty exact
+moments, the largest deviation is above it in one report of twenty."""
+
 # Toys
 
 RINGS_PLANE_ERROR, RINGS_LIFTED_ERROR = 0.05, 0.02

@@ -32,6 +32,7 @@ _SMALLEST = {
     "sizes": "[2]",
     "channels": "[4]",
     "disturbed": "2",
+    "evaluations": "100",
 }
 """Options of probes in profile=smoke, which only tests that everything runs."""
 

@@ -31,6 +31,7 @@ NAMES = CHOICES.names("probe")
 TINY = {
     "mnist": ["model.channels=4", "model.stem=conv", "data.limit=64", "trainer.batch_size=16"],
     "field_fit": ["model.hidden=8"],
+    "hmc": ["task.evaluations=60"],
     "cnf": ["model.width=4", "model.hyper_hidden=4", "model.end=8.0", "trainer.batch_size=64"],
 }
 FEWER = {
@@ -53,6 +54,7 @@ FEWER = {
     "channels": "[8]",
     "tolerance": "1e-3",
     "disturbed": "2",
+    "evaluations": "60",
 }
 FINER = {
     "inversion": {"tolerances": "[1e-1,1e-3,1e-6]"},
