@@ -95,3 +95,11 @@ twenty on the wrong side, a picture of the latent space shows an overlap."""
 RINGS_PLANE_ERROR, RINGS_LIFTED_ERROR = 0.05, 0.02
 """Test errors that tell whether two rings are separated: at least 5 % in the plane, where a band of
 points is always on the wrong side, and at most 2 % with one dimension more."""
+
+# Physics
+
+BALL_SHARE, BALL_FLOOR = 0.02, 0.02
+"""Relative error of gravity and restitution, and metres of the floor, up to which they count as
+recovered from the times of bounces. The smallest possible standard errors (Cramer and Rao) of the
+data's design are 0.7 %, 0.4 % and 0.7 cm, so that the limit leaves about three of them for gravity
+and the floor."""

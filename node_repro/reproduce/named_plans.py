@@ -36,6 +36,7 @@ PLANS = {
             "table2_*": 10,
             "toys_*": 10,
             "fig1_*": 10,
+            "physics_*": 5,
         },
     )
 }
