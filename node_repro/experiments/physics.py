@@ -18,6 +18,9 @@ _UNITS = {
 }
 """Hidden units, so that fields of one system have about equally many parameters (400 or 720)."""
 
+_LAGRANGIAN_RATES = {"pendulum": 3e-3, "kepler": 1e-2}
+"""Learning rates at which the first steps do not make the mass matrix singular."""
+
 
 def _field(system: str, field: str) -> Experiment:
     model, words = _FIELDS[field]
@@ -28,6 +31,8 @@ def _field(system: str, field: str) -> Experiment:
         "gradient": "direct",
         "model.hidden": _UNITS[system, field],
     }
+    if field == "lagrangian":
+        overrides["optimizer.lr"] = _LAGRANGIAN_RATES[system]
     purpose = f"{_SYSTEMS[system]} by {words}"
     return Experiment(f"physics_{system}_{field}", purpose, "Physics", overrides | OWN_DATA)
 
@@ -56,5 +61,11 @@ EXPERIMENTS = (
         "the same heights by a plain neural ODE, which has no events",
         "ball_heights",
         "plain_field",
+        **{
+            "trainer.iterations": "${budget.${profile}.field_iterations}",
+            "trainer.batch_size": 12,
+            "trainer.clip": 0.1,
+            "optimizer.lr": 3e-2,
+        },
     ),
 )

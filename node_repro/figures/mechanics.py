@@ -40,6 +40,8 @@ def motions(
         paths.plot(
             b[:, 0], b[:, 1], color=SERIES[i], linewidth=0.8, label=f"learned, motion {i + 1}"
         )
+    reach = 1.5 * np.abs(true[..., :2]).max()
+    paths.set(xlim=(-reach, reach), ylim=(-reach, reach))
     planar = true.shape[2] == 2
     labels = (
         {"xlabel": "$q$", "ylabel": "$v$"} if planar else {"xlabel": "$q_1$", "ylabel": "$q_2$"}

@@ -28,7 +28,7 @@ def hidden_layer(dimensions: int, hidden: int) -> nn.Linear:
 
 
 def near_zero(weight: Tensor) -> Tensor:
-    """Weights (..., hidden) behind the hidden layer, initialised so that little is added at first."""
+    """Initialise weights (..., hidden) behind the hidden layer so that little is added at first."""
     bound = 1 / weight.shape[-1]
     return nn.init.uniform_(weight, -bound, bound)
 

@@ -253,9 +253,7 @@ def test_a_ball_that_hardly_bounces_comes_to_rest_on_the_floor() -> None:
 
 
 def test_solvers_without_steps_are_refused_by_a_ball() -> None:
-    model = BouncingBall(
-        **EARTH._asdict(), solver=Lsoda(rtol=1e-3, atol=1e-3), gradient=Direct()
-    )
+    model = BouncingBall(**EARTH._asdict(), solver=Lsoda(rtol=1e-3, atol=1e-3), gradient=Direct())
     with pytest.raises(SolverError, match="Runge-Kutta"):
         model.bounce_times(torch.tensor([[1.2, 0.0]]), 1)
 
