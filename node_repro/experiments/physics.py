@@ -19,7 +19,14 @@ _UNITS = {
 """Hidden units, so that fields of one system have about equally many parameters (400 or 720)."""
 
 _LAGRANGIAN_RATES = {"pendulum": 3e-3, "kepler": 1e-2}
-"""Learning rates at which the first steps do not make the mass matrix singular."""
+_CAREFUL: dict[str, object] = {
+    "gradient": "checkpointed",
+    "solver.max_steps": 2000,
+    "schedule.warmup": 0.1,
+}
+"""For Lagrangian networks. Where the mass matrix is nearly singular, accelerations are so large that
+a solve takes thousands of steps, whose activations fill the memory with the gradient "direct". Slow
+first iterations avoid it, and a solve that meets it nevertheless fails."""
 
 
 def _field(system: str, field: str) -> Experiment:
@@ -32,7 +39,7 @@ def _field(system: str, field: str) -> Experiment:
         "model.hidden": _UNITS[system, field],
     }
     if field == "lagrangian":
-        overrides["optimizer.lr"] = _LAGRANGIAN_RATES[system]
+        overrides |= _CAREFUL | {"optimizer.lr": _LAGRANGIAN_RATES[system]}
     purpose = f"{_SYSTEMS[system]} by {words}"
     return Experiment(f"physics_{system}_{field}", purpose, "Physics", overrides | OWN_DATA)
 

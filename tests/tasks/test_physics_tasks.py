@@ -347,8 +347,9 @@ def test_a_short_run_of_every_experiment_leaves_scores_and_pictures(
     tmp_path: Path, name: str
 ) -> None:
     words = [f"experiment={name}", "profile=smoke", "trainer.iterations=1", "threads=1"]
-    small = ["data.points=8" if "ball" in name else "data.points=9", "progress=off"]
-    done = go(tmp_path, *words, *small)
+    small = ["data.points=4", "data.horizon=0.5", "data.throws=2", "data.bounces=1"]
+    small = small if "ball" in name else ["data.points=9", "data.horizon=1", "data.motions=2"]
+    done = go(tmp_path, *words, *small, "progress=off")
     assert done.code == 0
     result = json.loads((done.folder / "result.json").read_text())
     assert all(math.isfinite(value) for value in result["selected"]["test"].values())
