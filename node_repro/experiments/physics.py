@@ -24,9 +24,9 @@ _CAREFUL: dict[str, object] = {
     "solver.max_steps": 2000,
     "schedule.warmup": 0.1,
 }
-"""For Lagrangian networks. Where the mass matrix is nearly singular, accelerations are so large that
-a solve takes thousands of steps, whose activations fill the memory with the gradient "direct". Slow
-first iterations avoid it, and a solve that meets it nevertheless fails."""
+"""For Lagrangian networks. Where the mass matrix is nearly singular, accelerations are so large
+that a solve takes thousands of steps, whose activations fill the memory with the gradient "direct".
+Slow first iterations avoid it, and a solve that meets it nevertheless fails."""
 
 
 def _field(system: str, field: str) -> Experiment:
