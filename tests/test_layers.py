@@ -56,7 +56,7 @@ ODE_LAYERS = (
 )
 """Inside ode: each may import what stands before it, and within its own folder."""
 
-ODE_FROM_OUTSIDE = {"block", "field", "odeint", "solution", "solver", "gradients"}
+ODE_FROM_OUTSIDE = {"block", "event", "field", "odeint", "solution", "solver", "gradients"}
 """What of ode others may import, but for the one place that builds."""
 
 FOR_PROBES = {"engines", "methods", "norm"}

@@ -12,14 +12,14 @@ This package imports neither other parts of the project nor torch or hydra.
 from collections.abc import Mapping
 from functools import cache
 
-from node_repro.experiments import augmented, flows, images, sampling, series, small
+from node_repro.experiments import augmented, flows, images, physics, sampling, series, small
 from node_repro.experiments.description import Experiment as Experiment
 
 
 @cache
 def all_experiments() -> Mapping[str, Experiment]:
     """The experiments described in this package, by name."""
-    modules = (images, small, flows, series, sampling, augmented)
+    modules = (images, small, flows, series, sampling, augmented, physics)
     return {one.name: one for module in modules for one in module.EXPERIMENTS}
 
 

@@ -18,6 +18,7 @@ from node_repro.data.sharding import Noise
 from node_repro.ode.block import SolvesODE
 
 __all__ = [
+    "BouncingModel",
     "Classifier",
     "Deep",
     "EventModel",
@@ -29,6 +30,8 @@ __all__ = [
     "HasSmoothTwin",
     "LatentSeriesModel",
     "LineModel",
+    "MotionField",
+    "MotionModel",
     "Path",
     "PathEnd",
     "Posterior",
@@ -126,6 +129,41 @@ class TrajectoryModel(nn.Module, ABC):
     @abstractmethod
     def field(self, y: Tensor) -> Tensor:
         """dy/dt (B, 2) at the states y (B, 2)."""
+
+
+class MotionModel(nn.Module, ABC):
+    """The motion of a mechanical system, whose state y = (q, v) holds n coordinates and their
+    velocities, D = 2 n components.
+    """
+
+    @abstractmethod
+    def forward(self, y0: Tensor, ts: Tensor) -> Tensor:
+        """The states (T, B, D) at times ts (T,), float64, from the states y0 (B, D) at ts[0]."""
+
+
+class MotionField(MotionModel):
+    """A motion that follows a learned vector field dy/dt = f(y)."""
+
+    @abstractmethod
+    def field(self, y: Tensor) -> Tensor:
+        """dy/dt (..., D) at the states y (..., D)."""
+
+    @abstractmethod
+    def energy(self, y: Tensor) -> Tensor | None:
+        """The energy (...) that the field conserves by construction; None if there is none."""
+
+
+class BouncingModel(MotionModel):
+    """The motion of a ball that bounces off a floor; its state is height and velocity (D = 2)."""
+
+    @property
+    @abstractmethod
+    def constants(self) -> Mapping[str, float]:
+        """The learned "gravity", "floor" (its height) and "restitution"."""
+
+    @abstractmethod
+    def bounce_times(self, y0: Tensor, count: int) -> Tensor:
+        """The times (B, count) of the first bounces from the states y0 (B, 2) at time 0."""
 
 
 class LineModel(nn.Module, ABC):

@@ -98,7 +98,7 @@ class FirstSignChange:
 
         low, high = 0.0, 1.0
         at_low, at_high = value_at(low), value_at(high)
-        if at_low * at_high > 0:  # g started as zero
+        if at_low == 0.0 or at_low * at_high > 0:  # g started as zero
             low, at_low = OFFSET, value_at(OFFSET)
         for i in range(ITERATIONS):
             if high - low < BRACKET:

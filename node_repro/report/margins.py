@@ -143,3 +143,11 @@ changes it by a tenth at most."""
 PRECISION_LEVELS = 1
 """Different solves whose errors lie between those of two neighbouring precisions, at least, for the
 tolerance to be the finer control: with none, the precisions are the finer steps."""
+
+# Physics
+
+BALL_SHARE, BALL_FLOOR = 0.02, 0.02
+"""Relative error of gravity and restitution, and metres of the floor, up to which they count as
+recovered from the times of bounces. The smallest possible standard errors (Cramer and Rao) of the
+data's design are 0.7 %, 0.4 % and 0.7 cm, so that the limit leaves about three of them for gravity
+and the floor."""

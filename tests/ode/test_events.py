@@ -160,6 +160,15 @@ def test_a_solve_that_starts_at_an_event_goes_on_to_the_next() -> None:
     assert rising.t.item() == pytest.approx(2 * math.pi, rel=1e-9)
 
 
+def test_a_solve_that_starts_at_an_event_finds_the_next_one_within_the_first_step() -> None:
+    speed = 0.1  # up and down in 0.02 time units, of a step of 0.5
+    found = odeint_event(
+        lambda t, y: torch.stack((y[1], torch.full_like(y[1], -10.0))), real(0.0, speed), 0.0,
+        lambda t, y: y[0], solver=steps("rk4", 0.5), gradient=DIRECT, limit=1.0, direction=-1,
+    )  # fmt: skip
+    assert found.index == 0 and found.t.item() == pytest.approx(0.02, rel=1e-9)
+
+
 def test_a_span_of_no_length_has_no_event() -> None:
     found = turned(lambda t, y: y[0] - 0.5, limit=0.0)
     assert found.index is None and found.t.item() == 0.0 and torch.equal(found.y, real(0, 1))
