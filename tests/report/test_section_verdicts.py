@@ -227,6 +227,12 @@ def test_rivals_of_the_latent_ode_are_compared_and_named_as_own_checks(tmp_path:
             Verdict.FAILS,
             False,
         ),
+        "30 of 100 points observed: the errors of latent ODE with annealed noise and GRU with time "
+        "gaps are equal": (Verdict.OPEN, False),
+        "30 of 100 points observed: annealed noise lowers the latent ODE's error": (
+            Verdict.OPEN,
+            False,
+        ),
         f"{text} predicts to the noise": (Verdict.UNDECIDED, False),
         f"{text} predicts to the noise on every seed": (Verdict.FAILS, False),
         f"{text} with annealed noise predicts to the noise": (Verdict.OPEN, False),
@@ -240,8 +246,9 @@ def test_rivals_of_the_latent_ode_are_compared_and_named_as_own_checks(tmp_path:
     )
     assert mean == Spread(0.35, 0.0, 3) and last == Spread(0.5, 0.0, 3)
     by_direction, log_p_table = found.tables[1:3]
-    medians = {row[0]: row[1] for row in by_direction.rows if row[0].endswith("trajectories")}
-    assert medians["ODE-RNN, median over trajectories"] == Spread(pytest.approx(0.19), 0.0, 3)
+    medians = {row[0]: row[1] for row in by_direction.rows}
+    median = medians["ODE-RNN, median over trajectories"]
+    assert isinstance(median, Spread) and median.mean == pytest.approx(0.19)
     assert "GRU with time gaps, nats per point" in [row[0] for row in log_p_table.rows]
     assert [drawing.name for drawing in found.drawings] == ["table2_seeds"]
 
