@@ -78,7 +78,7 @@ class AdaptiveController(ABC, Generic[Memory]):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise SolverError("bad_input", f"{name} must be positive, not {value}")
-        if self._least > self._most:
+        if (self.min_step or 0.0) > (self.max_step or math.inf):
             raise SolverError(
                 "bad_input",
                 f"min_step = {self.min_step:g} is longer than max_step = {self.max_step:g}",
@@ -92,14 +92,6 @@ class AdaptiveController(ABC, Generic[Memory]):
     @cached_property
     def _tolerances(self) -> Tolerances:
         return Tolerances.create(self.rtol, self.atol)
-
-    @property
-    def _least(self) -> float:
-        return self.min_step or 0.0
-
-    @property
-    def _most(self) -> float:
-        return self.max_step or math.inf
 
     def with_tolerance(self, rtol: float | Tensor | None, atol: float | Tensor | None) -> Self:
         """The same controller with other tolerances; None keeps one."""
@@ -140,12 +132,12 @@ class AdaptiveController(ABC, Generic[Memory]):
     def acceptable(self, error: Any, h: Any) -> Any:  # noqa: ANN401
         """Whether a step of size h with this error, in units of the tolerance, is good enough."""
         within = error <= 1.0
-        if not self._least:
+        if self.min_step is None:
             return within
-        return within | ((abs(h) <= LONGER * self._least) & namespace(error).isfinite(error))
+        return within | ((abs(h) <= LONGER * self.min_step) & namespace(error).isfinite(error))
 
     def elementary_factor(self, error: Any, error_order: int) -> Any:  # noqa: ANN401
-        """The factor after which the error estimate would be the tolerance, times safety."""
+        """The factor by which h would give the tolerance as the error estimate, times safety."""
         return self.safety * namespace(error).clip(error, EXACT) ** (-1.0 / error_order)
 
     def bounded(self, h: Any, factor: Any, *, grow: Any) -> Any:  # noqa: ANN401
