@@ -1,9 +1,10 @@
 """Jobs as tasks of a Ray cluster.
 
-Each task starts a `node-run` process and waits for it. If its worker is killed, or the command that
-submitted it ends, the process saves a checkpoint and ends (`parent.stop_with_parent`). All tasks
-stop their processes if there is a file ray.stop beside the logs: `ray.cancel` cannot let a process
-save. Nodes share the folder of the logs and have the same Python.
+Each task starts a `node-run` process and waits for it. If its worker is killed, the process saves a
+checkpoint and ends (`parent.stop_with_parent`). All tasks stop their processes if there is a file
+ray.stop beside the logs, since `ray.cancel` does not let a process save. If the command that
+submitted the tasks is killed, Ray kills their processes. Nodes share the folder of the logs and
+have the same Python.
 """
 
 import os
