@@ -32,6 +32,8 @@ class MechanicalSystem(NamedTuple):
         acceleration: dv/dt (B, n) at coordinates q (B, n).
         energy: The energy (...) of states y (..., 2 n).
         starts: Draws initial states (count, 2 n), float64, whose energy is not near zero.
+        plane: The states (N, 2 n) at points (N, 2) of the plane in which fields are drawn: of q and
+            v, or of q with the velocities that motions typically have there.
     """
 
     name: str
@@ -39,6 +41,7 @@ class MechanicalSystem(NamedTuple):
     acceleration: Callable[[Tensor], Tensor]
     energy: Callable[[Tensor], Tensor]
     starts: Callable[[int, torch.Generator], Tensor]
+    plane: Callable[[Tensor], Tensor]
 
     def field(self, y: Tensor) -> Tensor:
         """dy/dt (B, 2 n) at states y (B, 2 n)."""
@@ -173,7 +176,15 @@ def _orbits(count: int, random: torch.Generator) -> Tensor:
     return torch.cat([(rotation @ part[:, :, None])[:, :, 0] for part in (q, v)], dim=1)
 
 
-PENDULUM = MechanicalSystem("pendulum", 1, lambda q: -q.sin(), _pendulum_energy, _swings)
+def _circular(q: Tensor) -> Tensor:
+    """The states of counter-clockwise circular orbits at places q (N, 2)."""
+    turned = torch.stack((-q[:, 1], q[:, 0]), dim=1)
+    return torch.cat((q, turned / q.norm(dim=1, keepdim=True).clamp(min=0.1) ** 1.5), dim=1)
+
+
+PENDULUM = MechanicalSystem(
+    "pendulum", 1, lambda q: -q.sin(), _pendulum_energy, _swings, lambda y: y
+)
 """d²q/dt² = −sin q. The energy v²/2 + 1 − cos q is 0 at rest, and 2 where the pendulum turns over.
 """
 
@@ -183,6 +194,7 @@ KEPLER = MechanicalSystem(
     lambda q: -q / q.norm(dim=-1, keepdim=True) ** 3,
     _kepler_energy,
     _orbits,
+    _circular,
 )
 """d²q/dt² = −q / |q|³: two bodies that attract each other, in their relative coordinates. An
 ellipse with semi-major axis a has the energy −1 / (2 a) and the period 2 π a^(3/2).

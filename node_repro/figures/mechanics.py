@@ -49,7 +49,7 @@ def motions(
     paths.set(title=f"motions up to t = {ts[-1]:g}", **labels)
     _arrows(arrows, points, true_field, TRUTH, 0.01, "true")
     _arrows(arrows, points, field, BLUE, 0.004, "learned")
-    title = "directions of the field" if planar else "directions of dv/dt where v = 0"
+    title = "directions of the field" if planar else "directions of dv/dt on circular orbits"
     arrows.set(title=title, **labels)
     for ax in (paths, arrows):
         ax.set_box_aspect(1)

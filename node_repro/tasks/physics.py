@@ -133,13 +133,11 @@ class Physics(SplitTask[MotionField, Motions, Motions]):
         return model(y[:, 0], self.ts[: y.shape[1]]).transpose(0, 1)
 
     def _fields(self, model: MotionField) -> dict[str, np.ndarray]:
-        """The learned and the true field on a grid of the plane of q and v, or of q at rest if q
-        has two components: dq/dt and dv/dt, or dv/dt alone.
-        """
+        """The last two components of the learned and the true field on a grid of the plane."""
         reach = float(self.splits["test"].true.abs().max()) * 1.1
         grid = torch.linspace(-reach, reach, SIDE).to(self.train.true)
         points = torch.stack(torch.meshgrid(grid, grid, indexing="xy"), dim=-1).reshape(-1, 2)
-        states = points if self.system.coordinates == 1 else torch.cat((points, 0 * points), 1)
+        states = self.system.plane(points)
         learned, true = (f(states)[:, -2:] for f in (model.field, self.system.field))
         arrays = {"points": points, "field": learned, "true_field": true}
         return {name: to_numpy(value) for name, value in arrays.items()}

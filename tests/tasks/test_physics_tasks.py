@@ -136,6 +136,13 @@ def test_a_planet_returns_after_keplers_period() -> None:
     torch.testing.assert_close(end, start, rtol=0, atol=1e-9)
 
 
+def test_fields_of_two_bodies_are_drawn_at_states_of_circular_orbits() -> None:
+    y = KEPLER.plane(real(1.5, 0.0)[None])
+    period = 2 * math.pi * 1.5**1.5
+    quarter = solve(KEPLER, y, real(0.0, period / 4))[0, 1, :2]
+    torch.testing.assert_close(quarter, real(0.0, 1.5), rtol=0, atol=1e-9)
+
+
 @systems
 def test_accelerations_are_the_negative_gradients_of_the_energies(
     system: MechanicalSystem,

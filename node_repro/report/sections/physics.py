@@ -35,7 +35,7 @@ NAMES = [
     *(f"physics_{system}_{field}" for system in SYSTEMS for field in FIELDS),
     *(f"physics_ball_{key}" for key in BALLS),
 ]
-POINTS = 150  # of a line
+POINTS = 60  # of a line
 
 Fields = Mapping[str, Seeds]
 
