@@ -45,6 +45,25 @@ def test_functions_around_modules_are_differentiated_in_the_loop() -> None:
             )
 
 
+class Solved(nn.Module):
+    """The solution at t = 1 of a field of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f = Growth()
+
+    def forward(self, y0: Tensor) -> Tensor:
+        solver = replace(adaptive("dopri5", 1e-8), engine=UNCOMPILED)
+        return ode.odeint(self.f, y0, real(0, 1), solver=solver, gradient=ode.Adjoint()).ys[-1]
+
+
+def test_tensors_in_the_place_of_parameters_have_their_gradient() -> None:
+    rate, y0 = real(0.2, -0.1).requires_grad_(), real(1, 2)
+    y1 = torch.func.functional_call(Solved(), {"f.rate": rate}, (y0,))
+    (found,) = torch.autograd.grad(y1.sum(), rate)
+    torch.testing.assert_close(found, y0 * rate.detach().exp(), rtol=1e-6, atol=0)
+
+
 class Twice(nn.Module):
     """A field that reaches its weight by name and by a list."""
 

@@ -35,7 +35,8 @@ class Parametrized(NamedTuple):
     @property
     def parameters(self) -> tuple[Tensor, ...]:
         """The parameters as they are in the module: a graph depends on their type."""
-        return tuple(map(self.module.get_parameter, self.names))
+        places = (name.rpartition(".") for name in self.names)
+        return tuple(getattr(self.module.get_submodule(path), name) for path, _, name in places)
 
     def with_parameters(
         self, parameters: Sequence[Tensor], use: Callable[[VectorField], Any]
