@@ -126,8 +126,8 @@ class Untrained(LoadedRun):
     def metrics(self) -> tuple[()]:
         return ()
 
-    def model(self, weights: Weights = "selected") -> nn.Module:
-        return super().model("fresh")
+    def model(self, weights: Weights = "selected", **options: object) -> nn.Module:
+        return super().model("fresh", **options)
 
     def step(self, weights: Weights) -> int:
         return 0
