@@ -61,8 +61,8 @@ def test_constants_are_recovered_by_the_interval_of_their_errors(
 
 
 def test_the_tables_have_a_row_for_every_experiment_that_was_run(tmp_path: Path) -> None:
-    place_seeds(tmp_path, "kepler_lagrangian", [{"rmse_ahead": 0.5, "energy_drift": 1e-3}])
+    place_seeds(tmp_path, "kepler_hamiltonian", [{"rmse_ahead": 0.5, "energy_drift": 1e-3}])
     place_seeds(tmp_path, "ball_plain", [{"rmse_ahead": 0.5}])
     fields, balls = artifact(tmp_path, "physics", "close").tables
-    assert [row[:2] for row in fields.rows] == [["two bodies", "Lagrangian"]]
+    assert [row[:2] for row in fields.rows] == [["two bodies", "Hamiltonian"]]
     assert [row[0] for row in balls.rows] == ["plain field, from heights"]
