@@ -156,7 +156,6 @@ def _field_table(systems: Mapping[str, Fields]) -> Table:
         Column("RMSE ahead", lambda row: row[2].test("rmse_ahead"), 3),
         Column("drift of the energy", lambda row: row[2].test("energy_drift")),
         Column("of its own energy", lambda row: row[2].diagnostic("own_energy_drift")),
-        Column("seconds", lambda row: row[2].training("seconds"), 0),
         Column("seeds", lambda row: row[2].count),
     ]
     rows = [
