@@ -25,8 +25,8 @@ TARGETS = {
 }
 METHODS = {
     "leapfrog": "leapfrog",
-    "dopri5": "dopri5, controlled steps",
-    "reversible_heun": "reversible Heun, controlled steps",
+    "dopri5": "dopri5 with controlled steps",
+    "reversible_heun": "reversible Heun with controlled steps",
 }
 FURTHER = {"reversible_heun": ("u2",)}
 """Methods that are run on some targets only."""
@@ -90,7 +90,7 @@ TOLERANCE_COLUMNS: list[Column[Line]] = [
 
 
 @section(
-    order=64,
+    order=63,
     name="sampling",
     title="Hamiltonian Monte Carlo: does step-size control pay?",
     source="a next step in the authors' talk",
@@ -115,6 +115,11 @@ def sampling(selection: Selection) -> Parts:
         "second moments of the first and the last coordinate from their exact values."
     )
     yield Table("sampling", caption, COLUMNS, [run for run in runs if run.seeds])
+    yield (
+        "Standard errors of moments are about the chains' own means. Where all chains stay in one "
+        "mode, they are too small, and a deviation is that of too few transitions, not of the "
+        "steps. Effective samples are about the exact means and are few then."
+    )
     yield from _effective_samples(runs)
     for run in runs:
         if run.target in SHOWN and run.method in ("leapfrog", "dopri5"):
@@ -122,7 +127,7 @@ def sampling(selection: Selection) -> Parts:
 
 
 @section(
-    order=65,
+    order=64,
     name="sampling_tolerance",
     title="Hamiltonian Monte Carlo by tolerance",
     source="not in the paper",
