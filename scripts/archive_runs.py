@@ -18,7 +18,9 @@ from pathlib import Path
 from node_repro.runs.stored_run import find_runs
 
 RECORDS = ("*.json", "*.yaml", "*.jsonl", "probes/*.json")
-UNUSED = ("panels.npz", "density.png")  # the report reads panels.png and density.npz
+GRID = ("fig5_circles_", "fig5_moons_")
+"""Experiments of figure 5's grid, which the report draws from panels.npz. Of other flows it shows
+panels.png, and of no run density.png, as it reads density.npz."""
 PICTURES = ("pictures/*", "probes/*.png", "probes/*.npz")
 
 
@@ -28,9 +30,10 @@ def files_of(outputs: Path, profile: str) -> Iterator[Path]:
     lowest = {run.path.parent: run.seed for run in sorted(finished, key=lambda run: -run.seed)}
     for run in finished:
         patterns = RECORDS + (PICTURES if run.seed == lowest[run.path.parent] else ())
+        unused = ("density.png", "panels.png" if run.experiment.startswith(GRID) else "panels.npz")
         for pattern in patterns:
             found = (path for path in run.path.glob(pattern) if path.is_file())
-            yield from (path for path in found if path.name not in UNUSED)
+            yield from (path for path in found if path.name not in unused)
 
 
 def archive(outputs: Path, profile: str, folder: Path) -> list[Path]:
@@ -38,8 +41,9 @@ def archive(outputs: Path, profile: str, folder: Path) -> list[Path]:
     by_run: dict[str, list[Path]] = {}
     for path in sorted(files_of(outputs, profile)):
         experiment, _, seed, first = path.relative_to(outputs).parts[:4]
-        drawn = "-pictures" if first == "pictures" else ""
-        by_run.setdefault(f"{experiment}-{seed}{drawn}", []).append(path)
+        kind = "-arrays" if path.suffix == ".npz" else "-pictures"
+        name = f"{experiment}-{seed}{kind if first == 'pictures' else ''}"
+        by_run.setdefault(name, []).append(path)
     if not by_run:
         raise SystemExit(f"{outputs} has no finished runs of profile {profile}")
     folder.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,9 @@ def test_a_component_has_the_options_of_its_class() -> None:
     config = compose([])
     assert config.ode is not None
     assert config.model == Component(
-        "odenet", "node_repro.models.odenet.ODENet", {"stem": "residual", "channels": 64}
+        "odenet",
+        "node_repro.models.odenet.ODENet",
+        {"stem": "residual", "channels": 64, "activation": "relu", "augment": 0},
     )
     assert set(config.ode.controller.options) == {
         "safety",

@@ -108,7 +108,8 @@ def _fixed_key(key: str, choices: Choices) -> ConfigError:
 def unknown_key(key: str, choices: Choices) -> ConfigError:
     """The error for a key that does not exist; names the nearest key and its choices."""
     known = [*GROUPS, *root_options()]
-    for group in GROUPS:
+    # of equally near keys the first is named: those of the solve, which are in every configuration
+    for group in ("solver", "controller", *GROUPS):
         if group not in ("profile", "experiment"):
             for choice in choices.names(group):
                 known += options_of(choices, group, choice)

@@ -51,6 +51,7 @@ def usage(choices: Choices, defaults: dict[str, Any]) -> str:
     values = flatten(defaults) | dict.fromkeys(
         ("trainer.epochs", "trainer.iterations"), "by profile"
     )
+    width = max(map(len, choices.names("experiment")))
     return "\n".join(
         [
             _HEAD,
@@ -58,7 +59,7 @@ def usage(choices: Choices, defaults: dict[str, Any]) -> str:
             *_groups(choices, chosen),
             "\nexperiments:",
             *(
-                f"  {name:<25}{choices.comment('experiment', name)}"
+                _wrapped(f"  {name:<{width}}  {choices.comment('experiment', name)}", width + 4)
                 for name in choices.names("experiment")
             ),
             "\nkeys:",

@@ -96,7 +96,7 @@ class BouncingBall(SolvesODE, BouncingModel):
         """The times of the first bounces of one ball; the time at which it rests is repeated."""
         flights = self._flights(y0, y0.new_zeros((), dtype=torch.float64), LONGEST)
         times = [flight.end for flight, _ in zip(flights, range(count), strict=False)]
-        return torch.stack(times + times[-1:] * (count - len(times)))
+        return torch.stack(times + times[-1:] * (count - len(times))).to(y0.device)
 
     def _states(self, y0: Tensor, ts: Tensor) -> Tensor:
         """The states (T, 2) of one ball at times ts (T,) from y0 (2,) at ts[0]."""

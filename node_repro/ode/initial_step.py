@@ -81,7 +81,7 @@ def _scalars(t: float | Tensor, *measures: Tensor) -> tuple[Any, ...]:
     """Scalar tensors as numbers of the kind of t; floats take one host read."""
     if isinstance(t, Tensor):
         return tuple(x.double() for x in measures)
-    return tuple(torch.stack(measures).tolist())
+    return tuple(map(float, torch.stack(measures).cpu()))
 
 
 def _unusable_start(

@@ -87,10 +87,10 @@ class AdjointPath:
             run.print_progress(f"{tolerance:g}: relative error of the adjoint {error:.1e}")
         drawn = solve_backwards(observed, self.points, min(self.tolerances))
         picture = state_and_adjoint(
-            [tuple(part.numpy() for part in leg[:3]) for leg in drawn],
-            [(leg.ts.numpy(), leg.a.numpy()) for leg in exact],
-            observed.ts[1:].numpy(),
-            observed.x.numpy(),
+            [tuple(part.cpu().numpy() for part in leg[:3]) for leg in drawn],
+            [(leg.ts.cpu().numpy(), leg.a.cpu().numpy()) for leg in exact],
+            observed.ts[1:].cpu().numpy(),
+            observed.x.cpu().numpy(),
         )
         facts = {
             "observations": self.observations,

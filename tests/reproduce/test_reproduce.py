@@ -64,7 +64,7 @@ def names(calls: list[str]) -> list[str]:
 def test_all_run_once_and_the_report_is_last(conf: Path) -> None:
     code, calls = go(conf, "seed=0,1", "jobs=2")
     assert code == 0
-    assert len(calls) == 3 * 2 + 1 + 1
+    assert len(calls) == 3 * 2 + 2 + 1
     assert "job=report" in calls[-1]
     run = next(i for i, one in enumerate(calls) if one.startswith("experiment=fig4_u1_nf_8"))
     probe = next(i for i, one in enumerate(calls) if "probe=memory" in one)
