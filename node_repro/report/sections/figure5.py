@@ -7,7 +7,7 @@ from node_repro.report import margins
 from node_repro.report.artifact import Claim, Drawing
 from node_repro.report.comparisons import claim_lower, describe_mean, mean_at_most
 from node_repro.report.drawings import format_seeds, run_arrays, run_picture
-from node_repro.report.format import capitalised, format_tolerance
+from node_repro.report.format import capitalised
 from node_repro.report.section import Parts, section
 from node_repro.report.selection import Seeds, Selection
 from node_repro.report.statistics import Spread, percent, spread
@@ -243,7 +243,7 @@ def _stages_of(cnf: Flow, nf: Flow, found: Found, planar: Found) -> "Stages | No
 
 
 def _label(flow: Flow, found: Found, letter: str, size: str) -> str:
-    """As in "CNF, M = 64, 3,000 iterations, tolerance 10⁻⁵, KL 0.010"."""
+    """As in "CNF, M = 64, 3,000 iterations, tolerance 1e-05, KL 0.010"; fonts lack superscripts."""
     if found is None:
         return ""
     (run,) = (run for run in flow.seeds if run.seed == found[0])
@@ -253,7 +253,7 @@ def _label(flow: Flow, found: Found, letter: str, size: str) -> str:
     if run.result is not None:
         words.append(f"{run.result.iterations:,} iterations")
     if tolerance := run.config.get("rtol"):
-        words.append(f"tolerance {format_tolerance(tolerance)}")
+        words.append(f"tolerance {float(tolerance):g}")
     if (kl := flow.seeds.tests_by_seed("kl_nats").get(run.seed)) is not None:
         words.append(f"KL {kl:.3f}")
     return ", ".join(words)
